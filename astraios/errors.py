@@ -1,0 +1,49 @@
+"""Errors that reach the user: one line that says what is wrong, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AstraiosError(Exception):
+    """A failure that the user can act on. The CLI prints its text as one line and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(AstraiosError):
+    """What was asked for makes no sense: an unknown name, a malformed sweep, a wrong option (exit code 2)."""
+
+    exit_code = 2
+
+
+class DataError(AstraiosError):
+    """A file or a table does not hold what it should."""
+
+
+class StoreError(AstraiosError):
+    """The database or a run directory can't be read or written."""
+
+
+class FitError(AstraiosError):
+    """The data do not determine what was asked for."""
+
+
+class CellError(AstraiosError):
+    """A cell of a sweep could not be trained or evaluated."""
+
+
+class MissingExtraError(AstraiosError):
+    """A part of astraios that is installed on demand is not there."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(f"{purpose} needs the package {package}: pip install 'astraios[{extra}]'")
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error line about an unknown name: the nearest known one, and all of them."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}known: {', '.join(names) or 'none'}"

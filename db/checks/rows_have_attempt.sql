@@ -1,0 +1,6 @@
+-- Every loss and score belongs to an attempt.
+select 'loss_point' as table_name, run_id, attempt from loss_point anti join attempt using (run_id, attempt)
+union all
+select 'score', run_id, attempt from score anti join attempt using (run_id, attempt)
+union all
+select 'sample_score', run_id, attempt from sample_score anti join attempt using (run_id, attempt)

@@ -1,0 +1,9 @@
+create or replace view calibration as
+select
+    quantity, law, level as nominal, avg(covered::int) as achieved, count(*) as n,
+    avg(relative_error) as mean_relative_error, avg(carry_forward_error) as carry_forward_error,
+    avg(new_high - new_low) as mean_width
+from backtest
+where covered is not null
+group by all;
+comment on view calibration is 'Backtests: coverage of the intervals, nominal against achieved, and mean error.';

@@ -1,0 +1,13 @@
+create or replace view final_score as
+select
+    r.run_id, r.origin, r.model_id, m.ladder, r.method_id, r.dataset_id, r.seed,
+    r.n_params, r.n_trainable, r.n_trainable / r.n_params as trainable_share, r.n_tokens,
+    s.task_id, s.n_shot, s.metric, s.value, s.stderr, s.ci_low, s.ci_high, s.n, s.n_failed,
+    t.chance, coalesce(t.ceiling, 1) as ceiling, coalesce(t.higher_is_better, true) as higher_is_better,
+    coalesce(s.metric = t.metric, true) as is_main_metric
+from score s
+join latest_attempt a using (run_id, attempt)
+join run r using (run_id)
+left join base_model m using (model_id)
+left join task t using (task_id);
+comment on view final_score is 'Scores of each run with its sizes and the task''s chance level.';
