@@ -50,9 +50,7 @@ class TuningMethod:
             )
         return {**self.settings, **overrides}
 
-    def peft_config(
-        self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int
-    ) -> PeftConfig | None:
+    def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PeftConfig | None:
         """Configuration of the PEFT library for `base`, or None for full fine-tuning."""
         raise NotImplementedError
 
