@@ -36,7 +36,8 @@ class Drawn:
         """How many runs stand behind each point, in words; empty when the figure has none."""
         if "n_seeds" not in self.frame.columns or self.frame["n_seeds"].drop_nulls().is_empty():
             return ""
-        low, high = self.frame["n_seeds"].min(), self.frame["n_seeds"].max()
+        counts = self.frame["n_seeds"].drop_nulls().to_list()
+        low, high = min(counts), max(counts)
         if low == high:
             return f"{low} seed{'' if low == 1 else 's'} behind each point."
         return f"{low} to {high} seeds behind each point."

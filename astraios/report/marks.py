@@ -15,7 +15,7 @@ HEIGHT = 300
 """Height of a plot, pixels."""
 LABEL_GAP = 15
 """Least distance between the labels at the ends of lines, pixels."""
-SIZE_AXIS = "replace(replace(format(datum.value, '.2~s'), 'G', 'B'), '.0', '')"
+SIZE_AXIS = "replace(format(datum.value, '.3~s'), 'G', 'B')"
 
 
 def colour(frame: pl.DataFrame) -> alt.Color:
@@ -35,13 +35,18 @@ def _domain(frame: pl.DataFrame) -> list[str]:
 def size_axis(frame: pl.DataFrame, column: str = "n_params", title: str = "parameters of the base model") -> alt.X:
     """A log axis of numbers of parameters, with a tick at each size when they are few."""
     sizes = sorted(frame[column].drop_nulls().unique().to_list())
-    axis: dict[str, Any] = {"labelExpr": SIZE_AXIS, "labelOverlap": "greedy"}
-    if len(sizes) <= 8:
-        axis["values"] = sizes
-    else:
-        axis["tickCount"] = 5
+    ticks = sizes if len(sizes) <= 6 else log_ticks(sizes)
+    axis = alt.Axis(labelExpr=SIZE_AXIS, labelOverlap="greedy", values=ticks)
     scale = alt.Scale(type="log", nice=False, padding=14)
-    return alt.X(f"{column}:Q", title=f"{title} (log scale)", scale=scale, axis=alt.Axis(**axis))
+    return alt.X(f"{column}:Q", title=f"{title} (log scale)", scale=scale, axis=axis)
+
+
+def log_ticks(values: Sequence[float]) -> list[float]:
+    """Ticks of a log axis over positive values: powers of ten, and 2 and 5 of each when there are few."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    steps = [1] if high - low > 2.5 else [1, 3] if high - low > 1.2 else [1, 2, 5]
+    ticks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
+    return [tick for tick in ticks if low - 0.05 <= math.log10(tick) <= high + 0.05]
 
 
 def with_sizes(frame: pl.DataFrame) -> pl.DataFrame:
@@ -100,18 +105,19 @@ def label_ends(
     return frame.join(pl.concat(parts), on="row_nr", how="left", maintain_order="left").drop("row_nr")
 
 
-def end_labels(base: alt.Chart, ends: tuple[float, float], x: alt.X | None = None) -> alt.Chart:
+def end_labels(base: alt.Chart, ends: tuple[float, float], x: alt.X | None = None) -> list[alt.Chart]:
     """Text in the colour of its line at the heights that `label_ends` found: at the right edge, or beside its point."""
-    return (
-        base.transform_filter("isValid(datum.end_label)")
-        .mark_text(align="left", dx=10, baseline="middle", clip=False)
-        .encode(
-            x=alt.value("width") if x is None else x,
-            y=alt.Y("end_y:Q", scale=alt.Scale(domain=list(ends), nice=False)),
-            text="end_label:N",
-            tooltip=alt.value(None),
-        )
+    text = base.transform_filter("isValid(datum.end_label)").encode(
+        x=alt.value("width") if x is None else x,
+        y=alt.Y("end_y:Q", scale=alt.Scale(domain=list(ends), nice=False)),
+        text="end_label:N",
+        tooltip=alt.value(None),
     )
+    label = text.mark_text(align="left", dx=10, baseline="middle", clip=False)
+    if x is None:
+        return [label]
+    halo = text.mark_text(align="left", dx=10, baseline="middle", clip=False, style="halo")
+    return [halo.encode(color=alt.value(None)), label]
 
 
 def lines(
@@ -128,12 +134,14 @@ def lines(
     as_percent: bool = False,
     floor: float | None = None,
     label_at_point: bool = False,
+    backwards: bool = False,
     height: int = HEIGHT,
 ) -> alt.TopLevelMixin:
-    """One line for each tuning method over `x`, its name at its end; in panels when `facet` names a column."""
-    encoded = x.to_dict()
-    backwards = bool(encoded.get("scale", {}).get("reverse"))
-    frame = frame.sort(encoded["field"], descending=backwards)
+    """One line for each tuning method over `x`, its name at its end; in panels when `facet` names a column.
+
+    `backwards` says that the axis of `x` is reversed, so that lines end at its least value.
+    """
+    frame = frame.sort(_field(x), descending=backwards)
     ends = span(frame[y].drop_nulls().to_list(), floor=floor)
     if math.isclose(*ends):
         ends = (ends[0] - 0.5, ends[1] + 0.5)
@@ -142,16 +150,19 @@ def lines(
     where = alt.Y(f"{y}:Q", title=title, axis=axis, scale=alt.Scale(domain=list(ends), nice=False))
     base = alt.Chart(frame).encode(color=colour(frame))
     line = base.mark_line(interpolate="linear").encode(x=x, y=where, tooltip=tooltip)
-    layers = [line, end_labels(base, ends, x if label_at_point else None)]
+    layers = [line]
     if points:
-        layers.insert(1, base.mark_point().encode(x=x, y=where, shape=shape(frame), tooltip=tooltip))
-    chart = alt.layer(*layers).properties(height=height)
+        layers.append(base.mark_point().encode(x=x, y=where, shape=shape(frame), tooltip=tooltip))
+    chart = alt.layer(*layers, *end_labels(base, ends, x if label_at_point else None)).properties(height=height)
     return panels(chart, facet, facet_order, columns, frame) if facet else chart.properties(width=480)
 
 
-def panels(
-    chart: alt.LayerChart | alt.Chart, facet: str, order: list[str] | None, columns: int, frame: pl.DataFrame
-) -> alt.TopLevelMixin:
+def _field(x: alt.X) -> str:
+    encoded: Any = x.to_dict()
+    return str(encoded["field"])
+
+
+def panels(chart: Any, facet: str, order: list[str] | None, columns: int, frame: pl.DataFrame) -> alt.TopLevelMixin:
     """The chart once for each value of `facet`, on the same scales, each with axes of its own."""
     header = alt.Facet(f"{facet}:N", sort=order, title=None)
     columns = min(columns, frame[facet].n_unique())
@@ -162,11 +173,47 @@ def panels(
     )
 
 
-def tip(field: str, title: str, format: str = "") -> alt.Tooltip:
-    """One line of a tooltip."""
-    kind = "N" if format == "text" else "Q"
-    return alt.Tooltip(f"{field}:{kind}", title=title, **({} if format in ("", "text") else {"format": format}))
+TIPS = {
+    "method": ("method", ""),
+    "size": ("base model", ""),
+    "task": ("task", ""),
+    "metric": ("metric", ""),
+    "source": ("what", ""),
+    "law": ("law", ""),
+    "verdict": ("verdict", ""),
+    "fit_id": ("fit", ""),
+    "share": ("trainable share", ""),
+    "step": ("step", ",d"),
+    "n_seeds": ("seeds", ",d"),
+    "n_tasks": ("tasks", ",d"),
+    "n_trainable": ("trainable parameters", ",d"),
+    "loss": ("test loss, nats", ".4f"),
+    "loss_nats": ("loss, nats", ".4f"),
+    "loss_sd": ("SD over seeds", ".4f"),
+    "level": ("level of the intervals", ".0%"),
+    "p_best": ("probability of being best", ".1%"),
+    "mean_score": ("mean score", ".2%"),
+    "value": ("score", ".2%"),
+    "chance": ("score of guessing", ".1%"),
+    "trainable_share": ("trainable share", ".3%"),
+    "relative_error": ("relative error", ".2%"),
+    "carry_forward_error": ("error of carrying forward", ".2%"),
+}
+"""Columns that mean the same wherever they appear: their title and format in a tooltip (no format: text)."""
+
+INTERVAL = {"low": "mean, low", "high": "mean, high", "new_low": "one new run, low", "new_high": "one new run, high"}
 
 
-METHOD_TIPS = [tip("method", "method", "text"), tip("size", "base model", "text")]
-"""What every tooltip of a point of a tuning method begins with."""
+def tips(*columns: str, **others: tuple[str, str]) -> list[alt.Tooltip]:
+    """A tooltip that begins with method and size: columns of TIPS, and others with their title and format."""
+    lines = [(name, *TIPS[name]) for name in ("method", "size", *columns)]
+    lines += [(name, title, format) for name, (title, format) in others.items()]
+    return [
+        alt.Tooltip(f"{name}:Q", title=title, format=format) if format else alt.Tooltip(f"{name}:N", title=title)
+        for name, title, format in lines
+    ]
+
+
+def interval(format: str, *columns: str) -> dict[str, tuple[str, str]]:
+    """For `tips`: the ends of the intervals (all four, or those named)."""
+    return {name: (INTERVAL[name], format) for name in columns or INTERVAL}

@@ -78,7 +78,8 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
     for name in SECTIONS:
         shown = []
         for thing in _things(name):
-            item = _figure(thing, query, study, prefix) if isinstance(thing, Figure) else _table(thing, query, study, prefix)
+            make = _figure if isinstance(thing, Figure) else _table
+            item = make(thing, query, study, prefix)  # type: ignore[arg-type]
             if item is None:
                 missing.append({"title": _title(thing), "why": thing.missing})
             else:
@@ -97,7 +98,8 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
 def _things(section: str) -> Iterator[Figure | Table]:
     """The figures and tables of a section, in order."""
     things: list[Figure | Table] = [*FIGURES, *TABLES]
-    yield from sorted((t for t in things if t.section == section), key=lambda t: (t.order, isinstance(t, Table), t.name))
+    here = (thing for thing in things if thing.section == section)
+    yield from sorted(here, key=lambda thing: (thing.order, isinstance(thing, Table), thing.name))
 
 
 def _title(thing: Figure | Table) -> str:

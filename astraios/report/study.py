@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
     from astraios.report.base import Query
 
-STUDIES = "select origin, ladder, dataset_id, n_runs, n_methods, n_sizes, finished_at from study order by n_runs desc, origin, ladder, dataset_id"
+STUDIES = """\
+select origin, ladder, dataset_id, n_runs, n_methods, n_sizes
+from study
+order by n_runs desc, origin, ladder, dataset_id"""
 NAMES = {"starcoderbase": "StarCoderBase", "tiny": "the tiny ladder"}
 
 
@@ -58,11 +61,7 @@ class Study:
 def studies(query: Query) -> list[Study]:
     """The studies of a database, the one with most runs first; empty when nothing has finished."""
     frame: pl.DataFrame = query(STUDIES)
-    return [
-        Study(*(row[name] for name in ("origin", "ladder", "dataset_id", "n_runs", "n_methods", "n_sizes")),
-              alone=frame.height == 1)
-        for row in frame.iter_rows(named=True)
-    ]  # fmt: skip
+    return [Study(**row, alone=frame.height == 1) for row in frame.iter_rows(named=True)]
 
 
 def choose(query: Query, wanted: str | None = None) -> Study | None:

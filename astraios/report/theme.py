@@ -19,7 +19,7 @@ METHODS: tuple[tuple[str, str, str, str], ...] = (
     ("ia3", "#047857", "#3fcf9f", "triangle-right"),
     ("fft", "#1f2328", "#f3f1ea", "circle"),
     ("prompt", "#7c5a45", "#c9a58c", "triangle-left"),
-    ("adalora", "#be123c", "#ff8fa3", "stroke"),
+    ("adalora", "#be123c", "#ff8fa3", "wedge"),
 )
 OTHERS: tuple[tuple[str, str, str], ...] = (
     ("#5b6470", "#a9b1bd", "circle"),
@@ -32,8 +32,22 @@ OTHERS: tuple[tuple[str, str, str], ...] = (
 ORDER = [method[0] for method in METHODS]
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 SCHEMES = {
-    "light": {"ink": "#1f2328", "soft": "#57606a", "grid": "#e4e2da", "page": "#fdfcf9", "accent": "#9a3412"},
-    "dark": {"ink": "#ece9e1", "soft": "#a8a59b", "grid": "#34363b", "page": "#16181c", "accent": "#ffb088"},
+    "light": {
+        "ink": "#1f2328",
+        "soft": "#57606a",
+        "grid": "#e4e2da",
+        "page": "#fdfcf9",
+        "accent": "#9a3412",
+        "roles": ["#1f2328", "#0f766e", "#b4400f", "#6d28d9"],
+    },
+    "dark": {
+        "ink": "#ece9e1",
+        "soft": "#a8a59b",
+        "grid": "#34363b",
+        "page": "#16181c",
+        "accent": "#ffb088",
+        "roles": ["#f3f1ea", "#5fd6c9", "#ff9a70", "#b79cff"],
+    },
 }
 
 
@@ -71,10 +85,10 @@ def config(scheme: str) -> dict[str, Any]:
         "axisY": {"domain": False, "ticks": False, "titleAlign": "left", "titleAngle": 0, "titleAnchor": "start",
                   "titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
         "header": {"labelColor": c["ink"], "labelFontSize": 13, "labelFontWeight": 600, "labelAnchor": "start",
-                   "labelPadding": 24, "title": None},
+                   "labelPadding": 4, "title": None},
         "legend": {"labelColor": c["soft"], "titleColor": c["soft"], "labelFontSize": 12, "titleFontSize": 12,
-                   "titleFontWeight": "normal", "orient": "top", "symbolStrokeWidth": 2},
-        "range": {"category": palette(scheme, 24), "symbol": shapes(24)},
+                   "titleFontWeight": "normal", "orient": "top", "symbolStrokeWidth": 2, "labelLimit": 280},
+        "range": {"category": palette(scheme, 24), "symbol": shapes(24), "ordinal": c["roles"]},
         "line": {"strokeWidth": 2},
         "point": {"size": 55, "filled": True, "opacity": 1},
         "text": {"fontSize": 12, "color": c["ink"]},
@@ -85,30 +99,27 @@ def config(scheme: str) -> dict[str, Any]:
             "ink-line": {"stroke": c["ink"]},
             "soft-line": {"stroke": c["soft"]},
             "soft-text": {"fill": c["soft"]},
-            "accent": {"fill": c["accent"], "stroke": c["accent"]},
-            "accent-line": {"stroke": c["accent"]},
-            "accent-band": {"fill": c["accent"], "fillOpacity": 0.16},
-            "page-text": {"fill": c["page"]},
+            "halo": {"fill": c["page"], "stroke": c["page"], "strokeWidth": 4},
         },
     }  # fmt: skip
 
 
 def size_label(n: float) -> str:
-    """A number of parameters as people write it, to two significant digits: 24k, 1.1B, 16B."""
+    """A number of parameters as people write it, to three significant digits: 23.4k, 1.14B, 15.5B."""
     if n <= 0 or not math.isfinite(n):
         return str(n)
     for unit, scale in (("T", 1e12), ("B", 1e9), ("M", 1e6), ("k", 1e3)):
         if n >= 0.995 * scale:
-            return f"{float(f'{n / scale:.2g}'):g}{unit}"
+            return f"{float(f'{n / scale:.3g}'):g}{unit}"
     return f"{n:g}"
 
 
 def percent(fraction: float) -> str:
-    """A fraction as per cent, to two significant digits below 10 %: 0.023 %, 1.5 %, 34 %."""
+    """A fraction as per cent, to two significant digits below 10 %: 0.023%, 1.5%, 34%."""
     value = 100 * fraction
     if value >= 10:
-        return f"{value:.0f} %"
-    return f"{float(f'{value:.2g}'):g} %"
+        return f"{value:.0f}%"
+    return f"{float(f'{value:.2g}'):g}%"
 
 
 def clip(text: str, limit: int = 60) -> str:

@@ -23,7 +23,10 @@ METHODS = {
     "ia3": ("(IA)3", "scaling", 0.009, (4.629, 4.388, 4.299, 4.206)),
     "ptuning": ("P-Tuning", "prompt", 0.03, (4.720, 4.501, 4.430, 4.368)),
 }
-TASKS = {"next-token": ("Next token of the answer", 0.0, "accuracy"), "mutant": ("Body against mutant", 0.5, "accuracy")}
+TASKS = {
+    "next-token": ("Next token of the answer", 0.0, "accuracy"),
+    "mutant": ("Body against mutant", 0.5, "accuracy"),
+}
 START = dt.datetime(2026, 1, 5, 12)
 TARGET = 3_400_000
 

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import tip, with_sizes
+from astraios.report.marks import interval, tips, with_sizes
 
 SQL = """\
 select b.origin, b.ladder, b.dataset_id, b.method_id, coalesce(t.title, b.method_id) as method, b.n_params, b.law,
@@ -25,18 +25,16 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     frame = with_sizes(frame).with_columns(
         inside=pl.when("covered").then(pl.lit("inside its interval")).otherwise(pl.lit("OUTSIDE its interval"))
     )
-    tips = [tip("method", "method", "text"), tip("size", "hidden size", "text"), tip("observed", "observed, nats", ".4f"),
-            tip("mean", "predicted, nats", ".4f"), tip("new_low", "interval, low", ".4f"),
-            tip("new_high", "interval, high", ".4f"), tip("level", "level", ".0%"),
-            tip("relative_error", "relative error", ".2%"), tip("carry_forward_error", "error of carrying forward", ".2%"),
-            tip("inside", "observation", "text"), tip("law", "law", "text"), tip("fit_id", "fit", "text")]  # fmt: skip
+    numbers = {"observed": ("observed, nats", ".4f"), "mean": ("predicted, nats", ".4f")}
+    shown = tips("level", "relative_error", "carry_forward_error", "law", "fit_id", **numbers,
+                 **interval(".4f", "new_low", "new_high"), inside=("observation", ""))  # fmt: skip
     y = alt.Y("method:N", sort=frame["method"].to_list(), title=None,
               axis=alt.Axis(labelFontSize=13, labelPadding=8, grid=True))  # fmt: skip
     scale = alt.Scale(zero=False, nice=False, padding=12)
     title = "test loss, nats per token, at the hidden size"
     base = alt.Chart(frame).encode(y=y)
     bar = base.mark_rule(strokeWidth=3, opacity=0.5).encode(
-        x=alt.X("new_low:Q", scale=scale, title=title), x2="new_high:Q", tooltip=tips
+        x=alt.X("new_low:Q", scale=scale, title=title), x2="new_high:Q", tooltip=shown
     )
     points = (
         base.transform_fold(["observed", "mean", "carry_forward"], as_=["which", "loss"])
@@ -46,9 +44,9 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         .mark_point(size=80)
         .encode(
             x=alt.X("loss:Q", scale=scale, title=title),
-            color=alt.Color("what:N", title=None, scale=alt.Scale(domain=MARKS), legend=alt.Legend(orient="top")),
-            shape=alt.Shape("what:N", title=None, scale=alt.Scale(domain=MARKS, range=["circle", "diamond", "stroke"])),
-            tooltip=tips,
+            color=alt.Color("what:N", title=None, scale=alt.Scale(domain=MARKS, range="ordinal")),
+            shape=alt.Shape("what:N", title=None, scale=alt.Scale(domain=MARKS, range=["circle", "diamond", "cross"])),
+            tooltip=shown,
         )
     )
     return alt.layer(bar, points).properties(height=alt.Step(36), width=480)

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import METHOD_TIPS, lines, size_axis, tip, with_sizes
+from astraios.report.marks import lines, size_axis, tips, with_sizes
 
 SQL = """\
 select origin, ladder, dataset_id, method_id, coalesce(t.title, method_id) as method, n_params,
@@ -19,12 +19,15 @@ order by split, method_id, n_params"""
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Lines over size, one panel for each split."""
-    tips = [*METHOD_TIPS, tip("loss_nats", "loss, nats", ".4f"), tip("loss_sd", "SD over seeds", ".4f"),
-            tip("n_seeds", "seeds")]  # fmt: skip
     return lines(
-        with_sizes(frame), size_axis(frame), "loss_nats", "nats per token", tooltip=tips,
-        facet="split", facet_order=["train loss", "test loss"],
-    )  # fmt: skip
+        with_sizes(frame),
+        size_axis(frame),
+        "loss_nats",
+        "nats per token",
+        tooltip=tips("loss_nats", "loss_sd", "n_seeds"),
+        facet="split",
+        facet_order=["train loss", "test loss"],
+    )
 
 
 FIGURE = Figure(

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import METHOD_TIPS, lines, tip, with_sizes
+from astraios.report.marks import lines, tips, with_sizes
 
 SQL = """\
 with mean as (
@@ -34,10 +34,11 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Lines over steps, one panel for each size."""
     frame = with_sizes(frame).with_columns(panel=pl.col("size") + " parameters")
     order = frame.sort("n_params")["panel"].unique(maintain_order=True).to_list()
-    x = alt.X("step:Q", title="optimizer steps", scale=alt.Scale(nice=False))
-    tips = [*METHOD_TIPS, tip("step", "step", ",d"), tip("loss_nats", "test loss, nats", ".4f"), tip("n_seeds", "runs")]
-    return lines(frame, x, "loss_nats", "test loss, nats per token", tooltip=tips, facet="panel", facet_order=order,
-                 points=False)  # fmt: skip
+    x = alt.X("step:Q", title="optimizer steps", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=5))
+    return lines(
+        frame, x, "loss_nats", "test loss, nats per token", tooltip=tips("step", "loss_nats", "n_seeds"),
+        facet="panel", facet_order=order, points=False,
+    )  # fmt: skip
 
 
 FIGURE = Figure(

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import METHOD_TIPS, lines, size_axis, tip, with_sizes
+from astraios.report.marks import lines, size_axis, tips, with_sizes
 
 SQL = """\
 select origin, ladder, dataset_id, method_id, coalesce(t.title, method_id) as method, n_params, n_trainable,
@@ -19,12 +19,16 @@ order by split, method_id, n_params"""
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Each method's line goes from its smallest to its largest base model."""
-    tips = [*METHOD_TIPS, tip("n_trainable", "trainable parameters", ",d"), tip("loss_nats", "loss, nats", ".4f"),
-            tip("n_seeds", "seeds")]  # fmt: skip
     return lines(
-        with_sizes(frame), size_axis(frame, "n_trainable", "trainable parameters"), "loss_nats", "nats per token",
-        tooltip=tips, facet="split", facet_order=["train loss", "test loss"], label_at_point=True,
-    )  # fmt: skip
+        with_sizes(frame),
+        size_axis(frame, "n_trainable", "trainable parameters"),
+        "loss_nats",
+        "nats per token",
+        tooltip=tips("n_trainable", "loss_nats", "n_seeds"),
+        facet="split",
+        facet_order=["train loss", "test loss"],
+        label_at_point=True,
+    )
 
 
 FIGURE = Figure(

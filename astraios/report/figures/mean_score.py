@@ -6,12 +6,13 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import METHOD_TIPS, lines, size_axis, tip, with_sizes
+from astraios.report.marks import lines, size_axis, tips, with_sizes
 from astraios.report.theme import percent
 
 SQL = """\
 select origin, ladder, dataset_id, method_id, coalesce(t.title, method_id) as method, n_params, mean_score, n_tasks,
-    n_seeds, trainable_share, avg(trainable_share) over (partition by origin, ladder, dataset_id, method_id) as mean_share
+    n_seeds, trainable_share,
+    avg(trainable_share) over (partition by origin, ladder, dataset_id, method_id) as mean_share
 from mean_task_score
 left join tuning_method t using (method_id)
 order by method_id, n_params"""
@@ -23,10 +24,10 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     named = with_sizes(frame).with_columns(
         method=pl.when(pl.col("mean_share").is_null()).then("method").otherwise(pl.format("{}  {}", "method", share))
     )
-    tips = [*METHOD_TIPS, tip("mean_score", "mean score", ".2%"), tip("n_tasks", "tasks"), tip("n_seeds", "seeds"),
-            tip("trainable_share", "trainable share", ".3%")]  # fmt: skip
-    return lines(named, size_axis(frame), "mean_score", "mean score over tasks", tooltip=tips, as_percent=True,
-                 height=340)  # fmt: skip
+    shown = tips("mean_score", "n_tasks", "n_seeds", "trainable_share")
+    return lines(
+        named, size_axis(frame), "mean_score", "mean score over tasks", tooltip=shown, as_percent=True, height=340
+    )
 
 
 FIGURE = Figure(

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import panels, size_axis, span, tip, with_sizes
+from astraios.report.marks import interval, panels, size_axis, span, tips, with_sizes
 
 SQL = """\
 with shown as (
@@ -36,15 +36,14 @@ KINDS = ["measured", "predicted from smaller sizes", "projected from all sizes"]
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """One panel for each method, best projection first; thin bars hold one new run, thick bars the mean."""
     frame = with_sizes(frame)
-    last = frame.filter(pl.col("source") != "measured").group_by("method").agg(pl.col("loss").sort_by("n_params").last())
-    order = last.sort("loss")["method"].to_list()
+    ahead_of = (
+        frame.filter(pl.col("source") != KINDS[0]).sort("n_params").group_by("method", maintain_order=True).last()
+    )
+    order = ahead_of.sort("loss")["method"].to_list()
     bounds = pl.concat([frame["loss"], frame["new_low"], frame["new_high"]]).drop_nulls().to_list()
     y = alt.Y("loss:Q", title="test loss, nats per token", scale=alt.Scale(domain=list(span(bounds)), nice=False))
-    kind = alt.Scale(domain=KINDS)
-    tips = [tip("method", "method", "text"), tip("source", "what", "text"), tip("size", "base model", "text"),
-            tip("loss", "test loss, nats", ".4f"), tip("new_low", "one new run, low", ".4f"),
-            tip("new_high", "one new run, high", ".4f"), tip("low", "mean, low", ".4f"), tip("high", "mean, high", ".4f"),
-            tip("level", "level", ".0%"), tip("n_seeds", "seeds"), tip("fit_id", "fit", "text")]  # fmt: skip
+    kind = alt.Scale(domain=KINDS, range="ordinal")
+    shown = tips("source", "loss", "level", "n_seeds", "fit_id", **interval(".4f"))
     x = size_axis(frame)
     base = alt.Chart(frame).encode(x=x)
     shade = alt.Color("source:N", title=None, scale=kind)
@@ -55,9 +54,9 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         .encode(y=y, color=shade)
     )
     bar = base.mark_rule(strokeWidth=1.5).encode(y=alt.Y("new_low:Q"), y2="new_high:Q", color=shade)
-    core = base.mark_rule(strokeWidth=4, opacity=0.55).encode(y=alt.Y("low:Q"), y2="high:Q", color=shade)
-    dots = base.mark_point(size=60).encode(
-        y=y, color=shade, tooltip=tips,
+    core = base.mark_rule(strokeWidth=5, opacity=0.45).encode(y=alt.Y("low:Q"), y2="high:Q", color=shade)
+    dots = base.mark_point(size=34).encode(
+        y=y, color=shade, tooltip=shown,
         shape=alt.Shape("source:N", title=None, scale=alt.Scale(domain=KINDS, range=["circle", "diamond", "square"])),
     )  # fmt: skip
     chart = alt.layer(path, ahead, bar, core, dots).properties(height=200)

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import colour, panels, shape, tip, with_sizes
+from astraios.report.marks import colour, interval, panels, shape, tips, with_sizes
 
 SQL = """\
 select p.origin, p.ladder, p.dataset_id, p.method_id, coalesce(m.title, p.method_id) as method, p.task_id,
@@ -24,13 +24,11 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """One panel for each task, one row for each method."""
     size = with_sizes(frame.head(1))["size"][0]
     frame = with_sizes(frame)
-    order = frame.group_by("method").agg(pl.col("mean").mean()).sort("mean", descending=True)["method"].to_list()
-    tips = [tip("method", "method", "text"), tip("task", "task", "text"), tip("metric", "metric", "text"),
-            tip("mean", "projected score", ".1%"), tip("low", "mean, low", ".1%"), tip("high", "mean, high", ".1%"),
-            tip("new_low", "one new run, low", ".1%"), tip("new_high", "one new run, high", ".1%"),
-            tip("level", "level", ".0%"), tip("chance", "chance", ".1%"), tip("fit_id", "fit", "text")]  # fmt: skip
+    means = frame.group_by("method", maintain_order=True).agg(pl.col("mean").mean())
+    order = means.sort("mean", descending=True)["method"].to_list()
+    shown = tips("task", "metric", "level", "chance", "fit_id", mean=("projected score", ".1%"), **interval(".1%"))
     base = alt.Chart(frame).encode(
-        y=alt.Y("method:N", sort=order, title=None, axis=alt.Axis(grid=True)), color=colour(frame), tooltip=tips
+        y=alt.Y("method:N", sort=order, title=None, axis=alt.Axis(grid=True)), color=colour(frame), tooltip=shown
     )
     scale = alt.Scale(zero=False, nice=True, padding=8)
     title = f"projected score at {size}"
@@ -40,7 +38,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     thick = base.mark_rule(strokeWidth=4, opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q")
     dots = base.mark_point(size=70).encode(x=alt.X("mean:Q"), shape=shape(frame))
     chart = alt.layer(thin, thick, dots).properties(height=alt.Step(28))
-    return panels(chart, "task", None, 2, frame)
+    return panels(chart, "task", None, 2, frame).resolve_scale(x="independent")
 
 
 FIGURE = Figure(

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import colour, shape, span, tip, with_sizes
+from astraios.report.marks import colour, interval, shape, span, tips, with_sizes
 
 SQL = """\
 select r.origin, r.ladder, r.dataset_id, r.method_id, coalesce(t.title, r.method_id) as method, r.n_params, r.mean,
@@ -17,6 +17,11 @@ where r.is_target and r.quantity = 'loss'
 order by r.mean"""
 
 
+def chance(p: float) -> str:
+    """A probability of being best, in words."""
+    return "<1% best" if p < 0.005 else ">99% best" if p > 0.995 else f"{p:.0%} best"
+
+
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """One row for each method: projected loss with the interval of the mean, and the probability in words."""
     several = frame["may_be_best"].sum() > 1
@@ -25,13 +30,11 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         .when(pl.col("may_be_best")).then(pl.lit("best"))
         .otherwise(pl.lit("")),
     ).with_columns(
-        words=pl.format("{} % best", (100 * pl.col("p_best")).round(0).cast(pl.Int64))
+        words=pl.col("p_best").map_elements(chance, return_dtype=pl.String)
         + pl.when(pl.col("verdict").str.starts_with("not")).then(pl.lit(", not separable")).otherwise(pl.lit("")),
     )  # fmt: skip
-    tips = [tip("method", "method", "text"), tip("size", "target", "text"), tip("mean", "projected loss, nats", ".4f"),
-            tip("low", "mean, low", ".4f"), tip("high", "mean, high", ".4f"), tip("level", "level", ".0%"),
-            tip("p_best", "probability of being best", ".1%"), tip("verdict", "verdict", "text"),
-            tip("fit_id", "fit", "text")]  # fmt: skip
+    shown = tips("p_best", "verdict", "level", "fit_id", mean=("projected loss, nats", ".4f"),
+                 **interval(".4f", "low", "high"))  # fmt: skip
     ends = span(pl.concat([frame["low"], frame["high"]]).drop_nulls().to_list())
     scale = alt.Scale(domain=list(ends), nice=False)
     size = frame["size"][0]
@@ -39,7 +42,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     base = alt.Chart(frame).encode(
         y=alt.Y("method:N", sort=frame["method"].to_list(), title=None,
                 axis=alt.Axis(labelFontSize=13, labelPadding=8, grid=True)),
-        color=colour(frame), tooltip=tips,
+        color=colour(frame), tooltip=shown,
     )  # fmt: skip
     bar = base.mark_rule(strokeWidth=3, opacity=0.5).encode(x=alt.X("low:Q", scale=scale, title=title), x2="high:Q")
     dot = base.mark_point(size=80).encode(x=alt.X("mean:Q", scale=scale), shape=shape(frame))

@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import METHOD_TIPS, lines, tip, with_sizes
+from astraios.report.marks import lines, tips, with_sizes
 
 SQL = """\
 select g.origin, g.ladder, g.dataset_id, g.method_id, coalesce(t.title, g.method_id) as method, g.n_params,
@@ -22,12 +22,13 @@ order by split, g.method_id, g.n_params"""
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Better models are to the right: the loss axis is reversed, so that both axes improve outwards."""
-    x = alt.X("loss_nats:Q", title="nats per token (lower is better: axis reversed)",
-              scale=alt.Scale(zero=False, nice=False, padding=14, reverse=True), axis=alt.Axis(tickCount=5))  # fmt: skip
-    tips = [*METHOD_TIPS, tip("loss_nats", "loss, nats", ".4f"), tip("mean_score", "mean score", ".2%"),
-            tip("n_tasks", "tasks"), tip("n_seeds", "seeds")]  # fmt: skip
-    return lines(with_sizes(frame), x, "mean_score", "mean score", tooltip=tips, facet="split",
-                 facet_order=["train loss", "test loss"], as_percent=True, label_at_point=True)  # fmt: skip
+    scale = alt.Scale(zero=False, nice=False, padding=14, reverse=True)
+    title = "nats per token (lower is better: axis reversed)"
+    return lines(
+        with_sizes(frame), alt.X("loss_nats:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)),
+        "mean_score", "mean score", tooltip=tips("loss_nats", "mean_score", "n_tasks", "n_seeds"),
+        facet="split", facet_order=["train loss", "test loss"], as_percent=True, label_at_point=True, backwards=True,
+    )  # fmt: skip
 
 
 FIGURE = Figure(

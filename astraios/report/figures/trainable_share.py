@@ -6,8 +6,8 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import METHOD_TIPS, tip, with_sizes
-from astraios.report.theme import method_domain, percent
+from astraios.report.marks import colour, log_ticks, shape, tips, with_sizes
+from astraios.report.theme import percent
 
 SQL = """\
 select r.origin, m.ladder, r.dataset_id, r.method_id, coalesce(t.title, r.method_id) as method, r.n_params,
@@ -27,18 +27,20 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         is_last=pl.col("n_params") == pl.col("n_params").max().over("method_id"),
         mark=pl.col("n_params").rank("dense").cast(pl.Int64),
     )
-    order = frame.group_by("method").agg(pl.col("trainable_share").mean()).sort("trainable_share")["method"].to_list()
-    tips = [*METHOD_TIPS, tip("share", "trainable share", "text"), tip("n_trainable", "trainable parameters", ",d")]
+    means = frame.group_by("method", maintain_order=True).agg(pl.col("trainable_share").mean())
+    order = means.sort("trainable_share")["method"].to_list()
     base = alt.Chart(frame).encode(
         y=alt.Y("method:N", sort=order, title=None, axis=alt.Axis(labelFontSize=13, labelPadding=8, grid=True)),
         x=alt.X("trainable_share:Q", title="trainable share of all parameters (log scale)",
                 scale=alt.Scale(type="log", nice=False, padding=24),
-                axis=alt.Axis(format="~%", tickCount=5, labelOverlap="greedy")),
-        color=alt.Color("method_id:N", legend=None, scale=alt.Scale(domain=method_domain(
-            frame["method_id"].unique().to_list()))),
+                axis=alt.Axis(format="~%", values=log_ticks(frame["trainable_share"].to_list()))),
+        color=colour(frame),
     )  # fmt: skip
     reach = base.mark_line(strokeWidth=2, opacity=0.45).encode(detail="method_id:N")
-    dots = base.mark_point().encode(size=alt.Size("mark:O", legend=None, scale=alt.Scale(range=[25, 110])), tooltip=tips)
+    dots = base.mark_point().encode(
+        size=alt.Size("mark:O", legend=None, scale=alt.Scale(range=[25, 110])), shape=shape(frame),
+        tooltip=tips("share", "n_trainable"),
+    )  # fmt: skip
     text = (
         base.transform_filter("datum.is_last")
         .mark_text(dy=-14, fontSize=11)

@@ -14,7 +14,7 @@
     const room = Math.floor(box.getBoundingClientRect().width);
     const source = read(box.dataset.spec);
     const facet = "facet" in source;
-    const columns = facet ? Math.max(1, Math.min(source.columns, Math.floor(room / 330))) : 1;
+    const columns = facet ? Math.max(1, Math.min(source.columns, Math.floor(room / 290))) : 1;
     const config = configs[scheme()];
     let width = Math.max(80, Math.floor(room / columns) - 140);
     for (let pass = 0; pass < 3; pass += 1) {
