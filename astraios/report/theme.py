@@ -31,7 +31,7 @@ OTHERS: tuple[tuple[str, str, str], ...] = (
 
 ORDER = [method[0] for method in METHODS]
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
-SCHEMES = {
+SCHEMES: dict[str, dict[str, Any]] = {
     "light": {
         "ink": "#1f2328",
         "soft": "#57606a",

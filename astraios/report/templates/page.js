@@ -15,7 +15,8 @@
     const source = read(box.dataset.spec);
     const facet = "facet" in source;
     const columns = facet ? Math.max(1, Math.min(source.columns, Math.floor(room / 290))) : 1;
-    const config = configs[scheme()];
+    const shared = configs[scheme()];
+    const config = { ...shared, legend: { ...shared.legend, columns: room < 520 ? 1 : 0 } };
     let width = Math.max(80, Math.floor(room / columns) - 140);
     for (let pass = 0; pass < 3; pass += 1) {
       const spec = { ...source };
