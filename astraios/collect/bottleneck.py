@@ -87,11 +87,11 @@ class BottleneckLayer(nn.Module, BaseTunerLayer):
     def __init__(self, base_layer: nn.Module, adapter_name: str, config: BottleneckConfig, place: str) -> None:
         super().__init__()
         self.base_layer = base_layer
-        self.in_features: int | None
-        self.out_features: int | None
-        self.in_features, self.out_features = _get_in_out_features(self.get_base_layer())
-        if self.in_features is None:
-            raise ValueError(f"target_modules: the widths of a {type(self.get_base_layer()).__name__} can't be told")
+        base = self.get_base_layer()
+        wide_in, wide_out = _get_in_out_features(base)
+        if wide_in is None or wide_out is None:
+            raise ValueError(f"target_modules: the widths of a {type(base).__name__} can't be told")
+        self.in_features, self.out_features = wide_in, wide_out
         self.adapter_down, self.adapter_up = nn.ModuleDict({}), nn.ModuleDict({})
         self.activation, self.dropout = nn.ModuleDict({}), nn.ModuleDict({})
         self.place: dict[str, str] = {}
