@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from astraios.collect import data as instruction_data
 from astraios.collect.cache import cache_dir, exclusive
 from astraios.collect.environment import current
-from astraios.collect.flops import train_flops
 from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
 from astraios.collect.plan import describe
@@ -164,7 +163,14 @@ class _Work:
         from astraios.collect.train import Trainer
 
         cell, spec = self.cell, self.cell.train
-        check_positions(base.config, cell.data.sequence_length + self.method.n_virtual_tokens(cell.settings))
+        quantization = None if spec.quantization == "none" else spec.quantization
+        self.method.check(
+            base.config,
+            cell.settings,
+            spec.steps,
+            sequence_length=cell.data.sequence_length,
+            quantization=quantization,
+        )
         if spec.gradient_checkpointing:
             base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
             base.enable_input_require_grads()
@@ -221,15 +227,6 @@ class _Work:
 def positions(config: Any) -> int:
     """Longest sequence that an architecture reads."""
     return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 1 << 30))
-
-
-def check_positions(config: Any, length: int) -> None:
-    """Raises a CellError where blocks (and virtual tokens before them) are longer than the model's positions."""
-    if length > positions(config):
-        raise CellError(
-            f"{length} positions are needed (blocks and virtual tokens), the model has {positions(config)}: "
-            "set a smaller [data] sequence_length"
-        )
 
 
 def task_row(name: str) -> dict[str, Any]:

@@ -19,11 +19,11 @@ def cross_entropy_sum(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: 
         labels: the same with IGNORED where a token does not count, shape (batch, length).
         n_virtual: positions that the tuning method puts in front.
     """
-    from torch.nn import functional as F
+    from torch.nn.functional import cross_entropy
 
     logits = model(input_ids=ids).logits[:, n_virtual:-1]  # (batch, length - 1, vocabulary)
     targets = labels[:, 1:]
-    total = F.cross_entropy(
+    total = cross_entropy(
         logits.reshape(-1, logits.shape[-1]).float(), targets.reshape(-1), ignore_index=IGNORED, reduction="sum"
     )
     return total, int((targets != IGNORED).sum())

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 from dataclasses import dataclass
 from typing import Any
 
+from astraios.collect.counting import count_parameters
 from astraios.collect.flops import train_flops
 from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
-from astraios.collect.methods.counting import count_parameters
 from astraios.collect.sweep import Cell
 from astraios.records import ParameterCount
 
@@ -88,7 +87,15 @@ def describe(cell: Cell) -> Plan:
     count = _count(cell.model_id, cell.method_id, json.dumps(dict(cell.settings), sort_keys=True), cell.train.steps)
     n_tokens = cell.train.steps * cell.train.batch_size * cell.data.sequence_length
     ladder, rung = resolve(cell.model_id)
-    flops = train_flops(count, ladder.config(rung.model_id), n_tokens, cell.data.sequence_length)
+    method = METHODS.get(cell.method_id)
+    flops = train_flops(
+        ladder.config(rung.model_id),
+        count,
+        kind=method.kind,
+        n_tokens=n_tokens,
+        sequence_length=cell.data.sequence_length,
+        n_virtual_tokens=method.n_virtual_tokens(cell.settings),
+    )
     return Plan(cell, count, n_tokens, flops)
 
 

@@ -229,10 +229,7 @@ class Trainer:
     def _checkpoint(self) -> TrainState:
         import torch
 
-        if self.method:
-            weights = self.method.trainable_state(self.model)
-        else:
-            weights = self.model.state_dict()
+        weights = self.method.trainable_state(self.model) if self.method else self.model.state_dict()
         tensors = {"model": weights, "optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state()}
         if self.device.type == "cuda":
             tensors["cuda_rng"] = torch.cuda.get_rng_state()

@@ -118,7 +118,7 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
     if not quantization:
         return None
     if quantization not in QUANTIZATIONS:
-        raise UsageError(f"unknown quantization {quantization!r}: known: {', '.join(QUANTIZATIONS)}, or false")
+        raise UsageError(f"unknown quantization {quantization!r}: known: {', '.join(QUANTIZATIONS)}, or none")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "train", f"quantization = {quantization!r}")
     # It warns at every product on a CPU, and about kernels that it would fetch.
@@ -134,7 +134,7 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
     except (ImportError, RuntimeError, OSError) as error:
         raise CellError(
             f"quantization = {quantization!r} can't be had, bitsandbytes does not load: {str(error).splitlines()[0]}; "
-            "set quantization = false"
+            'set quantization = "none"'
         ) from error
     if quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)

@@ -21,7 +21,7 @@ from astraios.collect.ladders import Ladder, Rung
 from astraios.collect.sources.python_stdlib import modules
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 VOCABULARY = 1024
 POSITIONS = 320
@@ -60,13 +60,20 @@ RECIPES = {
 }
 
 
-@dataclass(frozen=True)
 class TinyLadder(Ladder):
     """Five rungs that are built on the spot."""
 
+    name = "tiny"
+
     def rungs(self) -> tuple[Rung, ...]:
         return tuple(
-            Rung(model_id=model_id, ladder=self.name, config=architecture(recipe), revision=revision(recipe))
+            Rung(
+                model_id=model_id,
+                ladder=self.name,
+                name=model_id.removeprefix("tiny/"),
+                config=architecture(recipe),
+                revision=revision(recipe),
+            )
             for model_id, recipe in RECIPES.items()
         )
 
@@ -79,21 +86,13 @@ class TinyLadder(Ladder):
         folder = _folder(RECIPES[model_id])
         with exclusive(folder.with_suffix(".lock"), wait=math.inf, what=f"base model {model_id}"):
             if not self.is_ready(model_id):
-                _pretrain(RECIPES[model_id], folder, progress)
+                _pretrain(model_id, RECIPES[model_id], folder, progress)
 
-    def load(
-        self, model_id: str, *, quantization: str | None, dtype: str, device: str, trust_remote_code: bool = False
-    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-        from astraios.collect.ladders import load_pretrained
+    def load(self, model_id: str, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        from astraios.collect.ladders.hub import load_pretrained
 
         self.prepare(model_id)
-        return load_pretrained(
-            str(_folder(RECIPES[model_id])),
-            quantization=quantization,
-            dtype=dtype,
-            device=device,
-            trust_remote_code=False,
-        )
+        return load_pretrained(str(_folder(RECIPES[model_id])), **{**options, "trust_remote_code": False})
 
 
 def architecture(recipe: Recipe) -> dict[str, Any]:
@@ -183,14 +182,7 @@ def _pretraining_blocks(recipe: Recipe) -> Any:
     return torch.tensor(ids[: blocks * recipe.sequence_length]).reshape(blocks, recipe.sequence_length)
 
 
-def _config(recipe: Recipe) -> PretrainedConfig:
-    from transformers import AutoConfig
-
-    fields = architecture(recipe)
-    return AutoConfig.for_model(**fields)
-
-
-def _pretrain(recipe: Recipe, folder: Path, progress: Callable[[int, int], None]) -> None:
+def _pretrain(model_id: str, recipe: Recipe, folder: Path, progress: Callable[[int, int], None]) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -199,7 +191,7 @@ def _pretrain(recipe: Recipe, folder: Path, progress: Callable[[int, int], None]
     from astraios.collect.train import Trainer, TrainSpec
 
     torch.manual_seed(recipe.seed)
-    model = AutoModelForCausalLM.from_config(_config(recipe))
+    model = AutoModelForCausalLM.from_config(tiny.config(model_id))
     blocks = _pretraining_blocks(recipe)
     data = PackedData(blocks, blocks, blocks[:0], blocks[:0], 0, 0.0)
     spec = TrainSpec(
@@ -239,4 +231,4 @@ def _pretrain(recipe: Recipe, folder: Path, progress: Callable[[int, int], None]
     checkpoint.remove()
 
 
-tiny = TinyLadder(name="tiny")
+tiny = TinyLadder()

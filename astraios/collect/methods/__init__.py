@@ -35,7 +35,7 @@ class TuningMethod:
     quantization: str | None = "8bit"
     """Default precision of the frozen base: None, "8bit" or "nf4"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Defaults of what the sweep may set under [methods.NAME]: rank, alpha, target_modules, ..."""
+    """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
     quantizable: bool = True
     """Whether it works over a quantized base."""
 
@@ -89,7 +89,7 @@ class TuningMethod:
         if quantization and not self.quantizable:
             raise UsageError(
                 f"tuning method {self.name!r} changes the base's own weights and can't work on a {quantization} base: "
-                f"set quantization = false for it"
+                f'set quantization = "none" for it'
             )
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PeftConfig | None:
@@ -117,7 +117,7 @@ class TuningMethod:
         try:
             config = self.peft_config(model.config, settings, steps)
         except (ValueError, TypeError) as error:
-            raise UsageError(f"methods.{self.name}: {_first_line(error)}") from error
+            raise UsageError(f"[method.{self.name}] {_first_line(error)}") from error
         if config is None:
             return model.requires_grad_(True)
         check_targets(model, config, self.name)
