@@ -364,7 +364,9 @@ def _connect(path: Path, *, read_only: bool) -> DuckDBPyConnection:
             if "lock" not in text.lower():
                 raise StoreError(f"{path}: can't be opened ({_first_line(error)})") from None
             if time.monotonic() > until:
-                raise StoreError(f"{path} is held by another process ({_holder(text)}): wait for it or stop it") from None
+                raise StoreError(
+                    f"{path} is held by another process ({_holder(text)}): wait for it or stop it"
+                ) from None
         except duckdb.Error as error:
             raise StoreError(f"{path}: not a DuckDB database that can be read ({_first_line(error)})") from None
         time.sleep(pause)

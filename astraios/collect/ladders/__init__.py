@@ -25,6 +25,8 @@ class Rung:
     """Short name, for instance "1B"."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Architecture: fields of the configuration, `model_type` among them. Empty where only the hub knows them."""
+    n_params: int | None = None
+    """Total parameters, where they are known without building the model."""
     revision: str | None = None
     """Hub revision, or a hash of the recipe of a base built here. None: the hub's newest."""
 
