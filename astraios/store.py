@@ -80,7 +80,11 @@ def reading(path: Path) -> Iterator[DuckDBPyConnection]:
     try:
         if not _migrations_done(connection):
             raise StoreError(f"{path} is not an astraios database: name another one with --db")
-        _refuse_newer(connection, path)
+        if _outdated(connection, path):
+            connection.close()
+            with writing(path):
+                pass
+            connection = _connect(path, read_only=True)
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
         yield connection
@@ -403,6 +407,12 @@ def _refuse_newer(connection: DuckDBPyConnection, path: Path) -> set[str]:
     if unknown:
         raise StoreError(f"{path} was written by a newer astraios (schema {max(unknown)}): update astraios")
     return done
+
+
+def _outdated(connection: DuckDBPyConnection, path: Path) -> bool:
+    """Whether migrations or views are pending."""
+    done = _refuse_newer(connection, path)
+    return done != set(sql_files("migrations")) or _recorded_views(connection) != _views_hash()
 
 
 def _migrate(connection: DuckDBPyConnection, path: Path) -> None:
