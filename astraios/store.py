@@ -67,26 +67,43 @@ def sql_files(folder: str) -> dict[str, str]:
     return {f.name.removesuffix(".sql"): f.read_text(encoding="utf-8") for f in sorted(files, key=lambda f: f.name)}
 
 
-@contextmanager
-def reading(path: Path) -> Iterator[DuckDBPyConnection]:
-    """A read-only connection that can touch nothing but the database: no other file, no extension, no setting.
+def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
+    """A read-only connection for notebooks: `astraios.open_db().sql("from final_loss").pl()` is a Polars frame.
+
+    It can touch nothing but the database: no other file, no extension, no setting. A database of an older schema is
+    brought up to date first.
+
+    Args:
+        path: the database; by default $ASTRAIOS_DB, else astraios.duckdb in the current folder.
 
     Raises:
         StoreError: no database there, or not one of ours, or one of a newer astraios.
     """
-    if not path.exists():
-        raise StoreError(f"no database {path}: run `astraios collect` first, or name another one with --db")
-    connection = _connect(path, read_only=True)
+    file = database_path(path)
+    if not file.exists():
+        raise StoreError(f"no database {file}: run `astraios collect` first, or name another one with --db")
+    connection = _connect(file, read_only=True)
     try:
         if not _migrations_done(connection):
-            raise StoreError(f"{path} is not an astraios database: name another one with --db")
-        if _outdated(connection, path):
+            raise StoreError(f"{file} is not an astraios database: name another one with --db")
+        if _outdated(connection, file):
             connection.close()
-            with writing(path):
+            with writing(file):
                 pass
-            connection = _connect(path, read_only=True)
+            connection = _connect(file, read_only=True)
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[DuckDBPyConnection]:
+    """`open_db` for the length of a block."""
+    connection = open_db(path)
+    try:
         yield connection
     finally:
         connection.close()

@@ -211,7 +211,7 @@ class _Work:
                     model=model,
                     tokenizer=tokenizer,
                     n_virtual=n_virtual,
-                    n_positions=min(positions(model.config) - n_virtual, cell.data.sequence_length),  # type: ignore[arg-type]
+                    n_positions=min(positions(model.config) - n_virtual, cell.data.sequence_length),
                     data=cell.data,
                     held_out=held_out,
                     seed=cell.seed,
@@ -226,7 +226,8 @@ class _Work:
 
 def positions(config: Any) -> int:
     """Longest sequence that an architecture reads."""
-    return int(getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", 1 << 30))
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return int(found or 1 << 30)
 
 
 def task_row(name: str) -> dict[str, Any]:

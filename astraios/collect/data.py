@@ -147,7 +147,7 @@ def prepare(
         )
     if spec.test_blocks:
         test, test_labels = test[: spec.test_blocks], test_labels[: spec.test_blocks]
-    n_bytes = len(tokenizer.decode(test.flatten().tolist()).encode())
+    n_bytes = len(str(tokenizer.decode(test.flatten().tolist())).encode())
     packed = PackedData(
         train=train,
         train_labels=train_labels,

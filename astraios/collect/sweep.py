@@ -59,7 +59,7 @@ class Cell:
 
     sweep: str
     model_id: str
-    revision: str
+    revision: str | None
     method_id: str
     settings: Mapping[str, Any]
     seed: int

@@ -8,6 +8,7 @@ frequent token would score, and comes with the result as the metric `majority_ac
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,7 @@ class NextToken(Task):
         )
 
 
-def encode_records(model: TunedModel, records: list[Record] | tuple[Record, ...]) -> tuple[list[int], list[list[int]]]:
+def encode_records(model: TunedModel, records: Sequence[Record]) -> tuple[list[int], list[list[int]]]:
     """Token counts of the prompts and token ids of prompt + answer, cut to what the model reads.
 
     Records whose prompt fills all of it are left out.
