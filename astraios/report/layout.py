@@ -173,15 +173,16 @@ def to_markdown(grid: Grid) -> str:
             out.append(
                 _row([*([block] if blocks else []), name, *(_markdown_cell(cell) for cell in cells)], raw=len(cells))
             )
-    return "\n".join([*out, *(f"\n{_markdown(note)}" for note in grid.notes)]) + "\n"
+    return "\n".join([*out, *(f"\n{escape_markdown(note)}" for note in grid.notes)]) + "\n"
 
 
 def _row(cells: list[str], raw: int = 0) -> str:
-    kept = [_markdown(cell) for cell in cells[: len(cells) - raw]] + cells[len(cells) - raw :]
+    kept = [escape_markdown(cell) for cell in cells[: len(cells) - raw]] + cells[len(cells) - raw :]
     return "| " + " | ".join(kept) + " |"
 
 
-def _markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is."""
     text = html.escape(text, quote=False)
     for character in "\\|*_`[]":
         text = text.replace(character, "\\" + character)
@@ -189,9 +190,9 @@ def _markdown(text: str) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = _markdown(cell.text)
+    text = escape_markdown(cell.text)
     text = f"**{text}**" if cell.place == 1 else f"<u>{text}</u>" if cell.place == 2 else text
-    return text + _markdown(cell.mark)
+    return text + escape_markdown(cell.mark)
 
 
 def to_latex(grid: Grid, table: Table) -> str:

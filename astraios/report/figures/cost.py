@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import colour, interval, log_ticks, shape, span, tips, with_sizes
+from astraios.report.marks import colour, end_labels, interval, label_ends, log_ticks, shape, span, tips, with_sizes
 
 COST = """\
     select origin, ladder, dataset_id, method_id, n_params, avg(device_seconds) as device_seconds,
@@ -47,20 +47,19 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         scale=alt.Scale(type="log", nice=False, padding=30),
         axis=alt.Axis(values=log_ticks(seconds), format="~s"),
     )
-    y = alt.Y("mean:Q", title=f"projected test loss at {frame['size'][0]}, nats per token",
-              scale=alt.Scale(domain=list(ends), nice=False))  # fmt: skip
-    base = alt.Chart(frame).encode(x=x, color=colour(frame), tooltip=shown)
-    bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(y=alt.Y("low:Q"), y2="high:Q")
-    dots = base.mark_point(size=80).encode(y=y, shape=shape(frame))
-    label = base.mark_text(align="left", dx=9, dy=-2).encode(y=y, text="method:N", tooltip=alt.value(None))
-    halo = base.mark_text(align="left", dx=9, dy=-2, style="halo").encode(
-        y=y, text="method:N", color=alt.value(None), tooltip=alt.value(None)
+    scale = alt.Scale(domain=list(ends), nice=False)
+    y = alt.Y("mean:Q", title=f"projected test loss at {frame['size'][0]}, nats per token", scale=scale)
+    base = alt.Chart(label_ends(frame, "mean", ends)).encode(color=colour(frame))
+    bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
+        x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", tooltip=shown
     )
+    dots = base.mark_point(size=80).encode(x=x, y=y, shape=shape(frame), tooltip=shown)
+    halo, label = end_labels(base, scale, x)
     return alt.layer(bars, halo, dots, label).properties(height=300, width=480)
 
 
 FIGURE = Figure(
-    name="cost",
+    name="cost-performance",
     title="Cost against performance at the target size",
     section="cost",
     order=20,

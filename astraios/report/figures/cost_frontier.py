@@ -11,7 +11,9 @@ from astraios.report.marks import lines, log_ticks, tips, with_sizes
 SQL = """\
 select c.origin, c.ladder, c.dataset_id, c.method_id, coalesce(t.title, c.method_id) as method, c.n_params,
     avg(c.device_seconds) as device_seconds, avg(c.loss_nats) as loss_nats,
-    avg(c.peak_memory_bytes) as peak_memory_bytes, avg(c.checkpoint_bytes) as checkpoint_bytes, bool_or(c.on_frontier) as on_frontier, count(*) as n_seeds
+    avg(c.peak_memory_bytes) as peak_memory_bytes,
+    avg(c.checkpoint_bytes) as checkpoint_bytes,
+    bool_or(c.on_frontier) as on_frontier, count(*) as n_seeds
 from cost_frontier c
 left join tuning_method t using (method_id)
 where c.split = 'test' and c.device_seconds > 0

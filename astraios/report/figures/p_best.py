@@ -15,6 +15,7 @@ from ranking r
 left join tuning_method t using (method_id)
 where r.quantity = 'loss'
     and (select count(distinct n_params) from ranking where quantity = 'loss') > 1
+qualify max(r.p_best) over (partition by r.origin, r.ladder, r.dataset_id, r.method_id) >= 0.01
 order by r.method_id, r.n_params"""
 
 
@@ -32,7 +33,7 @@ FIGURE = Figure(
     title="Probability of being best, by size",
     section="projection",
     order=15,
-    caption="From the joint uncertainty of the projected means.",
+    caption="From the joint uncertainty of the projected means. Methods that nowhere reach 1% are left out.",
     sql=SQL,
     draw=draw,
     missing="Projections of fewer than two sizes are stored: run astraios fit-scaling with several --target SIZE.",

@@ -27,7 +27,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     return lines(
         with_sizes(frame), alt.X("loss_nats:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)), "value", "score",
         tooltip=tips("task", "loss_nats", "value", "chance", "n_seeds"), facet="task", as_percent=True,
-        label_at_point=True, backwards=True, height=240,
+        label_at_point=True, backwards=True, own_axes=True, height=240,
     )  # fmt: skip
 
 
@@ -36,7 +36,8 @@ FIGURE = Figure(
     title="Score against test loss, task by task",
     section="score",
     order=31,
-    caption="A task whose points climb to the right can be predicted from loss; one whose points lie flat can't.",
+    caption="A task whose points climb to the right can be predicted from loss; one whose points lie flat can't. "
+    "Each panel has an axis of its own.",
     sql=SQL,
     draw=draw,
     missing="No runs have both a loss and a score: run astraios collect with tasks.",

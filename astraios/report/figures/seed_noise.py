@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import size_axis, tips, with_sizes
+from astraios.report.marks import log_ticks, size_axis, tips, with_sizes
 
 SQL = """\
 with gap as (
@@ -31,6 +31,8 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
                  nats=("nats", ".4f"), what=("what", ""))  # fmt: skip
     domain = list(NAMES.values())
     name = " : ".join(f"datum.key == '{key}' ? '{title}'" for key, title in NAMES.items()) + " : ''"
+    values = pl.concat([frame[key] for key in NAMES]).drop_nulls()
+    ticks = log_ticks(values.filter(values > 0).to_list())
     base = (
         alt.Chart(frame)
         .transform_fold(list(NAMES), as_=["key", "nats"])
@@ -38,9 +40,10 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         .transform_calculate(what=name)
         .encode(
             x=size_axis(frame),
-            y=alt.Y("nats:Q", title="test loss, nats per token (log scale)", scale=alt.Scale(type="log", nice=False,
-                    padding=12), axis=alt.Axis(format="~g", tickCount=4)),
-            color=alt.Color("what:N", title=None, scale=alt.Scale(domain=domain, range="ordinal")),
+            y=alt.Y("nats:Q", title="test loss, nats per token (log scale)", axis=alt.Axis(format="~g", values=ticks),
+                    scale=alt.Scale(type="log", nice=False, padding=12)),
+            color=alt.Color("what:N", title=None, scale=alt.Scale(domain=domain, range="ordinal"),
+                            legend=alt.Legend(orient="bottom")),
         )
     )  # fmt: skip
     marks = alt.Scale(domain=domain, range=["circle", "triangle-down", "cross"])

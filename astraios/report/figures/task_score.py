@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import altair as alt
 import polars as pl
 
@@ -22,18 +24,18 @@ order by task, s.method_id, s.n_params"""
 SHOWN = tips("task", "metric", "value", "chance", "n_seeds", stderr=("standard error", ".2%"))
 
 
-def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
+def draw(frame: pl.DataFrame, own_axes: bool = False) -> alt.TopLevelMixin:
     """Lines over size: one panel for each task when there are several."""
     frame = with_sizes(frame)
     several = frame["task_id"].n_unique() > 1
-    title = "score" if several else frame["metric"][0]
+    title = "score" if several else frame["metric"][0].replace("f1_macro", "macro F1").replace("_", " ")
     columns = 3 if frame["task_id"].n_unique() > 4 else 2
-    order = frame.sort(pl.col("task_id").str.ends_with("-java"), maintain_order=True)["task"].unique(
-        maintain_order=True
-    )
+    places = [pl.col("task_id").str.contains(word) for word in ("-java", "explain", "fix")]
+    order = frame.sort(*places, maintain_order=True)["task"].unique(maintain_order=True)
     return lines(
         frame, size_axis(frame), "value", title, tooltip=SHOWN, facet="task" if several else None, columns=columns,
-        facet_order=order.to_list(), as_percent=True, floor=0.0, height=240 if several else 300,
+        facet_order=order.to_list(), as_percent=True, floor=0.0, own_axes=own_axes and several,
+        height=240 if several else 300,
     )  # fmt: skip
 
 
@@ -46,7 +48,7 @@ def one_task(name: str, number: int, title: str, task: str, shots: int, measure:
         number=number,
         title=title,
         section="score",
-        order=40 if number < 10 else 70,
+        order=36 + number if number < 10 else 57 + number,
         caption=f"{measure} by size of the base model, mean over seeds. The axis need not start at zero.",
         sql=SQL.format(where=f"s.task_id = '{task}' and s.n_shot = {shots}"),
         draw=draw,
@@ -79,12 +81,12 @@ OTHERS = Figure(
     title="Scores by task",
     section="score",
     order=20,
-    caption="The main metric of each task by size of the base model, mean over seeds, all panels on the same axis. "
+    caption="The main metric of each task by size of the base model, mean over seeds, each on an axis of its own. "
     "Tasks that have a figure of their own are left out.",
     sql=SQL.format(
         where="s.n_shot = 0 and s.task_id not in ('devign', 'bigclonebench', 'aatk')\n"
         "    and s.task_id not like 'humaneval%' and s.task_id not like 'recode-%'"
     ),
-    draw=draw,
+    draw=partial(draw, own_axes=True),
     missing="No scores of further tasks are stored: run astraios collect with tasks.",
 )
