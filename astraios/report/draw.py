@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -53,8 +54,9 @@ def draw(figure: Figure, query: Query, study: Study | None) -> Drawn:
 
 def tame(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows as they may be drawn: text of any length or content cut to what fits a label."""
+    shorten = partial(clip, limit=40)
     text = [name for name, kind in frame.schema.items() if kind == pl.String and name not in KEYS]
-    return frame.with_columns(pl.col(name).map_elements(clip, return_dtype=pl.String) for name in text)
+    return frame.with_columns(pl.col(name).map_elements(shorten, return_dtype=pl.String) for name in text)
 
 
 def specification(chart: Any) -> dict[str, Any]:

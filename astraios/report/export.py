@@ -13,6 +13,7 @@ from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.report.base import FIGURES, TABLES, Figure, Query, Table, find_figure, find_table
 from astraios.report.draw import Drawn, draw, resize
 from astraios.report.layout import lay_out, to_html, to_latex, to_markdown
+from astraios.report.pdf import settled
 from astraios.report.study import Study, choose, studies
 from astraios.report.theme import config
 
@@ -109,13 +110,18 @@ def _export_figure(drawn: Drawn, query: Query, format: str, width: str, scheme: 
         return render_figure(drawn).encode()
     import vl_convert
 
-    spec, svg = fitted({**(drawn.spec or {}), "config": config(scheme)}, WIDTHS[width])
+    spec, svg = fitted({**(drawn.spec or {}), "config": paper(scheme)}, WIDTHS[width])
     if format == "json":
         return (json.dumps(spec, indent=1, sort_keys=True) + "\n").encode()
     if format == "svg":
         return svg.encode()
     picture = vl_convert.svg_to_pdf(svg) if format == "pdf" else vl_convert.svg_to_png(svg, ppi=288)
     return settled(picture) if format == "pdf" else picture
+
+
+def paper(scheme: str) -> dict[str, Any]:
+    """The scheme on white instead of the page's own shade."""
+    return {**config(scheme), **({"background": "#ffffff"} if scheme == "light" else {})}
 
 
 def fitted(spec: dict[str, Any], room: int) -> tuple[dict[str, Any], str]:
@@ -135,18 +141,6 @@ def fitted(spec: dict[str, Any], room: int) -> tuple[dict[str, Any], str]:
             break
         width += spare / columns
     return spec, svg
-
-
-def settled(pdf: bytes) -> bytes:
-    """The file with its resources in order of name (the writer takes them from a hash table): same chart, same bytes.
-
-    Lengths stay, so that the offsets in the file's index still hold.
-    """
-    return re.sub(rb"(?:^ */\w+ \d+ 0 R\n)+", _sorted_lines, pdf, flags=re.MULTILINE)
-
-
-def _sorted_lines(found: re.Match[bytes]) -> bytes:
-    return b"".join(sorted(found[0].splitlines(keepends=True)))
 
 
 def figure_markdown(drawn: Drawn, limit: int = 200) -> str:

@@ -44,7 +44,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     frame = frame.with_columns(
         size=pl.col("n_params").map_elements(size_label, return_dtype=pl.String),
     ).with_columns(words=pl.format(words, "before", "after", "size"))
-    y = alt.Y("words:N", sort=frame["words"].to_list(), title=None, axis=alt.Axis(labelLimit=330, grid=True))
+    y = alt.Y("words:N", sort=frame["words"].to_list(), title=None, axis=alt.Axis(labels=False, grid=True))
     ends = span(frame["n_params"].log10().to_list(), pad=0.3)
     axis = size_axis(frame).scale(type="log", domain=[10 ** ends[0], 10 ** ends[1]], nice=False)
     shown = [
@@ -52,9 +52,9 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         alt.Tooltip("loss:Q", title="projected loss, nats", format=".4f"),
         alt.Tooltip("fit_id:N", title="fit"),
     ]
-    return alt.Chart(frame).mark_point(size=90).encode(y=y, x=axis, tooltip=shown).properties(
-        height=alt.Step(30), width=360
-    )  # fmt: skip
+    base = alt.Chart(frame).encode(y=y, tooltip=shown)
+    text = base.mark_text(align="left", dy=-13).encode(x=alt.value(0), text="words:N")
+    return alt.layer(base.mark_point(size=80).encode(x=axis), text).properties(height=alt.Step(46), width=480)
 
 
 FIGURE = Figure(
