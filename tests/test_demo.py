@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -24,7 +25,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, floa
     subprocess.run(["git", "clone", "-q", str(REPOSITORY), str(folder)], check=True)
     start = time.monotonic()
     subprocess.run(["make", "demo"], cwd=folder, env=environment(folder), check=True)
-    yield folder, time.monotonic() - start
+    return folder, time.monotonic() - start
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -59,7 +60,7 @@ def test_losses_fall_with_size(clone: tuple[Path, float]) -> None:
     assert len(curves) >= 7
     assert all(len(curve) >= 4 for curve in curves.values())
     falling = [
-        all(a > b for a, b in zip(v, v[1:], strict=False))
+        all(a > b for a, b in itertools.pairwise(v))
         for v in ([curve[n] for n in sorted(curve)] for curve in curves.values())
     ]
     assert sum(falling) >= 6

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from astraios.collect.quiet import hush
 from astraios.errors import CellError
 from astraios.records import ParameterCount
 
@@ -36,6 +37,7 @@ def count_parameters(
     """
     import torch
 
+    hush()
     base = _meta_model(config)
     total = sum(parameter.numel() for parameter in base.parameters())
     with torch.device("meta"):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.ladders import Ladder, Rung
+from astraios.collect.quiet import hush
 from astraios.errors import CellError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def load_pretrained(
         CellError: it can't be fetched or loaded, or not as asked.
         MissingExtraError: quantization needs a package that isn't there.
     """
+    hush()
     quantized = quantization_config(quantization, dtype)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -121,12 +122,6 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
         raise UsageError(f"unknown quantization {quantization!r}: known: {', '.join(QUANTIZATIONS)}, or none")
     if importlib.util.find_spec("bitsandbytes") is None:
         raise MissingExtraError("bitsandbytes", "train", f"quantization = {quantization!r}")
-    # It warns at every product on a CPU, and about kernels that it would fetch.
-    for name in ("bitsandbytes", "bitsandbytes.autograd._functions", "bitsandbytes.cextension"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    import warnings
-
-    warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
     try:
         import bitsandbytes  # noqa: F401
         import torch
