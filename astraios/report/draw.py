@@ -59,7 +59,7 @@ def tame(frame: pl.DataFrame) -> pl.DataFrame:
 
 def specification(chart: Any) -> dict[str, Any]:
     """The Vega-Lite specification of a chart, without Altair's own theme and with names that never change."""
-    spec: dict[str, Any] = json.loads(chart.to_json(indent=None))
+    spec: dict[str, Any] = json.loads(chart.to_json(indent=None, validate=False))
     spec.pop("config", None)
     for i, (key, rows) in enumerate(sorted(spec.get("datasets", {}).items())):
         text = json.dumps({**spec, "datasets": {}}).replace(key, f"data-{i}")

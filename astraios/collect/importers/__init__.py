@@ -1,0 +1,1 @@
+"""Importers: results of other tools, and of papers, as rows of astraios's tables."""
