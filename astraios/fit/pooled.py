@@ -114,7 +114,7 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
         starts: starts of each series in the first pass; later passes are warm.
     """
     rule = ESTIMATORS[estimator]
-    centre = np.array([ladder.column(name).mean() for name in law.inputs])
+    centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
     prior = weak(law, y, weights)
     rng = np.random.default_rng(seed)
