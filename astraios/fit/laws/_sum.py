@@ -84,7 +84,8 @@ class SumLaw(Law):
         for amplitude, powers in self.terms:
             best[amplitude] = excess - np.log(count)
             for _, k in powers:
-                best[k] = float(self.parameters[k].forward(0.35 if floor_rows else 0.1))
+                mixing = self.parameters[k].role == "mixing"
+                best[k] = 0.0 if mixing else float(self.parameters[k].forward(0.35 if floor_rows else 0.1))
                 width[k] = 1.2 if self.parameters[k].transform == "log" else 0.3
         for row in floor_rows:
             best[row] = np.log(0.6 * smallest)
