@@ -143,7 +143,7 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.scale.shape), prior.scale
     problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
     every = np.repeat(np.arange(len(ladder)), starts)
-    wide = minimise(_repeat(problems, every), guesses)
+    wide = minimise(_repeat(problems, every), guesses, 100, 1e-8)
     value = wide.objective.reshape(len(ladder), starts)
     best = value.argmin(1) + starts * np.arange(len(ladder))
     agreement = float((value <= value.min(1, keepdims=True) * (1 + 1e-6) + 1e-300).mean(1).min())
@@ -151,7 +151,7 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
     freedom = NOISE_WEIGHT
     for _ in range(12 if rule.prior else 1):
         problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
-        solution = minimise(problems, theta)
+        solution = minimise(problems, theta, 100, 1e-10)
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
         inverse = _inverse(solution.hessian)

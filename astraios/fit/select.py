@@ -130,7 +130,7 @@ def candidates(law: str, ladder: Ladder) -> list[Law]:
         if missing:
             raise FitError(f"the law {law} needs {missing[0]}, which the data do not have: choose another or add it")
         return [chosen]
-    names = BY_SIZE
+    names: tuple[str, ...] = BY_SIZE
     if varies(ladder, "n_tokens"):
         fixed = all(len(np.unique(series.inputs["n_params"])) == 1 for series in ladder.series)
         names = BY_DATA if fixed else BY_SIZE_AND_DATA

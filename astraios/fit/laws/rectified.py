@@ -19,6 +19,25 @@ class Rectified(ComposedLaw):
         data = plus(raw(theta, 3), raw(theta, 2).exp() * x[0])
         return plus(raw(theta, 0), raw(theta, 1) - data)
 
+    def hessian(self, theta: Array, x: Array, jacobian: Array, outer: Array, curve: Array) -> Array:
+        slope = np.exp(theta[:, 2, None]) * x[0]
+        data = np.logaddexp(theta[:, 3, None], slope)
+        seen = np.exp(slope - data)
+        share = jacobian[:, 1]
+        zero = np.zeros_like(seen)
+        t = np.stack([zero, zero + 1, -seen * slope, seen - 1], axis=1)
+        weight = curve * share
+        total = (jacobian * (outer - curve)[:, None]) @ jacobian.transpose(0, 2, 1)
+        total += (t * weight[:, None]) @ t.transpose(0, 2, 1)
+        total[:, 0, 0] += (curve * (1 - share)).sum(1)
+        bend = weight * seen * (1 - seen)
+        total[:, 2, 2] -= (bend * slope**2 + weight * seen * slope).sum(1)
+        total[:, 3, 3] -= bend.sum(1)
+        cross = (bend * slope).sum(1)
+        total[:, 2, 3] += cross
+        total[:, 3, 2] += cross
+        return total
+
     def uncentre(self, theta: Array, centre: Array) -> Array:
         moved = np.array(theta, float)
         moved[..., (1, 3)] += (np.exp(theta[..., 2]) * centre[0])[..., None]
