@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import socket
+import urllib.parse
+import urllib.request
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +54,10 @@ class HubLadder(Ladder):
 
         with _explained(rung.model_id):
             return AutoConfig.from_pretrained(
-                rung.model_id, revision=rung.revision, trust_remote_code=trust_remote_code
+                rung.model_id,
+                revision=rung.revision,
+                trust_remote_code=trust_remote_code,
+                local_files_only=_no_network(),
             )
 
     def load(
@@ -95,7 +102,11 @@ def load_pretrained(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    common: dict[str, Any] = {
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": _no_network(),
+    }
     extra: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     if quantized is not None:
         extra |= {"quantization_config": quantized, "device_map": {"": device}}
@@ -124,8 +135,6 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
     # It warns at every product on a CPU, and about kernels that it would fetch.
     for name in ("bitsandbytes", "bitsandbytes.autograd._functions", "bitsandbytes.cextension"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    import warnings
-
     warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
     try:
         import bitsandbytes  # noqa: F401
@@ -147,6 +156,20 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
     )
 
 
+def _no_network() -> bool:
+    """Whether the hub's name can't even be looked up: then what is cached is used, without minutes of retries."""
+    from huggingface_hub import constants
+
+    proxies = urllib.request.getproxies()
+    if constants.HF_HUB_OFFLINE or "https" in proxies or "all" in proxies:
+        return bool(constants.HF_HUB_OFFLINE)
+    try:
+        socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return True
+    return False
+
+
 class _explained:  # noqa: N801
     """Turns what transformers and the hub raise into one line that says what to do."""
 
@@ -160,7 +183,7 @@ class _explained:  # noqa: N801
         if error is None or not isinstance(error, Exception):
             return
         text = str(error) or type(error).__name__
-        line = text.splitlines()[0].strip()
+        line = text.splitlines()[0].strip().rstrip(".")
         if Path(self.source).is_dir():
             raise CellError(f"the model in {self.source} can't be loaded: {line}") from error
         if "out of memory" in text.lower():

@@ -43,7 +43,7 @@ class TuningMethod:
         """The method's settings with the sweep's in place of the defaults.
 
         Raises:
-            UsageError: an override names no setting of this method.
+            UsageError: an override names no setting of this method, or has a value of the wrong kind.
         """
         unknown = set(overrides) - set(self.settings)
         if unknown:
@@ -51,6 +51,10 @@ class TuningMethod:
             raise UsageError(
                 f"tuning method {self.name!r} has no setting {name!r}: {did_you_mean(name, self.settings)}"
             )
+        for name, value in overrides.items():
+            problem = _problem(name, value, self.settings[name])
+            if problem:
+                raise UsageError(f"methods.{self.name}.{name} = {value!r}: {problem}")
         return {**self.settings, **overrides}
 
     def n_virtual_tokens(self, settings: Mapping[str, Any]) -> int:
@@ -127,6 +131,14 @@ class TuningMethod:
             kind = getattr(model.config, "model_type", type(model).__name__)
             raise CellError(f"tuning method {self.name!r} does not fit a {kind} model: {_first_line(error)}") from error
 
+    def n_trainable(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> int:
+        """Parameters that `attach` would make trainable, for a model on torch's meta device; it is changed."""
+        import torch
+
+        with torch.device("meta"):
+            tuned = self.attach(model, settings, steps)
+        return sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
+
     def regularizer(self, model: nn.Module) -> Tensor | None:
         """What the method adds to the cross-entropy in training, a scalar, or None.
 
@@ -201,6 +213,27 @@ class TuningMethod:
             return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
         except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
             raise CellError(f"the adapter in {directory} can't be loaded: {_first_line(error)}") from error
+
+
+def _problem(name: str, value: Any, default: Any) -> str | None:
+    """What is wrong with a setting's value, judged by its default and its name."""
+    if name.endswith("_modules"):
+        if value is None or isinstance(value, str):
+            return None
+        fine = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+        return None if fine else "must be a list of names of modules, or a regular expression"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, str) and not isinstance(value, str):
+        return "must be a word"
+    if isinstance(default, float) and not number:
+        return "must be a number"
+    if isinstance(default, int) and not (number and value == int(value)):
+        return "must be a whole number"
+    if name == "dropout" and not 0 <= value < 1:
+        return "must be at least 0 and below 1"
+    if isinstance(default, int) and name != "projection_seed" and value < 1:
+        return "must be at least 1"
+    return None
 
 
 def _first_line(error: BaseException) -> str:
