@@ -57,7 +57,7 @@ class Boft(TuningMethod):
         total = 0
         for path, module in model.named_modules():
             if path and check_target_module_exists(config, path):
-                width_out, width_in = module.weight.shape  # type: ignore[union-attr,misc]
+                width_out, width_in = module.weight.shape
                 total += settings["butterfly_factors"] * width_in * settings["block_size"] + width_out
         return total
 
