@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 BASES = {
-    "gpt_bigcode": {"n_positions": 96, "n_embd": 32, "n_layer": 2, "n_head": 4, "n_inner": 128, "multi_query": True}
+    "gpt_bigcode": {"n_positions": 96, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_inner": 128, "multi_query": True}
     | dict.fromkeys(("attn_pdrop", "resid_pdrop", "embd_pdrop"), 0.0),
     "llama": {"max_position_embeddings": 96, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2}
     | {"num_attention_heads": 4, "num_key_value_heads": 2},

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """What can't be trained is one line that names the field to change."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Stopped and resumed, a method goes on as if nothing had happened; AdaLoRA's own business is here too."""
 
 from __future__ import annotations

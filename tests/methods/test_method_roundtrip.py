@@ -1,3 +1,4 @@
+# ruff: noqa: E402
 """Every method on two architectures: trains, saves, loads in a new process, and changes only what it counts."""
 
 from __future__ import annotations

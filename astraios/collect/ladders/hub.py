@@ -113,6 +113,11 @@ def load_pretrained(
     with _explained(source):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **common, **extra)
+    if quantization == "nf4":
+        # In evaluation bitsandbytes repacks weights on CPUs with AVX512-BF16, and training after that fails.
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
     if quantized is None:
         model.to(torch.device(device))  # type: ignore[arg-type]
     return model.eval(), tokenizer

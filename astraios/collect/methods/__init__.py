@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +127,10 @@ class TuningMethod:
             return model.requires_grad_(True)
         check_targets(model, config, self.name)
         try:
-            return get_peft_model(model, config)
+            with warnings.catch_warnings():
+                for message in _BENIGN:
+                    warnings.filterwarnings("ignore", message=message)
+                return get_peft_model(model, config)
         except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, AttributeError) as error:
             kind = getattr(model.config, "model_type", type(model).__name__)
             raise CellError(f"tuning method {self.name!r} does not fit a {kind} model: {_first_line(error)}") from error
@@ -213,6 +217,10 @@ class TuningMethod:
             return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
         except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
             raise CellError(f"the adapter in {directory} can't be loaded: {_first_line(error)}") from error
+
+
+# What PEFT warns of without need: LN tuning meets layers that aren't linear, BOFT looks for its CUDA extension.
+_BENIGN = ("Unsupported layer type .*Norm", "Failed to load the CUDA extension", "Setting boft_n_butterfly_factor to 1")
 
 
 def _problem(name: str, value: Any, default: Any) -> str | None:

@@ -134,6 +134,13 @@ def check_targets(model: nn.Module, config: PeftConfig, method: str) -> None:
                 )
 
 
+def matched(model: nn.Module, config: PeftConfig) -> list[tuple[str, nn.Module]]:
+    """(path, module) of all that the configuration targets."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    return [(path, one) for path, one in model.named_modules() if path and check_target_module_exists(config, path)]
+
+
 def _linear_names(model: nn.Module) -> list[str]:
     """Distinct endings (parent.name) of the modules with a weight matrix."""
     names: dict[str, None] = {}

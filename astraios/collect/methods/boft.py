@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.methods import TuningMethod
-from astraios.collect.methods._targets import check_targets, targets
+from astraios.collect.methods._targets import check_targets, matched, targets
 from astraios.errors import CellError
 
 if TYPE_CHECKING:
@@ -50,15 +50,12 @@ class Boft(TuningMethod):
 
     def n_trainable(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> int:
         """By formula, since PEFT can't build BOFT without storage: m d b for the blocks, d' for the scales."""
-        from peft.tuners.tuners_utils import check_target_module_exists
-
         config = self.peft_config(model.config, settings, steps)
         check_targets(model, config, self.name)
         total = 0
-        for path, module in model.named_modules():
-            if path and check_target_module_exists(config, path):
-                width_out, width_in = module.weight.shape
-                total += settings["butterfly_factors"] * width_in * settings["block_size"] + width_out
+        for _, module in matched(model, config):
+            width_out, width_in = module.weight.shape  # type: ignore[misc]
+            total += settings["butterfly_factors"] * width_in * settings["block_size"] + width_out
         return total
 
 

@@ -2,9 +2,31 @@
 
 from __future__ import annotations
 
-from astraios.collect.methods.lora import PAPER, Lora
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-METHOD = Lora(
+from astraios.collect.methods.lora import PAPER, Lora
+from astraios.errors import CellError
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dora(Lora):
+    """Over an 8-bit base it needs a GPU: on a CPU, PEFT 0.21 loses the scales of the weights whose norm it takes."""
+
+    def attach(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> nn.Module:
+        if any(type(module).__name__ == "Linear8bitLt" and not module.weight.is_cuda for module in model.modules()):
+            raise CellError(
+                f"tuning method {self.name!r} works over an 8-bit base on a GPU only: set quantization to nf4 or false"
+            )
+        return super().attach(model, settings, steps)
+
+
+METHOD = Dora(
     name="dora",
     title="DoRA",
     kind="low-rank",

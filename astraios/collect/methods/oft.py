@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.methods import TuningMethod
-from astraios.collect.methods._targets import targets
+from astraios.collect.methods._targets import matched, targets
+from astraios.errors import UsageError
 
 if TYPE_CHECKING:
     from peft import OFTConfig
-    from transformers import PretrainedConfig
+    from torch import nn
+    from transformers import PretrainedConfig, PreTrainedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +31,14 @@ class Oft(TuningMethod):
                 base, settings, self.name, "attention_in", "attention_out", "mlp_out", peft_table="OFT"
             ),
         )
+
+    def attach(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> nn.Module:
+        # PEFT would take another block size, with a warning.
+        for path, module in matched(model, self.peft_config(model.config, settings, steps)):
+            width, size = getattr(module, "in_features", None), settings["block_size"]
+            if width and width % size:
+                raise UsageError(f"methods.{self.name}.block_size {size} does not divide {width}, the width of {path}")
+        return super().attach(model, settings, steps)
 
 
 METHOD = Oft(
