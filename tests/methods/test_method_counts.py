@@ -1,4 +1,3 @@
-# ruff: noqa: E402
 """Table 1 of the paper, and what METHODS.md says of appendix F, counted on the meta device."""
 
 from __future__ import annotations
