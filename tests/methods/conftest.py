@@ -8,9 +8,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import time
 from pathlib import Path
 
 import pytest
+
+PAPER = ("fft", "lora", "ptuning", "ia3", "adapterh", "adapterp", "parallel", "prompt", "adalora")
 
 BASES = {
     "gpt_bigcode": {"n_positions": 96, "n_embd": 64, "n_layer": 2, "n_head": 4, "n_inner": 128, "multi_query": True}
@@ -41,3 +44,22 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         AutoModelForCausalLM.from_config(config).save_pretrained(places[kind])
         tokenizer.save_pretrained(places[kind])
     return places
+
+
+@pytest.fixture(scope="session")
+def counted() -> tuple[dict, float]:
+    """Counts of every method at StarCoderBase's four sizes, and the CPU seconds that the paper's nine took."""
+    pytest.importorskip("peft", reason="needs the extra astraios[train]")
+    from astraios.collect.counting import count_parameters
+    from astraios.collect.ladders import LADDERS
+    from astraios.collect.methods import METHODS
+
+    ladder, found, seconds = LADDERS.get("starcoderbase"), {}, 0.0
+    for name in (*PAPER, *(name for name in METHODS.names() if name not in PAPER)):
+        method, start = METHODS.get(name), time.process_time()
+        found[name] = [
+            count_parameters(ladder.config(rung.model_id), method, method.with_defaults({}), 200)
+            for rung in ladder.rungs()
+        ]
+        seconds += time.process_time() - start if name in PAPER else 0.0
+    return found, seconds

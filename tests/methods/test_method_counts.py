@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 pytest.importorskip("peft", reason="needs the extra astraios[train]")
@@ -12,8 +10,6 @@ from astraios.collect.counting import count_parameters
 from astraios.collect.flops import matmul_params, train_flops
 from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
-
-SIZES = ("1B", "3B", "7B", "16B")
 
 # ASTRAIOS, table 1.
 TABLE_1 = {
@@ -30,20 +26,6 @@ APPENDIX_F = {
     "prompt": (61_440, 84_480, 122_880, 184_320),
     "adalora": (5_383_008, 11_060_496, 18_709_992, 26_666_400),
 }
-
-
-@pytest.fixture(scope="module")
-def counted() -> tuple[dict, float]:
-    """Counts by method, in the order of sizes, and the CPU seconds that all of them took."""
-    start, found = time.process_time(), {}
-    for name in (*TABLE_1, *APPENDIX_F):
-        method = METHODS.get(name)
-        rungs = [resolve(size) for size in SIZES]
-        found[name] = [
-            count_parameters(ladder.config(rung.model_id), method, method.with_defaults({}), 200)
-            for ladder, rung in rungs
-        ]
-    return found, time.process_time() - start
 
 
 @pytest.mark.must(3, 1)

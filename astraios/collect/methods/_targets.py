@@ -58,7 +58,7 @@ ROLES: Mapping[str, Roles] = {
     "codegen": Roles(("qkv_proj",), ("qkv_proj",), ("out_proj",), ("fc_in",), ("fc_out",)),
     **dict.fromkeys(
         (
-            *("llama", "mistral", "ministral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2"),
+            *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2"),
             *("olmo3", "granite", "cohere", "cohere2", "stablelm", "smollm3", "seed_oss"),
         ),
         _GATED,

@@ -38,7 +38,7 @@ METHOD = Vera(
     title="VeRA",
     kind="low-rank",
     citation="Kopiczko et al., 2024, arXiv:2310.11454",
-    # PEFT's defaults, on the modules of the paper's LoRA. The authors take ten times LoRA's rate.
+    # PEFT's defaults, on the modules of the paper's LoRA; its authors use larger rates than for LoRA.
     learning_rate=1e-3,
     settings={"rank": 256, "d_initial": 0.1, "dropout": 0.0, "projection_seed": 0, "target_modules": None},
 )
