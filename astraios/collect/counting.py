@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from astraios.collect.quiet import hush
 from astraios.errors import CellError
 from astraios.records import ParameterCount
 
@@ -34,6 +35,7 @@ def count_parameters(
         UsageError: a setting is out of range, or names a module that the model has not.
         CellError: the architecture can't be built, or the method does not fit it.
     """
+    hush()
     base = _meta_model(config)
     total = sum(parameter.numel() for parameter in base.parameters())
     return ParameterCount(

@@ -79,12 +79,12 @@ def test_quantization_that_cannot_be_had(monkeypatch) -> None:
     pytest.importorskip("transformers", reason="needs the extra astraios[train]")
     from astraios.collect.ladders.hub import quantization_config
 
-    with pytest.raises(UsageError, match="unknown quantization"):
+    with pytest.raises(UsageError, match=r"unknown train\.quantization"):
         quantization_config("3bit")
     assert quantization_config(None) is None
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "bitsandbytes" else find(name))
-    with pytest.raises(MissingExtraError, match=r"quantization = '8bit' needs the package bitsandbytes"):
+    with pytest.raises(MissingExtraError, match=r"train.quantization = '8bit' needs the package bitsandbytes"):
         quantization_config("8bit")
 
 

@@ -26,12 +26,12 @@ def _one_line(error: pytest.ExceptionInfo[AstraiosError]) -> str:
 @pytest.mark.parametrize(
     ("name", "modules", "says"),
     [
-        ("lora", ["c_attn", "c_proj", "q_attn"], "methods.lora.target_modules: 'q_attn' matches no module"),
-        ("lora", ".*nothing", "methods.lora.target_modules: '.*nothing' matches no module"),
-        ("lora", "(", "methods.lora.target_modules '(' is no regular expression"),
-        ("adapterp", ["mlp.down"], "methods.adapterp.target_modules: 'mlp.down' matches no module"),
-        ("boft", ["q_attn"], "methods.boft.target_modules: 'q_attn' matches no module"),
-        ("ln", ["norm"], "methods.ln.target_modules: 'norm' matches no module"),
+        ("lora", ["c_attn", "c_proj", "q_attn"], "method.lora.target_modules: 'q_attn' matches no module"),
+        ("lora", ".*nothing", "method.lora.target_modules: '.*nothing' matches no module"),
+        ("lora", "(", "method.lora.target_modules '(' is no regular expression"),
+        ("adapterp", ["mlp.down"], "method.adapterp.target_modules: 'mlp.down' matches no module"),
+        ("boft", ["q_attn"], "method.boft.target_modules: 'q_attn' matches no module"),
+        ("ln", ["norm"], "method.ln.target_modules: 'norm' matches no module"),
     ],
 )
 def test_a_module_that_matches_nothing(bases, name, modules, says) -> None:
@@ -57,7 +57,7 @@ def test_an_architecture_nobody_knows(name) -> None:
     method = METHODS.get(name)
     with pytest.raises(UsageError) as error:
         method.peft_config(config, method.with_defaults({}), 20)
-    assert f"methods.{name}.target_modules" in _one_line(error)
+    assert f"method.{name}.target_modules" in _one_line(error)
 
 
 def test_an_unknown_architecture_works_once_its_modules_are_named() -> None:
@@ -78,12 +78,12 @@ def test_an_unknown_architecture_works_once_its_modules_are_named() -> None:
     ("name", "overrides", "says"),
     [
         ("lora", {"rnak": 4}, "did you mean 'rank'"),
-        ("lora", {"rank": 0}, "methods.lora.rank"),
-        ("lora", {"rank": "8"}, "methods.lora.rank"),
-        ("lora", {"dropout": 1.5}, "methods.lora.dropout"),
-        ("lora", {"target_modules": 3}, "methods.lora.target_modules"),
-        ("adapterh", {"bottleneck_size": -1}, "methods.adapterh.bottleneck_size"),
-        ("prompt", {"n_virtual_tokens": 0}, "methods.prompt.n_virtual_tokens"),
+        ("lora", {"rank": 0}, "method.lora.rank"),
+        ("lora", {"rank": "8"}, "method.lora.rank"),
+        ("lora", {"dropout": 1.5}, "method.lora.dropout"),
+        ("lora", {"target_modules": 3}, "method.lora.target_modules"),
+        ("adapterh", {"bottleneck_size": -1}, "method.adapterh.bottleneck_size"),
+        ("prompt", {"n_virtual_tokens": 0}, "method.prompt.n_virtual_tokens"),
         ("fft", {"rank": 4}, "known: none"),
     ],
 )
@@ -97,8 +97,8 @@ def test_a_wrong_setting(name, overrides, says) -> None:
     ("name", "overrides", "says"),
     [
         ("adapterh", {"non_linearity": "tang"}, "non_linearity 'tang'"),
-        ("ptuning", {"encoder": "GRU"}, "methods.ptuning.encoder"),
-        ("adalora", {"schedule": "later"}, "methods.adalora.schedule"),
+        ("ptuning", {"encoder": "GRU"}, "method.ptuning.encoder"),
+        ("adalora", {"schedule": "later"}, "method.adalora.schedule"),
         ("oft", {"block_size": 5}, "oft"),
         ("ia3", {"feedforward_modules": ["c_fc"]}, "feedforward_modules"),
     ],
@@ -116,7 +116,7 @@ def test_a_sequence_longer_than_the_positions(bases) -> None:
         method = METHODS.get(name)
         settings = method.with_defaults({})
         method.check(config, settings, 20, sequence_length=longest)
-        with pytest.raises(UsageError, match=f"set sequence_length to at most {longest}"):
+        with pytest.raises(UsageError, match=f"set data.sequence_length to at most {longest}"):
             method.check(config, settings, 20, sequence_length=longest + 1)
 
 
@@ -125,7 +125,7 @@ def test_what_changes_the_base_wants_it_whole(bases, name) -> None:
     config = base(bases["gpt_bigcode"]).config
     method = METHODS.get(name)
     assert method.quantization is None
-    with pytest.raises(UsageError, match="quantization"):
+    with pytest.raises(UsageError, match=r"train\.quantization"):
         method.check(config, method.with_defaults({}), 20, quantization="8bit")
 
 

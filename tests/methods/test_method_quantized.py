@@ -44,7 +44,7 @@ def test_trains_saves_and_loads_over_a_quantized_base(bases, tmp_path, name, qua
 
 
 def test_dora_over_8_bit_is_refused_on_a_cpu(bases) -> None:
-    with pytest.raises(CellError, match="set quantization to nf4 or false"):
+    with pytest.raises(CellError, match=r'set train\.quantization = "nf4" or "none"'):
         attached(bases["gpt_bigcode"], "dora", quantization="8bit")
 
 

@@ -115,5 +115,5 @@ def test_adaloras_printed_schedule_keeps_every_rank(bases) -> None:
 def test_a_schedule_without_room_is_refused(bases, overrides) -> None:
     method = METHODS.get("adalora")
     config = base(bases["gpt_bigcode"]).config
-    with pytest.raises(UsageError, match=r"methods\.adalora: tinit"):
+    with pytest.raises(UsageError, match=r"\[method\.adalora\] tinit"):
         method.check(config, method.with_defaults(overrides), STEPS)

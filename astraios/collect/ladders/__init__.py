@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,8 @@ class Rung:
     """Short name, for instance "1B"."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Architecture: fields of the configuration, `model_type` among them. Empty where only the hub knows them."""
+    n_params: int | None = None
+    """Total parameters, where they are known without building the model."""
     revision: str | None = None
     """Hub revision, or a hash of the recipe of a base built here. None: the hub's newest."""
 
@@ -82,6 +84,13 @@ class Ladder:
             MissingExtraError: quantization needs a package that isn't there.
         """
         raise NotImplementedError
+
+    def is_ready(self, model_id: str) -> bool:
+        """Whether the base can be loaded as it is; False where `prepare` must build it first."""
+        return True
+
+    def prepare(self, model_id: str, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
+        """Builds a base that is not ready; `progress` is told steps done and steps in all."""
 
     def _rung(self, model_id: str) -> Rung:
         rung = self.find(model_id)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import logging
 import socket
 import urllib.parse
 import urllib.request
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.ladders import Ladder, Rung
+from astraios.collect.quiet import hush
 from astraios.errors import CellError, MissingExtraError, UsageError
 
 if TYPE_CHECKING:
@@ -98,6 +97,7 @@ def load_pretrained(
         CellError: it can't be fetched or loaded, or not as asked.
         MissingExtraError: quantization needs a package that isn't there.
     """
+    hush()
     quantized = quantization_config(quantization, dtype)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -134,21 +134,18 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
     if not quantization:
         return None
     if quantization not in QUANTIZATIONS:
-        raise UsageError(f"unknown quantization {quantization!r}: known: {', '.join(QUANTIZATIONS)}, or false")
+        raise UsageError(f"unknown train.quantization {quantization!r}: known: {', '.join(QUANTIZATIONS)}, or none")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "train", f"quantization = {quantization!r}")
-    # It warns at every product on a CPU, and about kernels that it would fetch.
-    for name in ("bitsandbytes", "bitsandbytes.autograd._functions", "bitsandbytes.cextension"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", message="MatMul8bitLt: inputs will be cast")
+        raise MissingExtraError("bitsandbytes", "train", f"train.quantization = {quantization!r}")
     try:
         import bitsandbytes  # noqa: F401
         import torch
         from transformers import BitsAndBytesConfig
     except (ImportError, RuntimeError, OSError) as error:
+        line = str(error).splitlines()[0]
         raise CellError(
-            f"quantization = {quantization!r} can't be had, bitsandbytes does not load: {str(error).splitlines()[0]}; "
-            "set quantization = false"
+            f"train.quantization = {quantization!r} can't be had, bitsandbytes does not load: {line}; "
+            'set train.quantization = "none"'
         ) from error
     if quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -193,7 +190,8 @@ class _explained:  # noqa: N801
             raise CellError(f"the model in {self.source} can't be loaded: {line}") from error
         if "out of memory" in text.lower():
             raise CellError(
-                f"base model {self.source!r} does not fit the device's memory: set quantization or a smaller dtype"
+                f"base model {self.source!r} does not fit the device's memory: set train.quantization = \"8bit\" or "
+                '"nf4", or a smaller train.dtype'
             ) from error
         if "trust_remote_code" in text:
             raise CellError(

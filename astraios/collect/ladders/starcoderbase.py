@@ -31,6 +31,15 @@ _SIZES = {
 }
 
 
+def _n_params(width: int, layers: int, heads: int) -> int:
+    """Parameters of a rung: embeddings, then per layer one key and value head, biases and two norms, then a norm."""
+    head = width // heads
+    attention = (width + 1) * (width + 2 * head) + (width + 1) * width
+    feed_forward = (width + 1) * 4 * width + (4 * width + 1) * width
+    embeddings = (_SHARED["vocab_size"] + _SHARED["n_positions"]) * width
+    return int(embeddings + layers * (attention + feed_forward + 4 * width) + 2 * width)
+
+
 class StarCoderBase(HubLadder):
     """Four sizes of GPTBigCode with multi-query attention; the weights come from the hub."""
 
@@ -42,6 +51,7 @@ class StarCoderBase(HubLadder):
                 model_id=model_id,
                 ladder=self.name,
                 name=name,
+                n_params=_n_params(d, layers, heads),
                 config={**_SHARED, "n_embd": d, "n_layer": layers, "n_head": heads, "n_inner": 4 * d},
             )
             for name, (model_id, d, layers, heads) in _SIZES.items()

@@ -36,7 +36,7 @@ class TuningMethod:
     quantization: str | None = "8bit"
     """Default precision of the frozen base: None, "8bit" or "nf4"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Defaults of what the sweep may set under [methods.NAME]: rank, alpha, target_modules, ..."""
+    """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
     quantizable: bool = True
     """Whether it works over a quantized base."""
 
@@ -55,7 +55,7 @@ class TuningMethod:
         for name, value in overrides.items():
             problem = _problem(name, value, self.settings[name])
             if problem:
-                raise UsageError(f"methods.{self.name}.{name} = {value!r}: {problem}")
+                raise UsageError(f"method.{self.name}.{name} = {value!r}: {problem}")
         return {**self.settings, **overrides}
 
     def n_virtual_tokens(self, settings: Mapping[str, Any]) -> int:
@@ -88,13 +88,13 @@ class TuningMethod:
         if sequence_length and positions and sequence_length + virtual > positions:
             extra = f" and {virtual} virtual tokens" if virtual else ""
             raise UsageError(
-                f"sequence_length {sequence_length}{extra} of tuning method {self.name!r} exceed the base model's "
-                f"{positions} positions: set sequence_length to at most {positions - virtual}"
+                f"data.sequence_length {sequence_length}{extra} of tuning method {self.name!r} exceed the base model's "
+                f"{positions} positions: set data.sequence_length to at most {positions - virtual}"
             )
         if quantization and not self.quantizable:
             raise UsageError(
                 f"tuning method {self.name!r} changes the base's own weights and can't work on a {quantization} base: "
-                f"set quantization = false for it"
+                'set train.quantization = "auto", which takes each method\'s own'
             )
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PeftConfig | None:
@@ -122,7 +122,7 @@ class TuningMethod:
         try:
             config = self.peft_config(model.config, settings, steps)
         except (ValueError, TypeError) as error:
-            raise UsageError(f"methods.{self.name}: {_first_line(error)}") from error
+            raise UsageError(f"[method.{self.name}] {_first_line(error)}") from error
         if config is None:
             return model.requires_grad_(True)
         check_targets(model, config, self.name)

@@ -63,7 +63,7 @@ class BottleneckMethod(TuningMethod):
             if known is None and "mlp_in" in self.roles:
                 raise UsageError(
                     f"tuning method {self.name!r} does not know a {base.model_type!r} model: set "
-                    f"methods.{self.name}.target_modules, and input_modules to those with the adapter before them"
+                    f"method.{self.name}.target_modules, and input_modules to those with the adapter before them"
                 )
             before = [name for name in known.mlp_in if "mlp_in" in self.roles] if known else []
         return BottleneckConfig(

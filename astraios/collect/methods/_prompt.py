@@ -25,5 +25,5 @@ class PromptMethod(TuningMethod):
 
     def check(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int, **limits: Any) -> None:
         if self.n_virtual_tokens(settings) < 1:
-            raise UsageError(f"methods.{self.name}.n_virtual_tokens must be at least 1")
+            raise UsageError(f"method.{self.name}.n_virtual_tokens must be at least 1")
         super().check(base, settings, steps, **limits)

@@ -76,7 +76,7 @@ def by_role(base: PretrainedConfig, method: str, *roles: str) -> list[str]:
     if found is None:
         raise UsageError(
             f"tuning method {method!r} has no default modules for a {base.model_type!r} model: "
-            f"set methods.{method}.target_modules"
+            f"set method.{method}.target_modules"
         )
     return [name for role in roles for name in getattr(found, role)]
 
@@ -123,13 +123,13 @@ def check_targets(model: nn.Module, config: PeftConfig, method: str) -> None:
                 try:
                     hit = any(re.fullmatch(name, path) for path in paths)
                 except re.error as error:
-                    raise UsageError(f"methods.{method}.{setting} {name!r} is no regular expression: {error}") from None
+                    raise UsageError(f"method.{method}.{setting} {name!r} is no regular expression: {error}") from None
             else:
                 hit = any(path == name or path.endswith(f".{name}") for path in paths)
             if not hit:
                 kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
                 raise UsageError(
-                    f"methods.{method}.{setting}: {name!r} matches no module of a {kind} model; "
+                    f"method.{method}.{setting}: {name!r} matches no module of a {kind} model; "
                     f"it has {', '.join(_linear_names(model))}"
                 )
 

@@ -36,7 +36,7 @@ class AdaLora(TuningMethod):
         """(tinit, tfinal, total_step) as PEFT takes them."""
         presets = {"printed": (200, 1000), "scaled": (steps // 10, steps // 2)}
         if settings["schedule"] not in presets:
-            raise UsageError(f"methods.{self.name}.schedule must be one of {', '.join(presets)}")
+            raise UsageError(f"method.{self.name}.schedule must be one of {', '.join(presets)}")
         tinit, tfinal = presets[settings["schedule"]]
         tinit = tinit if settings["tinit"] is None else settings["tinit"]
         tfinal = tfinal if settings["tfinal"] is None else settings["tfinal"]
@@ -45,7 +45,7 @@ class AdaLora(TuningMethod):
             return tinit, tfinal, max(steps, tinit + tfinal + 1)
         if tinit >= steps - tfinal:
             raise UsageError(
-                f"methods.{self.name}: tinit {tinit} and tfinal {tfinal} leave no step of {steps} to allocate ranks "
+                f"[method.{self.name}] tinit {tinit} and tfinal {tfinal} leave no step of {steps} to allocate ranks "
                 "in: lower tinit or tfinal, or raise steps"
             )
         return tinit, tfinal, steps

@@ -43,7 +43,7 @@ class Boft(TuningMethod):
             # PEFT would go on with one factor and a warning: another recipe than was asked for.
             if get_fbd_cuda() is None:
                 raise CellError(
-                    "methods.boft.butterfly_factors above 1 needs PEFT's CUDA extension, which can't be built here "
+                    "method.boft.butterfly_factors above 1 needs PEFT's CUDA extension, which can't be built here "
                     "(nvcc and ninja): set it to 1"
                 )
         return super().attach(model, settings, steps)

@@ -21,7 +21,8 @@ class Dora(Lora):
     def attach(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> nn.Module:
         if any(type(module).__name__ == "Linear8bitLt" and not module.weight.is_cuda for module in model.modules()):
             raise CellError(
-                f"tuning method {self.name!r} works over an 8-bit base on a GPU only: set quantization to nf4 or false"
+                f"tuning method {self.name!r} works over an 8-bit base on a GPU only: "
+                'set train.quantization = "nf4" or "none"'
             )
         return super().attach(model, settings, steps)
 

@@ -37,7 +37,7 @@ class Oft(TuningMethod):
         for path, module in matched(model, self.peft_config(model.config, settings, steps)):
             width, size = getattr(module, "in_features", None), settings["block_size"]
             if width and width % size:
-                raise UsageError(f"methods.{self.name}.block_size {size} does not divide {width}, the width of {path}")
+                raise UsageError(f"method.{self.name}.block_size {size} does not divide {width}, the width of {path}")
         return super().attach(model, settings, steps)
 
 

@@ -22,7 +22,7 @@ class PTuning(PromptMethod):
         from peft import PromptEncoderConfig
 
         if settings["encoder"] not in ("MLP", "LSTM"):
-            raise UsageError(f"methods.{self.name}.encoder must be MLP or LSTM, not {settings['encoder']!r}")
+            raise UsageError(f"method.{self.name}.encoder must be MLP or LSTM, not {settings['encoder']!r}")
         return PromptEncoderConfig(
             task_type="CAUSAL_LM",
             num_virtual_tokens=settings["n_virtual_tokens"],
