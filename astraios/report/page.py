@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -198,7 +199,7 @@ def vega() -> str:
     import vl_convert
 
     folder = Path(os.environ.get("ASTRAIOS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "astraios")
-    kept = folder.expanduser() / f"vega-embed-{vl_convert.__version__}.js"
+    kept = folder.expanduser() / f"vega-embed-{version('vl-convert-python')}.js"
     with contextlib.suppress(OSError):
         return kept.read_text(encoding="utf-8")
     bundle = _in_html(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))

@@ -190,7 +190,7 @@ class _explained:  # noqa: N801
             raise CellError(f"the model in {self.source} can't be loaded: {line}") from error
         if "out of memory" in text.lower():
             raise CellError(
-                f"base model {self.source!r} does not fit the device's memory: set train.quantization = \"8bit\" or "
+                f'base model {self.source!r} does not fit the device\'s memory: set train.quantization = "8bit" or '
                 '"nf4", or a smaller train.dtype'
             ) from error
         if "trust_remote_code" in text:
