@@ -115,23 +115,20 @@ class _Work:
             "dataset_id": dataset.dataset_id,
             "bytes_per_token": dataset.bytes_per_token,
         }
-        tuned, state = self._train(model, packed)
+        tuned, cost = self._tuned(model, packed, facts.n_tokens)
         tasks = self._score(tuned, tokenizer, held_out)
-        n_tokens = facts.n_tokens
         self.ending |= {
+            **cost,
             "state": "done",
             "finished_at": utc_now(),
-            # Seconds of earlier, interrupted stretches are in the checkpoint; this stretch's set-up is added.
-            "wall_seconds": state.train_seconds + state.eval_seconds + sum(seconds for _, seconds in tasks.values()),
-            "setup_seconds": max(0.0, time.perf_counter() - started - state.train_seconds - state.eval_seconds),
-            "device_seconds": state.train_seconds,
-            "tokens_per_second": n_tokens / state.train_seconds if state.train_seconds else None,
+            "wall_seconds": cost["tuning_seconds"] + sum(seconds for _, seconds in tasks.values()),
+            "setup_seconds": max(0.0, time.perf_counter() - started - cost["tuning_seconds"]),
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "checkpoint_bytes": sum(f.stat().st_size for f in self.directory.adapter_path.rglob("*") if f.is_file()),
         }
         price = json.loads(self.rows["sweep_json"]).get("compute", {}).get("price_per_device_hour")
         if price is not None:
-            self.ending["price"] = price * state.train_seconds / 3600
+            self.ending["price"] = price * cost["device_seconds"] / 3600
         self.directory.finish(self.rows, self.ending, tasks)
         from astraios.collect.checkpoint import Checkpoint
 
@@ -155,6 +152,22 @@ class _Work:
         if self.cell.train.dtype != "auto":
             return self.cell.train.dtype
         return "bfloat16" if self.device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+
+    def _tuned(
+        self, base: Any, packed: instruction_data.PackedData, n_tokens: int
+    ) -> tuple[nn.Module, dict[str, float]]:
+        """The tuned model and what tuning it cost: trained, or loaded where an earlier try had finished."""
+        manifest = self.directory.manifest()
+        if manifest is not None and manifest["state"] == "done":
+            known = manifest["rows"]["attempts"][-1]
+            names = ("tuning_seconds", "device_seconds", "tokens_per_second")
+            return self.method.load(base, self.directory.adapter_path), {name: known[name] for name in names}
+        model, state = self._train(base, packed)
+        return model, {
+            "tuning_seconds": state.train_seconds + state.eval_seconds,
+            "device_seconds": state.train_seconds,
+            "tokens_per_second": n_tokens / state.train_seconds,
+        }
 
     def _train(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, Any]:
         import torch

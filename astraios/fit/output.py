@@ -132,7 +132,7 @@ def _loss_rows(analysis: ScalingAnalysis, part: Part, rows: dict[str, list[dict[
         "rolling_error": {r.law.name: r.rmse if r.errors else None for r in ensemble.rollings},
         "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
         "sigma": ensemble.sigma, "freedom": fit.freedom,
-        "form_common": ensemble.discrepancy.common, "form_own": ensemble.discrepancy.own,
+        "shared": ensemble.shared,
         "largest": {name: float(np.exp(ladder.column(name).max())) for name in fit.law.inputs},
     }  # fmt: skip
     for g, series in enumerate(ladder.series):
@@ -198,10 +198,10 @@ def _draw_rows(part: Part, g: int, one: str, rows: dict[str, list[dict[str, Any]
                 for name, value in zip(fit.law.names, values, strict=True)
             ]
             draw += 1
-    form = ensemble.discrepancy.common * ensemble.common + ensemble.discrepancy.own * ensemble.own[g]
-    for name, column in (("form_error", form), ("run_noise", ensemble.sigma * ensemble.noise[g])):
+    columns = {"form": ensemble.form[g], "noise": ensemble.noise[g], "stretch": ensemble.stretch}
+    for name, column in columns.items():
         rows["fit_draw"] += [
-            {"fit_id": one, "draw": i, "law": "form", "name": name, "value": float(v)} for i, v in enumerate(column)
+            {"fit_id": one, "draw": i, "law": "auto", "name": name, "value": float(v)} for i, v in enumerate(column)
         ]
 
 

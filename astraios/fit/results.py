@@ -187,6 +187,6 @@ class FitResult:
 
     def plot(self) -> Any:
         """The fit over its data, as an Altair chart."""
-        from astraios.report.figures import fit_plot
+        from importlib import import_module
 
-        return fit_plot.draw(self)
+        return import_module("astraios.report.figures.fit_plot").draw(self)
