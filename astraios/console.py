@@ -202,6 +202,18 @@ def ingest_summary(ingested: Any, as_json: bool) -> None:
         say(f"skipped: {name}: {reason}")
 
 
+def import_summary(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: bool) -> None:
+    """What an import did, or would do."""
+    if as_json:
+        print_json({**content, "dry_run": dry_run})
+        return
+    say(f"format: {content['format']} ({content['title']})")
+    rows = ", ".join(f"{n:,} {table}" for table, n in content["rows"].items() if n)
+    say(f"{'would write' if dry_run else 'wrote'} {rows or 'nothing'}{'' if dry_run else f' to {db}'}")
+    for name, reason in content["skipped"].items():
+        say(f"skipped: {name}: {reason}")
+
+
 def print_analysis(content: Mapping[str, Any]) -> None:
     """An analysis as `astraios fit-scaling --json` has it, for people."""
     projections = [{"group": fit["group"], **p} for fit in content["fits"] for p in fit["projections"]]
