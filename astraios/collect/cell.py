@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -74,6 +75,8 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AstraiosError):
         return text
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and run the same command again"
     if "out of memory" in text.lower() or isinstance(error, MemoryError):
         return "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch or sequence_length"
     return f"{type(error).__name__}: {text[:500]}"
