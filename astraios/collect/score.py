@@ -134,7 +134,12 @@ class ScoredFile:
 
 
 def score_rows(
-    path: Path | str, task: str, result: TaskResult, model: str | None = None, method: str | None = None, wall: float = 0.0
+    path: Path | str,
+    task: str,
+    result: TaskResult,
+    model: str | None = None,
+    method: str | None = None,
+    wall: float = 0.0,
 ) -> ScoredFile:
     """Database rows of a result, without run_id and attempt (whoever stores them names the run).
 

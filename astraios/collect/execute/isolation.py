@@ -190,7 +190,9 @@ def choose(wanted: str = "auto", allow_weak: bool = False) -> str:
             return "weak"
         if wanted == "weak":
             raise UsageError("isolation level weak runs programs without a sandbox: say --allow-weak to use it")
-        raise AstraiosError(f"this machine offers no sandbox ({offered.explain()}); --allow-weak runs plain programs only")
+        raise AstraiosError(
+            f"this machine offers no sandbox ({offered.explain()}); --allow-weak runs plain programs only"
+        )
     if offered.reasons[wanted] != "available":
         raise AstraiosError(f"isolation level {wanted} can't be had here: {offered.reasons[wanted]}")
     return wanted

@@ -25,9 +25,7 @@ _OPTIONS = (
     "-Xms64m", "-Xmx1g", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
     "-XX:MaxMetaspaceSize=512m", "-XX:MaxDirectMemorySize=64m", "-XX:-StackTraceInThrowable",
 )  # fmt: skip
-_EXPORTS = tuple(
-    f"--add-exports=jdk.compiler/com.sun.tools.javac.{name}=ALL-UNNAMED" for name in ("api", "platform")
-)
+_EXPORTS = tuple(f"--add-exports=jdk.compiler/com.sun.tools.javac.{name}=ALL-UNNAMED" for name in ("api", "platform"))
 _READY = b"ready"
 _SLACK = 30.0
 """Seconds beyond the wall cap after which a silent JVM is killed (compilation counts in none of the limits)."""
@@ -93,7 +91,8 @@ class Machine:
 
     def __init__(self, jail: Jail, life: int) -> None:
         self.process = jail.start(life)
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
         self.out, self.back = self.process.stdin, self.process.stdout
         self.buffer = b""
         self.ready = False
@@ -133,7 +132,8 @@ class Machine:
         expected = len(self.nonce).to_bytes(4, "big") + self.nonce.encode()
         if not self.buffer.startswith(expected[: len(self.buffer)]):
             raise EOFError
-        fields, rest = [], self.buffer
+        fields: list[str] = []
+        rest = self.buffer
         while len(fields) < 5:
             size = int.from_bytes(rest[:4], "big")
             if len(rest) < 4 or len(rest) < 4 + size:

@@ -24,7 +24,8 @@ class Channel:
     """Frames of four bytes of length and JSON over the pipes of a jailed process."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        assert process.stdin and process.stdout
+        assert process.stdin is not None
+        assert process.stdout is not None
         self.process = process
         self.out, self.back = process.stdin.fileno(), process.stdout.fileno()
         self.buffer = b""

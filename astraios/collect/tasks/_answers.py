@@ -34,3 +34,8 @@ def yes_or_no(answer: str, yes: Sequence[str], no: Sequence[str]) -> int:
     if any(phrase in lower for phrase in no):
         return 0
     return INVALID
+
+
+def verdict(said: int, label: int) -> str:
+    """correct, wrong or invalid."""
+    return "invalid" if said == INVALID else "correct" if said == label else "wrong"

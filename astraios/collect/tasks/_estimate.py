@@ -65,7 +65,11 @@ def share_interval(value: float, stderr: float | None, n: int, level: float = LE
 
 
 def bootstrap(
-    rows: NDArray[Any], statistic: Callable[[NDArray[Any]], float], level: float = LEVEL, draws: int = 2000, seed: int = 0
+    rows: NDArray[Any],
+    statistic: Callable[[NDArray[Any]], float],
+    level: float = LEVEL,
+    draws: int = 2000,
+    seed: int = 0,
 ) -> tuple[float, float, float]:
     """Standard error and percentile interval of a statistic, resampling the rows of `rows` (problems)."""
     rng = np.random.default_rng(seed)

@@ -17,6 +17,8 @@ LISTS = ("samples", "completions", "generations", "outputs")
 """Keys under which a line holds all samples of its problem."""
 SINGLES = ("text", "sample", "generation", "program", "completion", "output", "answer", "raw_text")
 """Keys under which a line holds one sample."""
+ANSWERS = ("answer", "raw_text", "text", "completion", "generation", "output")
+"""The same for questions with a short answer."""
 
 
 def read_bytes(path: Path) -> bytes:
@@ -180,7 +182,9 @@ def _records(path: Path, data: list[Any], layout: Layout) -> list[list[str]]:
 def _checked(path: Path, found: list[list[str]], layout: Layout) -> list[list[str]]:
     missing = [name for name, samples in zip(layout.items, found, strict=True) if not samples]
     if missing:
-        raise DataError(f"{path}: {len(found) - len(missing)} problems, the task has {len(found)}; first missing: {missing[0]}")
+        raise DataError(
+            f"{path}: {len(found) - len(missing)} problems, the task has {len(found)}; first missing: {missing[0]}"
+        )
     wanted = layout.n_samples or len(found[0])
     for name, samples in zip(layout.items, found, strict=True):
         if len(samples) != wanted:
@@ -231,7 +235,9 @@ def _download(name: str, hub: str | None) -> Path:
         return Path(hf_hub_download(repo, file, repo_type="dataset"))
     except Exception as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(f"gold data {name} could not be had from the hub ({line}): name their folder with --data") from None
+        raise DataError(
+            f"gold data {name} could not be had from the hub ({line}): name their folder with --data"
+        ) from None
 
 
 def digest(rows: Sequence[Mapping[str, Any]]) -> str:

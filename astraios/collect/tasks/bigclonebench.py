@@ -11,17 +11,17 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from astraios.collect.tasks import Decoding, Prompt, Scoring, Task
-from astraios.collect.tasks._answers import INVALID, after_answer, yes_or_no
+from astraios.collect.tasks._answers import INVALID, after_answer, verdict, yes_or_no
 from astraios.collect.tasks._estimate import bootstrap, share
-from astraios.collect.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.collect.tasks._files import ANSWERS, Layout, digest, gold_rows, read_generations
 from astraios.errors import DataError
 from astraios.records import SampleScore, Score, TaskResult
 
@@ -30,7 +30,7 @@ YES = ("there is a", "ere is a")
 NO = ("there is no",)
 
 
-def macro_f1(true: Sequence[int], said: Sequence[int]) -> float:
+def macro_f1(true: ArrayLike, said: ArrayLike) -> float:
     """Mean F1 over the labels that occur in either; an invalid answer is a label of its own (the paper's "F1")."""
     t, s = np.asarray(true), np.asarray(said)
     scores = []
@@ -56,7 +56,7 @@ class BigCloneBench(Task):
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Macro F1, and accuracy."""
         gold = self.gold(scoring)
-        layout = Layout([str(row["id"]) for row in gold], ("id", "ID", "idx"), n_samples=1, texts=("answer", "raw_text", "text", "completion", "generation", "output"))
+        layout = Layout([str(row["id"]) for row in gold], ("id", "ID", "idx"), n_samples=1, texts=ANSWERS)
         said = [yes_or_no(after_answer(text), YES, NO) for (text,) in read_generations(path, layout)]
         scored = [i for i, row in enumerate(gold) if row.get("in_paper_sample", True)]
         pairs = np.array([(gold[i]["label"], said[i]) for i in scored])
@@ -68,7 +68,7 @@ class BigCloneBench(Task):
             share(self.name, "accuracy", list(pairs[:, 0] == pairs[:, 1]), n_failed=invalid, n_shot=shots),
         )
         samples = tuple(
-            SampleScore(self.name, str(row["id"]), 0, float(word == row["label"]), "invalid" if word == INVALID else "correct" if word == row["label"] else "wrong", shots)
+            SampleScore(self.name, str(row["id"]), 0, float(word == row["label"]), verdict(word, row["label"]), shots)
             for row, word in zip(gold, said, strict=True)
         )
         settings = {"gold": digest([{"id": row["id"], "label": row["label"]} for row in gold])}

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from astraios.collect.tasks import Decoding, Prompt, Scoring, Task
-from astraios.collect.tasks._answers import INVALID, after_answer, yes_or_no
+from astraios.collect.tasks._answers import INVALID, after_answer, verdict, yes_or_no
 from astraios.collect.tasks._estimate import share
-from astraios.collect.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.collect.tasks._files import ANSWERS, Layout, digest, gold_rows, read_generations
 from astraios.errors import DataError
 from astraios.records import SampleScore, TaskResult
 
@@ -61,20 +61,20 @@ class Devign(Task):
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Accuracy, and the same over all rows."""
         gold = self.gold(scoring)
-        layout = Layout([str(row["id"]) for row in gold], ("id", "ID", "idx"), n_samples=1, texts=("answer", "raw_text", "text", "completion", "generation", "output"))
+        layout = Layout([str(row["id"]) for row in gold], ("id", "ID", "idx"), n_samples=1, texts=ANSWERS)
         answers = [after_answer(text) for (text,) in read_generations(path, layout)]
         said = [yes_or_no(answer, YES, NO) for answer in answers]
         right = [value == row["label"] for value, row in zip(said, gold, strict=True)]
         invalid = [value == INVALID for value in said]
         scored = [index for index, row in enumerate(gold) if row["scored"]]
-        shots = scoring.n_shot
+        shots, missed = scoring.n_shot, sum(invalid[i] for i in scored)
         scores = (
-            share(self.name, "accuracy", [right[i] for i in scored], n_failed=sum(invalid[i] for i in scored), n_shot=shots),
+            share(self.name, "accuracy", [right[i] for i in scored], n_failed=missed, n_shot=shots),
             share(self.name, "accuracy_all_rows", right, n_failed=sum(invalid), n_shot=shots),
         )
-        words = ["invalid" if bad else "correct" if good else "wrong" for bad, good in zip(invalid, right, strict=True)]
         samples = tuple(
-            SampleScore(self.name, str(gold[i]["id"]), 0, float(right[i]), words[i], shots) for i in range(len(gold))
+            SampleScore(self.name, str(row["id"]), 0, float(good), verdict(word, row["label"]), shots)
+            for row, good, word in zip(gold, right, said, strict=True)
         )
         settings = {"gold": digest([{"id": row["id"], "label": row["label"]} for row in gold]), "rows": "paper sample"}
         return TaskResult(scores, samples, len(scored), None, settings)
@@ -83,7 +83,9 @@ class Devign(Task):
         """Figure 15. Needs gold rows that hold the whole function (`func`)."""
         rows = self.gold(scoring)
         if "func" not in rows[0]:
-            raise DataError("devign: these gold data hold no functions, only what a score needs; generate from the hub's")
+            raise DataError(
+                "devign: these gold data hold no functions, only what a score needs; generate from the hub's"
+            )
         shot = self.demonstration(scoring)
         return [
             Prompt(item_id=str(row["id"]), text=f"{shot}Question: {row['func']}\n{QUESTION}\n\nAnswer:", stop=("\n",))
@@ -91,7 +93,7 @@ class Devign(Task):
         ]
 
     def demonstration(self, scoring: Scoring) -> str:
-        """The worked example in front of a one-shot prompt: the file devign_shot (`func`, `target`) of the gold folder."""
+        """The worked example of a one-shot prompt: the gold folder's file devign_shot (`func`, `target`)."""
         if not scoring.n_shot:
             return ""
         row = gold_rows("devign_shot", scoring.data_dir, ("func", "target"))[0]

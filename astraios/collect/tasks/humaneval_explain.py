@@ -60,7 +60,9 @@ class Explain(HumanEvalPack):
                 )
                 prompt = self.ask(row, instruction, row["declaration"], row["declaration"])
                 prompts.append(
-                    Prompt(item_id=f"{row['task_id']}:{number}", text=prompt.text, stop=prompt.stop, prefix=prompt.prefix)
+                    Prompt(
+                        item_id=f"{row['task_id']}:{number}", text=prompt.text, stop=prompt.stop, prefix=prompt.prefix
+                    )
                 )
         return prompts
 

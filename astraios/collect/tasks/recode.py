@@ -94,7 +94,12 @@ class ReCode(Task):
             if k > n:
                 continue
             by_kind = {
-                kind: share(self.name, f"robust_pass@{k}", [pass_at_k(n, sum(row), k) for row in problems.values()], n_failed=failed)
+                kind: share(
+                    self.name,
+                    f"robust_pass@{k}",
+                    [pass_at_k(n, sum(row), k) for row in problems.values()],
+                    n_failed=failed,
+                )
                 for kind, problems in robust.items()
             }
             worst = min(by_kind.values(), key=lambda score: score.value)
@@ -103,7 +108,9 @@ class ReCode(Task):
                 change = abs(nominal - worst.value)
                 found.append(Score(self.name, "robust_change@1", change, None, None, None, worst.n, failed))
         variants = [pass_at_k(n, sum(row), 1) for row in passed]
-        found.append(share(self.name, "mean_pass@1", variants, clusters=[row["task_id"] for row in gold], n_failed=failed))
+        found.append(
+            share(self.name, "mean_pass@1", variants, clusters=[row["task_id"] for row in gold], n_failed=failed)
+        )
         return tuple(found)
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:

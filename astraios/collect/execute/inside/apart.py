@@ -68,7 +68,7 @@ def decode(value: Any) -> Any:
     if kind == "complex":
         return complex(*inner)
     if kind in ("bytes", "bytearray"):
-        return {"bytes": bytes, "bytearray": bytearray}[kind].fromhex(inner)
+        return bytes.fromhex(inner) if kind == "bytes" else bytearray.fromhex(inner)
     return Opaque(str(inner))
 
 
@@ -178,7 +178,7 @@ def judge(code: CodeType, test: CodeType, preamble: dict[str, Any], confine: Cal
 
 
 def _how_it_ended(child: int) -> str:
-    _, status, usage = os.wait4(child, 0)
+    _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout"
     return "failed process ended (judged apart)"

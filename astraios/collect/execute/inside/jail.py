@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import system  # noqa: E402
+import system
 
 BASES = ("/tmp", "/mnt", "/media", "/srv", "/opt", "/var/tmp")
 """Where the new root is put together: the first that holds none of the trees to be bound. It is covered by a tmpfs
@@ -171,7 +171,7 @@ def guard(child: int, life: int) -> None:
         except ProcessLookupError:
             break
         poll.unregister(life)
-    _, status, usage = os.wait4(child, 0)
+    _, status = os.waitpid(child, 0)
     os._exit(0 if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0 else 1)
 
 

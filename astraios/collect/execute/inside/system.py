@@ -7,30 +7,29 @@ import errno
 import os
 import platform
 import struct
+from typing import Any
 
 MACHINE = platform.machine()
-NUMBERS = {
+NUMBERS: dict[str, dict[str, Any]] = {
     "x86_64": {
         "pivot_root": 155, "seccomp": 317, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
-        "landlock_restrict_self": 446, "capset": 126, "_arch": 0xC000003E,
-        "EPERM": (101, 310, 311, 165, 166, 161, 272, 308, 246, 320, 175, 313, 176, 321, 298, 323, 250, 248, 249, 425, 426,
-                  427, 303, 304, 167, 168, 169, 170, 171, 172, 173, 163, 179, 442, 429, 430, 431, 432, 433, 428, 438, 135,
-                  434, 155, 443, 319, 29, 30, 31, 64, 66, 240, 68, 69, 227, 164, 424),
-        "fork": (57, 58, 59, 322), "signal": (62, 200, 129, 297), "session": (112, 109),
-        "clone": 56, "clone3": 435, "socket": 41, "tgkill": 234, "prlimit64": 302,
+        "landlock_restrict_self": 446, "capset": 126, "_arch": '0xc000003e', "EPERM": (101, 310, 311, 165, 166,
+        161, 272, 308, 246, 320, 175, 313, 176, 321, 298, 323, 250, 248, 249, 425, 426, 427, 303, 304, 167, 168,
+        169, 170, 171, 172, 173, 163, 179, 442, 429, 430, 431, 432, 433, 428, 438, 135, 434, 155, 443, 319, 29,
+        30, 31, 64, 66, 240, 68, 69, 227, 164, 424), "fork": (57, 58, 59, 322), "signal": (62, 200, 129, 297),
+        "session": (112, 109), "clone": 56, "clone3": 435, "socket": 41, "tgkill": 234, "prlimit64": 302,
     },
     "aarch64": {
         "pivot_root": 41, "seccomp": 277, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
-        "landlock_restrict_self": 446, "capset": 91, "_arch": 0xC00000B7,
-        "EPERM": (117, 270, 271, 40, 39, 51, 97, 268, 104, 294, 105, 273, 106, 280, 241, 282, 219, 217, 218, 425, 426, 427,
-                  264, 265, 224, 225, 142, 161, 162, 89, 60, 442, 429, 430, 431, 432, 433, 428, 438, 92, 434, 41, 443,
-                  279, 194, 195, 196, 190, 191, 180, 186, 187, 112, 170, 424),
-        "fork": (221, 281), "signal": (129, 130, 138, 240), "session": (157, 154),
-        "clone": 220, "clone3": 435, "socket": 198, "tgkill": 131, "prlimit64": 261,
+        "landlock_restrict_self": 446, "capset": 91, "_arch": '0xc00000b7', "EPERM": (117, 270, 271, 40, 39, 51,
+        97, 268, 104, 294, 105, 273, 106, 280, 241, 282, 219, 217, 218, 425, 426, 427, 264, 265, 224, 225, 142,
+        161, 162, 89, 60, 442, 429, 430, 431, 432, 433, 428, 438, 92, 434, 41, 443, 279, 194, 195, 196, 190,
+        191, 180, 186, 187, 112, 170, 424), "fork": (221, 281), "signal": (129, 130, 138, 240), "session": (157,
+        154), "clone": 220, "clone3": 435, "socket": 198, "tgkill": 131, "prlimit64": 261,
     },
 }  # fmt: skip
-"""Syscall numbers. EPERM: mount, namespaces, tracing, modules, bpf, perf, keys, io_uring, handles, System V and POSIX IPC,
-memfd, pidfd; the others are judged by their arguments or by what the process is for."""
+"""Syscall numbers. EPERM: mount, namespaces, tracing, modules, bpf, perf, keys, io_uring, handles, System V and POSIX
+IPC, memfd, pidfd; the others are judged by their arguments or by what the process is for."""
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 ALL_NEW = NEWNS | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET | 0x2000000 | 0x80
@@ -51,7 +50,7 @@ def _checked(result: int, what: str) -> int:
 def call(name: str, *arguments: object) -> int:
     """The syscall called `name`; raises OSError."""
     number = NUMBERS[MACHINE][name]
-    return _checked(_libc.syscall(ctypes.c_long(number), *arguments), name)  # type: ignore[arg-type]
+    return _checked(_libc.syscall(ctypes.c_long(number), *arguments), name)
 
 
 def unshare(flags: int) -> None:

@@ -67,7 +67,7 @@ class Worker:
         for descriptor in (0, 1, 2):
             os.dup2(null, descriptor)
         os.close(null)
-        sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")
+        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
         warnings.simplefilter("ignore")
         if not scratch:
             system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
