@@ -13,7 +13,7 @@ MACHINE = platform.machine()
 NUMBERS: dict[str, dict[str, Any]] = {
     "x86_64": {
         "pivot_root": 155, "seccomp": 317, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
-        "landlock_restrict_self": 446, "capset": 126, "_arch": '0xc000003e', "EPERM": (101, 310, 311, 165, 166,
+        "landlock_restrict_self": 446, "capset": 126, "_arch": 0xC000003E, "EPERM": (101, 310, 311, 165, 166,
         161, 272, 308, 246, 320, 175, 313, 176, 321, 298, 323, 250, 248, 249, 425, 426, 427, 303, 304, 167, 168,
         169, 170, 171, 172, 173, 163, 179, 442, 429, 430, 431, 432, 433, 428, 438, 135, 434, 155, 443, 319, 29,
         30, 31, 64, 66, 240, 68, 69, 227, 164, 424), "fork": (57, 58, 59, 322), "signal": (62, 200, 129, 297),
@@ -21,7 +21,7 @@ NUMBERS: dict[str, dict[str, Any]] = {
     },
     "aarch64": {
         "pivot_root": 41, "seccomp": 277, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
-        "landlock_restrict_self": 446, "capset": 91, "_arch": '0xc00000b7', "EPERM": (117, 270, 271, 40, 39, 51,
+        "landlock_restrict_self": 446, "capset": 91, "_arch": 0xC00000B7, "EPERM": (117, 270, 271, 40, 39, 51,
         97, 268, 104, 294, 105, 273, 106, 280, 241, 282, 219, 217, 218, 425, 426, 427, 264, 265, 224, 225, 142,
         161, 162, 89, 60, 442, 429, 430, 431, 432, 433, 428, 438, 92, 434, 41, 443, 279, 194, 195, 196, 190,
         191, 180, 186, 187, 112, 170, 424), "fork": (221, 281), "signal": (129, 130, 138, 240), "session": (157,
