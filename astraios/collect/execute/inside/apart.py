@@ -136,7 +136,7 @@ class Remote:
 
 
 def judge(code: CodeType, test: CodeType, preamble: dict[str, Any], confine: Callable[[], None]) -> str:
-    """Run `code` in a process of its own and `test` in this one; "passed", "timeout" or what went wrong.
+    """Run `code` in a process of its own and `test` in this one; "passed judged apart", "timeout" or what went wrong.
 
     Args:
         code: the untrusted program.
@@ -170,15 +170,15 @@ def judge(code: CodeType, test: CodeType, preamble: dict[str, Any], confine: Cal
         names = set(test.co_names).union(*(inner.co_names for inner in test.co_consts if isinstance(inner, CodeType)))
         namespace = {name: Remote(here, name) for name in names if not hasattr(builtins, name)}
         exec(test, {**namespace, **preamble})
-        return "passed"
+        return "passed judged apart"
     except EOFError:
         return _how_it_ended(child)
     except BaseException as error:
-        return f"failed {type(error).__name__} (judged apart)"
+        return f"failed {type(error).__name__} judged apart"
 
 
 def _how_it_ended(child: int) -> str:
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
         return "timeout"
-    return "failed process ended (judged apart)"
+    return "failed process ended judged apart"

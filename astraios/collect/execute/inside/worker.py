@@ -79,7 +79,8 @@ class Worker:
         while (head := self._read(4)) is not None:
             request = json.loads(self._read(int.from_bytes(head, "big")) or b"null")
             begin = time.perf_counter()
-            reply = self.command(request) if "command" in request else self.python(request)
+            kind = next((name for name in ("command", "compile") if name in request), "python")
+            reply = getattr(self, kind)(request)
             data = json.dumps({**reply, "id": request["id"], "wall": time.perf_counter() - begin}).encode()
             data = len(data).to_bytes(4, "big") + data
             while data:
@@ -207,6 +208,22 @@ class Worker:
                 pass
         if self.scratch:
             self.scratch.clean()
+
+    def compile(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Exit code 0 where a Python source file compiles; nothing of it runs."""
+        reader, writer = os.pipe()
+        child = os.fork()
+        if not child:
+            try:
+                self._limit(request)
+                self._confine()
+                compile(request["compile"], "<source>", "exec")
+                os.write(writer, b"valid")
+            finally:
+                os._exit(0)
+        os.close(writer)
+        verdict = self._collect(child, reader, request)["verdict"]
+        return {"code": 0 if verdict == "valid" else 1, "output": verdict}
 
     def command(self, request: dict[str, Any]) -> dict[str, Any]:
         """Exit code and end of the output of a command, for instance a compiler."""
