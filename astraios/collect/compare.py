@@ -46,8 +46,9 @@ class Comparison:
         facts = f"{self.n} problems, {self.test}, p = {self.p_value:.3g}"
         if not self.differ:
             return (
-                f"{name_a} ({100 * self.a:.2f} %) and {name_b} ({100 * self.b:.2f} %) can't be told apart on {self.task_id}: "
-                f"the difference is {100 * self.difference:+.2f} points, {self.level:.0%} interval {interval} ({facts})."
+                f"{name_a} ({100 * self.a:.2f} %) and {name_b} ({100 * self.b:.2f} %) can't be told apart on "
+                f"{self.task_id}: the difference is {100 * self.difference:+.2f} points, "
+                f"{self.level:.0%} interval {interval} ({facts})."
             )
         better, worse = (name_b, name_a) if self.difference > 0 else (name_a, name_b)
         return (

@@ -39,7 +39,7 @@ import javax.tools.ToolProvider;
 /**
  * Compiles and runs one program after the other in one warm JVM: sources and classes stay in memory, each program has
  * a class loader and a thread group of its own. That is no isolation; the JVM itself sits in the jail, and it ends
- * itself whenever a program leaves something behind (status "timeout", "memory", "threads"), to be started afresh.
+ * itself whenever a program leaves something behind or the compiler fails, to be started afresh.
  *
  * Requests on stdin: nonce, release, cpu milliseconds, wall milliseconds, source. Replies on stdout: nonce, status,
  * detail, cpu milliseconds, whether this JVM goes on. The nonce lives on this thread's stack alone, so that a program
@@ -293,12 +293,14 @@ public final class Judge {
     private boolean judge(String release, long cpu, long wall, String source, Outcome outcome, long[] spent)
             throws Exception {
         Map<String, Binary> classes;
+        System.setOut(silent);
+        System.setErr(silent);
         try {
             classes = compile(release, source, outcome);
         } catch (Throwable error) {
+            outcome.status = "broken";
             outcome.detail = "compiler: " + error.getClass().getSimpleName();
-            managers.clear();
-            return !(error instanceof OutOfMemoryError);
+            return false;
         }
         if (classes == null) {
             return true;
@@ -306,8 +308,6 @@ public final class Judge {
         Properties properties = (Properties) System.getProperties().clone();
         Locale locale = Locale.getDefault();
         TimeZone zone = TimeZone.getDefault();
-        System.setOut(silent);
-        System.setErr(silent);
         System.setIn(new ByteArrayInputStream(new byte[0]));
         ThreadGroup group = new ThreadGroup("program");
         Thread thread = new Thread(group, () -> execute(classes, outcome), "main");

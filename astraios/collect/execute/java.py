@@ -27,6 +27,10 @@ _OPTIONS = (
 )  # fmt: skip
 _EXPORTS = tuple(f"--add-exports=jdk.compiler/com.sun.tools.javac.{name}=ALL-UNNAMED" for name in ("api", "platform"))
 _READY = b"ready"
+_REACHES = re.compile(
+    r"\b(?:Runtime|ClassLoader|reflect|Thread|Unsafe|Process\w*|Security|setDefault|System\s*\.\s*set\w+)\b"
+)
+"""Programs with these words may change the JVM for those after them: it is renewed."""
 _SLACK = 30.0
 """Seconds beyond the wall cap after which a silent JVM is killed (compilation counts in none of the limits)."""
 
@@ -96,6 +100,7 @@ class Machine:
         self.out, self.back = self.process.stdin, self.process.stdout
         self.buffer = b""
         self.ready = False
+        self.count = 0
         self.program: int | None = None
         self.nonce = ""
         self.deadline = 0.0
@@ -103,6 +108,8 @@ class Machine:
     def ask(self, index: int, program: Program) -> None:
         """Send one program; its reply is awaited until `deadline`."""
         self.program, self.nonce = index, secrets.token_hex(16)
+        self.count += 1
+        self.suspect = bool(_REACHES.search(program.code))
         self.deadline = time.monotonic() + program.limits.wall_seconds + _SLACK
         cpu, wall = int(program.limits.cpu_seconds * 1000), int(program.limits.wall_seconds * 1000)
         level = "" if program.level is None else str(program.level)
@@ -228,6 +235,9 @@ class JavaPool:
                     verdict = self._hear(machine, late)
                     if verdict is None:
                         continue
+                    if verdict.verdict == "again":
+                        todo.append(index)
+                        continue
                     silent = silent + 1 if verdict.verdict == "broken" else 0
                     if silent >= 3:
                         raise AstraiosError(f"no JVM starts in the sandbox: {verdict.detail}")
@@ -255,8 +265,11 @@ class JavaPool:
             return Verdict("timeout", "", level)
         machine.program = None
         _, status, detail, spent, state = fields
-        if state != "clean":
+        if state != "clean" or machine.suspect:
             self._renew(machine)
+        if status == "broken":
+            # A compiler that fails in a used JVM may suffer from the program before: ask a fresh one.
+            status = "again" if machine.count > 1 else "failed"
         return Verdict(status, detail, level, int(spent) / 1000)
 
     def _renew(self, machine: Machine) -> str:
