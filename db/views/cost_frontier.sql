@@ -1,6 +1,6 @@
 create or replace view cost_frontier as
 select
-    l.run_id, l.origin, l.model_id, l.ladder, l.method_id, l.seed, l.n_params, l.n_trainable, l.split, l.loss_nats,
+    l.run_id, l.origin, l.model_id, l.ladder, l.dataset_id, l.method_id, l.seed, l.n_params, l.n_trainable, l.split, l.loss_nats,
     l.train_flops, a.wall_seconds, a.device_seconds, a.tokens_per_second, a.peak_memory_bytes, a.checkpoint_bytes, a.price,
     not exists (
         select 1

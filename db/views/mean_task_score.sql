@@ -5,7 +5,7 @@ with main as (
     where is_main_metric and higher_is_better and n_shot = 0 and value is not null
 ),
 by_task as (
-    select origin, ladder, model_id, method_id, n_params, any_value(n_trainable) as n_trainable, task_id,
+    select origin, ladder, dataset_id, model_id, method_id, n_params, any_value(n_trainable) as n_trainable, task_id,
         avg(value) as value, count(distinct seed) as n_seeds
     from main
     where task_id in (
@@ -16,9 +16,9 @@ by_task as (
     group by all
 )
 select
-    origin, ladder, model_id, method_id, n_params, any_value(n_trainable) as n_trainable,
+    origin, ladder, dataset_id, model_id, method_id, n_params, any_value(n_trainable) as n_trainable,
     any_value(n_trainable) / n_params as trainable_share,
     avg(value) as mean_score, count(*) as n_tasks, max(n_seeds) as n_seeds
 from by_task
-group by origin, ladder, model_id, method_id, n_params;
+group by origin, ladder, dataset_id, model_id, method_id, n_params;
 comment on view mean_task_score is 'Mean task performance (ASTRAIOS section 4): the mean over the eight columns of tables 2 and 3, or over the tiny ladder''s tasks.';

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import UsageError, did_you_mean
+from astraios.errors import CellError, UsageError, did_you_mean
 from astraios.registry import Registry
 
 if TYPE_CHECKING:
     from peft import PeftConfig
-    from torch import nn
+    from torch import Tensor, nn
     from transformers import PretrainedConfig, PreTrainedModel
 
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 class TuningMethod:
     """A way of adapting a base model; the fields are the paper's settings, the sweep may override them.
 
-    Subclasses build the PEFT configuration; everything else is shared.
+    A subclass builds the PEFT configuration (`peft_config`); everything else is shared.
     """
 
     name: str
@@ -34,7 +35,9 @@ class TuningMethod:
     quantization: str | None = "8bit"
     """Default precision of the frozen base: None, "8bit" or "nf4"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
-    """Defaults of what the sweep may set under [methods.NAME]: rank, alpha, target modules, ..."""
+    """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
+    quantizable: bool = True
+    """Whether it works over a quantized base."""
 
     def with_defaults(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """The method's settings with the sweep's in place of the defaults.
@@ -50,6 +53,45 @@ class TuningMethod:
             )
         return {**self.settings, **overrides}
 
+    def n_virtual_tokens(self, settings: Mapping[str, Any]) -> int:
+        """Positions that the method puts in front of every sequence, and so in front of the logits."""
+        return 0
+
+    def check(
+        self,
+        base: PretrainedConfig,
+        settings: Mapping[str, Any],
+        steps: int,
+        *,
+        sequence_length: int | None = None,
+        quantization: str | None = None,
+    ) -> None:
+        """Reject, before anything is loaded, what can't be trained.
+
+        Args:
+            base: configuration of the base model.
+            settings: as `with_defaults` gives them.
+            steps: optimizer steps planned.
+            sequence_length: tokens in a block, without virtual tokens.
+            quantization: precision asked for the base.
+
+        Raises:
+            UsageError: the line names the field of the sweep to change.
+        """
+        positions = getattr(base, "max_position_embeddings", None)
+        virtual = self.n_virtual_tokens(settings)
+        if sequence_length and positions and sequence_length + virtual > positions:
+            extra = f" and {virtual} virtual tokens" if virtual else ""
+            raise UsageError(
+                f"sequence_length {sequence_length}{extra} of tuning method {self.name!r} exceed the base model's "
+                f"{positions} positions: set sequence_length to at most {positions - virtual}"
+            )
+        if quantization and not self.quantizable:
+            raise UsageError(
+                f"tuning method {self.name!r} changes the base's own weights and can't work on a {quantization} base: "
+                f'set quantization = "none" for it'
+            )
+
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PeftConfig | None:
         """Configuration of the PEFT library for `base`, or None for full fine-tuning."""
         raise NotImplementedError
@@ -57,18 +99,112 @@ class TuningMethod:
     def attach(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> nn.Module:
         """The model made ready to be tuned: exactly the method's parameters require gradients.
 
+        New parameters are drawn from torch's global generator: seed it first.
+
         Args:
             model: base model; it is changed in place.
             settings: as `with_defaults` gives them.
             steps: optimizer steps planned (some methods schedule by it).
+
+        Raises:
+            UsageError: a setting is out of range, or names a module that the model has not.
+            CellError: the method does not fit the architecture.
         """
         from peft import get_peft_model
 
-        config = self.peft_config(model.config, settings, steps)
-        return model if config is None else get_peft_model(model, config)
+        from astraios.collect.methods._targets import check_targets
+
+        try:
+            config = self.peft_config(model.config, settings, steps)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"[method.{self.name}] {_first_line(error)}") from error
+        if config is None:
+            return model.requires_grad_(True)
+        check_targets(model, config, self.name)
+        try:
+            return get_peft_model(model, config)
+        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, AttributeError) as error:
+            kind = getattr(model.config, "model_type", type(model).__name__)
+            raise CellError(f"tuning method {self.name!r} does not fit a {kind} model: {_first_line(error)}") from error
+
+    def regularizer(self, model: nn.Module) -> Tensor | None:
+        """What the method adds to the cross-entropy in training, a scalar, or None.
+
+        The training loop takes cross-entropy from the logits alone and adds this: the losses that models return
+        may already hold it, in evaluation too.
+        """
+        return None
 
     def after_step(self, model: nn.Module, step: int) -> None:
-        """Called after each optimizer step, for methods that adapt themselves (AdaLoRA's rank allocation)."""
+        """For methods that adapt themselves (AdaLoRA's rank allocation).
+
+        Called after the optimizer's step and before gradients are cleared; `step` counts from 1.
+        """
+
+    def trainable_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """All that training changes in the model, by name, copied to the CPU: enough to resume exactly.
+
+        More than the saved adapter holds: P-Tuning's encoder is in it, and AdaLoRA's importance scores.
+        """
+        return {
+            name: parameter.detach().to("cpu", copy=True)
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def load_trainable_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put back what `trainable_state` gave, in place.
+
+        Raises:
+            CellError: the state is of another method, other settings or another base.
+        """
+        import torch
+
+        mine = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        wrong = set(mine) ^ set(state)
+        wrong |= {name for name in set(mine) & set(state) if mine[name].shape != state[name].shape}
+        if wrong:
+            raise CellError(
+                f"the checkpoint is not of this {self.name} run: {len(wrong)} tensors differ, {min(wrong)!r} first; "
+                "remove the checkpoint to train from the start"
+            )
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(state[name])
+
+    def save(self, model: nn.Module, directory: Path) -> None:
+        """Write what is needed to load the tuned model again: the adapter, or the whole model if all of it is tuned.
+
+        The base is referenced by name in the adapter's configuration, not copied.
+        """
+        model.save_pretrained(str(directory))  # type: ignore[operator]
+        note = self.card_note()
+        if note:
+            card = Path(directory) / "README.md"
+            card.write_text(card.read_text(encoding="utf-8").rstrip() + f"\n\n{note}\n", encoding="utf-8")
+
+    def card_note(self) -> str:
+        """What the model card must add to PEFT's own, in Markdown."""
+        return ""
+
+    def load(self, base: PreTrainedModel, directory: Path, *, trainable: bool = False) -> nn.Module:
+        """The tuned model, from a base as it was before tuning and what `save` wrote.
+
+        Raises:
+            CellError: the directory holds no adapter, or one that does not fit the base.
+        """
+        from peft import PeftModel
+
+        if not (Path(directory) / "adapter_config.json").is_file():
+            raise CellError(f"{directory} holds no adapter: adapter_config.json is missing")
+        try:
+            return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
+        except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+            raise CellError(f"the adapter in {directory} can't be loaded: {_first_line(error)}") from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 METHODS: Registry[TuningMethod] = Registry(

@@ -2,17 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from astraios.collect.data import DataSpec
+from astraios.collect.sources import Record
 from astraios.errors import UsageError
 from astraios.records import TaskResult
 from astraios.registry import Registry
 
 if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
     from astraios.collect.execute.engine import Engine
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """A model as tasks meet it."""
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    n_virtual: int
+    """Positions that the tuning method puts in front of the logits."""
+    n_positions: int
+    """Longest sequence that the model reads, virtual tokens not counted."""
+    data: DataSpec
+    """Prompt format that it was tuned on."""
+    held_out: Sequence[Record] = ()
+    """Test records of the data that it was tuned on."""
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +99,19 @@ class Task:
     ceiling: float = 1.0
     higher_is_better: bool = True
     citation: str = ""
+
+    def evaluate(self, model: TunedModel) -> TaskResult:
+        """Scores a model: unless a task does it otherwise, by generating, running and scoring (`collect.generate`).
+
+        Options of the cell that matter here: data_dir, folder (where generations and verdicts are kept), limit,
+        language_level, nominal, n_samples.
+
+        Raises:
+            CellError: the task does not fit the model.
+        """
+        from astraios.collect.generate import evaluate
+
+        return evaluate(self, model)
 
     @property
     def from_generations(self) -> bool:

@@ -1,1 +1,36 @@
-"""astraios.fit.links"""
+"""Links from loss to score, one file each. A link is registered by being a module-level `Link`.
+
+`x` has three rows: z (minus the loss, centred and scaled by its spread in the data, so that better is larger), the
+score of guessing, and the best possible score. `evaluate` gives the score itself, a fraction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from astraios.fit.curve import Array, Curve, Parameter
+from astraios.registry import Registry
+
+__all__ = ["LINKS", "Array", "Link", "Parameter"]
+
+
+@dataclass(frozen=True)
+class Link(Curve):
+    """A parametric form for a score as a function of loss."""
+
+    inputs: tuple[str, ...] = ("z", "chance", "ceiling")
+
+    def prior(self, level: float, chance: float, ceiling: float) -> tuple[Array, Array]:
+        """Weak prior: mean and scale of each parameter, given the mean score of the data."""
+        raise NotImplementedError
+
+
+def logit(share: float) -> float:
+    """Log odds of a share that is kept away from 0 and 1."""
+    share = min(max(share, 0.005), 0.995)
+    return float(np.log(share / (1 - share)))
+
+
+LINKS: Registry[Link] = Registry(Link, "astraios.fit.links", "link", group="astraios.links")

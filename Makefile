@@ -1,0 +1,52 @@
+# Two commands do everything: `make demo` sets up and runs the main job, `make test` sets up and passes the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+# Debian packages that some tests need; where they can't be installed those tests skip and say so.
+SYSTEM_PACKAGES := chromium bubblewrap
+
+.PHONY: demo test lint verify system bench help
+
+help:
+	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
+	@echo "make test    set up, lint, check types, run the tests"
+	@echo "make verify  run every 'must show' line of every issue in full and print what held"
+	@echo "make bench   run the benchmarks (see benchmarks/RESULTS.md)"
+
+demo: $(VENV)/train.stamp
+	$(BIN)/astraios collect tiny
+	$(BIN)/astraios fit-scaling
+	@$(BIN)/astraios report --output report.html
+
+test: $(VENV)/dev.stamp system lint
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+verify: $(VENV)/dev.stamp system
+	$(BIN)/pytest --verify
+
+bench: $(VENV)/dev.stamp
+	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+$(VENV)/train.stamp: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) --editable '.[train]'
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/train.stamp
+	$(PIP) --editable '.[train,dev]'
+	touch $@
+
+system:
+	@missing=; for package in $(SYSTEM_PACKAGES); do \
+		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	if [ -z "$$missing" ]; then :; \
+	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \
+		|| echo "could not install$$missing; tests that need them skip"; \
+	else echo "not installed:$$missing; tests that need them skip (apt-get install$$missing)"; fi

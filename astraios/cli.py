@@ -1,0 +1,253 @@
+"""The command line: one thin function a verb. Nothing but typer is imported before a verb needs it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="astraios",
+    help="Scaling analysis for tuned language models: collect small runs, project the large one, know how sure.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help starts three times as fast
+)
+db_app = typer.Typer(help="Care for the database.", no_args_is_help=True, rich_markup_mode=None)
+app.add_typer(db_app, name="db")
+
+Db = Annotated[
+    Path | None,
+    typer.Option("--db", metavar="FILE", help="Database; else $ASTRAIOS_DB, else astraios.duckdb here."),
+]
+Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run directories.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def _example(*lines: str) -> str:
+    return "Examples:\n\n\b\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from astraios import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog=_example(
+        "astraios collect tiny",
+        "astraios collect my.toml --only method_id=lora --only seed=0",
+        "astraios collect astraios --dry-run --json",
+    )
+)
+def collect(
+    sweep: Annotated[str, typer.Argument(help="A TOML file, or a built-in sweep.")] = "tiny",
+    out: Out = Path("runs"),
+    db: Db = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only cells with this model_id, method_id or seed.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
+    launcher: Annotated[str, typer.Option(help="Where cells run.")] = "local",
+    as_json: Json = False,
+) -> None:
+    """Train and score a grid of models, and record them. Stop it at any time: the same command goes on."""
+    from astraios import console, store, workflow
+
+    request, plans = workflow.plan(sweep, only or [])
+    if dry_run:
+        rows = [p.to_dict() for p in plans]
+        if as_json:
+            console.print_json(rows)
+        else:
+            console.print_table(rows, title=f"Sweep {request.name}: {len(rows)} cells")
+        return
+    progress = console.SweepProgress(quiet=as_json)
+    try:
+        outcome, ingested = workflow.collect(
+            request, plans, out, store.database_path(db), launcher, progress.start, progress.tell
+        )
+    finally:
+        progress.stop()
+    console.sweep_summary(outcome, ingested, store.database_path(db), as_json)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command(
+    name="fit-scaling",
+    epilog=_example(
+        "astraios fit-scaling",
+        "astraios fit-scaling --target 16B --level 0.9 --json",
+        "astraios fit-scaling --data runs.csv --n n_params --d tokens --loss loss --group method",
+    ),
+)
+def fit_scaling(
+    db: Db = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet file instead of the database.")
+    ] = None,
+    n: Annotated[str, typer.Option("--n", metavar="COL", help="Column of parameters in --data.")] = "n_params",
+    d: Annotated[str | None, typer.Option("--d", metavar="COL", help="Column of tokens in --data.")] = None,
+    loss: Annotated[str, typer.Option(metavar="COL", help="Column of losses (nats) in --data.")] = "loss",
+    group: Annotated[str | None, typer.Option(metavar="COL", help="Column that tells series apart in --data.")] = None,
+    law: Annotated[str, typer.Option(help="A scaling law, or auto.")] = "auto",
+    split: Annotated[str, typer.Option(help="Split of the loss.")] = "test",
+    definition: Annotated[str, typer.Option(help="Which final loss: last, min or mean_last5.")] = "last",
+    ladder: Annotated[str | None, typer.Option(help="Only runs on this ladder of base models.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="SIZE", help="Size to project to, for instance 16B; may be repeated.")
+    ] = None,
+    holdout: Annotated[
+        str, typer.Option(metavar="largest|none|SIZE", help="Size to hide in the backtest.")
+    ] = "largest",
+    level: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    estimator: Annotated[str, typer.Option(help="Estimator of the laws.")] = "huber",
+    as_json: Json = False,
+) -> None:
+    """Project the final loss of each tuning method to a larger size, and what it will score.
+
+    Beside each projection stands the backtest: a size that was measured is hidden and predicted from the smaller ones.
+    """
+    from astraios import console, store, workflow
+
+    request = workflow.FitRequest(
+        law=law,
+        split=split,
+        definition=definition,
+        targets=tuple(target or ()),
+        holdout=holdout,
+        level=level,
+        seed=seed,
+        estimator=estimator,
+        ladder=ladder,
+    )
+    if data is not None:
+        analysis = workflow.fit_file(data, request, n, loss, d, group)
+    else:
+        analysis = workflow.fit_scaling(store.database_path(db), request)
+    if as_json:
+        console.print_json(analysis.to_json())
+    else:
+        console.print_analysis(analysis.to_json())
+
+
+@app.command(epilog=_example("astraios report", "astraios report -o study.html --db study.duckdb"))
+def report(
+    db: Db = None,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the page goes.")] = Path(
+        "report.html"
+    ),
+) -> None:
+    """Draw the page: one HTML file that needs no network."""
+    from astraios import console, store, workflow
+
+    console.say(f"report: {workflow.write_report(store.database_path(db), output).resolve()}")
+
+
+@app.command(
+    epilog=_example(
+        "astraios sql \"select method_id, n_params, loss_nats from final_loss where split = 'test'\"",
+        "astraios sql --format csv 'from method_size_grid'",
+    )
+)
+def sql(
+    query: Annotated[str, typer.Argument(help="A query.")],
+    db: Db = None,
+    form: Annotated[str, typer.Option("--format", help="table, csv, json, parquet or markdown.")] = "table",
+) -> None:
+    """Ask the database in SQL, read-only."""
+    from astraios import console, store
+    from astraios.errors import UsageError, did_you_mean
+
+    known = ("table", "csv", "json", "parquet", "markdown")
+    if form not in known:
+        raise UsageError(f"--format {form!r}: {did_you_mean(form, known)}")
+    console.write_frame(store.query(store.database_path(db), query), form)
+
+
+@app.command(epilog=_example("astraios status tiny", "astraios status --json"))
+def status(
+    sweep: Annotated[str | None, typer.Argument(help="A sweep, to see what it still lacks.")] = None,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """How the runs stand: waiting, started, failed (and why), done."""
+    from astraios import console, store, workflow
+
+    rows = workflow.status(store.database_path(None), out, sweep)
+    if as_json:
+        console.print_json(rows)
+    else:
+        console.print_table(rows)
+        counts = {
+            state: sum(row["state"] == state for row in rows) for state in ("waiting", "started", "failed", "done")
+        }
+        console.say(", ".join(f"{count} {state}" for state, count in counts.items()))
+
+
+@app.command(epilog=_example("astraios ingest --out runs"))
+def ingest(out: Out = Path("runs"), db: Db = None, as_json: Json = False) -> None:
+    """Take finished run directories into the database; those it has already are left alone."""
+    from astraios import console, store
+
+    console.ingest_summary(store.ingest(store.database_path(db), out), as_json)
+
+
+@db_app.command(epilog=_example("astraios db check"))
+def check(db: Db = None, as_json: Json = False) -> None:
+    """Look for rows that should not be there."""
+    from astraios import console, store
+
+    failed = store.failed_checks(store.database_path(db))
+    if as_json:
+        console.print_json(failed)
+    else:
+        console.say("sound" if not failed else "; ".join(f"{name}: {n} rows" for name, n in failed.items()))
+    if failed:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Entry point: errors become one line on stderr and an exit code."""
+    from astraios.errors import AstraiosError
+
+    try:
+        app()
+    except AstraiosError as error:
+        _die(" ".join(str(error).split()), error.exit_code)
+    except KeyboardInterrupt:
+        _die("stopped; what was recorded is kept, and the same command goes on from there", 130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+    except OSError as error:
+        hint = "; free some space and run the same command again" if error.errno == 28 else ""
+        _die(f"{error.filename or 'file system'}: {error.strerror or error}{hint}", 1)
+    except ImportError as error:
+        _die(f"{error}: pip install 'astraios[train]'", 1)
+
+
+def _die(message: str, code: int) -> None:
+    print(f"astraios: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,291 @@
+"""One cell of a sweep in one run directory: train, score, write. It can be stopped at any moment and started again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect import data as instruction_data
+from astraios.collect.cache import cache_dir, exclusive
+from astraios.collect.environment import current
+from astraios.collect.ladders import resolve
+from astraios.collect.methods import METHODS
+from astraios.collect.plan import describe
+from astraios.collect.sources import Record
+from astraios.collect.spool import RunDirectory, utc_now
+from astraios.collect.sweep import Cell
+from astraios.collect.tasks import TASKS, TunedModel
+from astraios.errors import AstraiosError, CellError
+from astraios.records import TaskResult
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def run_cell(
+    cell: Cell, sweep_json: str, out: Path, report: Report = lambda stage, done, total: None, device: str = "auto"
+) -> None:
+    """Brings a cell to its end: nothing is done where it is done already, and what is there is gone on with.
+
+    Args:
+        cell: what is asked for.
+        sweep_json: the sweep that asks, for the record.
+        out: folder of the run directories.
+        report: told of the progress.
+        device: cpu, cuda or auto.
+
+    Raises:
+        AstraiosError: the cell failed; the reason stands in its run directory too.
+    """
+    directory = RunDirectory(out / cell.run_id)
+    with exclusive(directory.path / "lock", wait=10.0, what=f"run {cell.run_id}"):
+        if directory.is_done(cell.tasks):
+            return
+        attempt, started = directory.start(cell.to_json())
+        clock = time.perf_counter()
+        rows = {"sweep_json": sweep_json}
+        ending: dict[str, Any] = {"attempt": attempt, "started_at": started}
+        try:
+            _Work(cell, directory, report, device, rows, ending).run()
+        except Exception as error:
+            reason = one_line(error)
+            ending |= {"state": "failed", "error": reason, "finished_at": utc_now()}
+            ending.setdefault("wall_seconds", time.perf_counter() - clock)
+            directory.fail(rows, ending)
+            if isinstance(error, AstraiosError):
+                raise
+            raise CellError(reason) from error
+
+
+def one_line(error: BaseException) -> str:
+    """What went wrong and what to do, for the record and for the user."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, AstraiosError):
+        return text
+    if "out of memory" in text.lower() or isinstance(error, MemoryError):
+        return "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch or sequence_length"
+    return f"{type(error).__name__}: {text[:500]}"
+
+
+class _Work:
+    """The steps of a cell; `rows` and `ending` are filled as facts become known, so that a failure records them."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        directory: RunDirectory,
+        report: Report,
+        device: str,
+        rows: dict[str, Any],
+        ending: dict[str, Any],
+    ) -> None:
+        import torch
+
+        self.cell, self.directory, self.report, self.rows, self.ending = cell, directory, report, rows, ending
+        self.method = METHODS.get(cell.method_id)
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        torch.set_num_threads(cell.threads)
+
+    def run(self) -> None:
+        started = time.perf_counter()
+        facts = describe(self.cell)
+        self.rows |= facts.rows()
+        environment = current(self.device)
+        self.rows["environment"] = {
+            "environment_id": environment.environment_id,
+            **dataclasses.asdict(environment),
+        }
+        self.ending["environment_id"] = environment.environment_id
+        model, tokenizer = self._load_base()
+        packed, dataset, held_out = prepared_data(self.cell, tokenizer)
+        self.rows["dataset"] = dataclasses.asdict(dataset)
+        self.rows["run"] |= {
+            "dataset_id": dataset.dataset_id,
+            "bytes_per_token": dataset.bytes_per_token,
+        }
+        tuned, state = self._train(model, packed)
+        tasks = self._score(tuned, tokenizer, held_out)
+        n_tokens = facts.n_tokens
+        self.ending |= {
+            "state": "done",
+            "finished_at": utc_now(),
+            # Seconds of earlier, interrupted stretches are in the checkpoint; this stretch's set-up is added.
+            "wall_seconds": state.train_seconds + state.eval_seconds + sum(seconds for _, seconds in tasks.values()),
+            "setup_seconds": max(0.0, time.perf_counter() - started - state.train_seconds - state.eval_seconds),
+            "device_seconds": state.train_seconds,
+            "tokens_per_second": n_tokens / state.train_seconds if state.train_seconds else None,
+            "peak_memory_bytes": peak_memory_bytes(self.device),
+            "checkpoint_bytes": sum(f.stat().st_size for f in self.directory.adapter_path.rglob("*") if f.is_file()),
+        }
+        price = json.loads(self.rows["sweep_json"]).get("compute", {}).get("price_per_device_hour")
+        if price is not None:
+            self.ending["price"] = price * state.train_seconds / 3600
+        self.directory.finish(self.rows, self.ending, tasks)
+        from astraios.collect.checkpoint import Checkpoint
+
+        Checkpoint(self.directory.checkpoint_path).remove()
+
+    def _load_base(self) -> tuple[Any, PreTrainedTokenizerBase]:
+        ladder, rung = resolve(self.cell.model_id)
+        spec = self.cell.train
+        self.report("loading", 0, 1)
+        return ladder.load(
+            rung.model_id,
+            quantization=None if spec.quantization == "none" else spec.quantization,
+            dtype=self._dtype(),
+            device=self.device,
+            trust_remote_code=self.cell.trust_remote_code,
+        )
+
+    def _dtype(self) -> str:
+        import torch
+
+        if self.cell.train.dtype != "auto":
+            return self.cell.train.dtype
+        return "bfloat16" if self.device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+
+    def _train(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, Any]:
+        import torch
+
+        from astraios.collect.checkpoint import Checkpoint
+        from astraios.collect.train import Trainer
+
+        cell, spec = self.cell, self.cell.train
+        quantization = None if spec.quantization == "none" else spec.quantization
+        self.method.check(
+            base.config,
+            cell.settings,
+            spec.steps,
+            sequence_length=cell.data.sequence_length,
+            quantization=quantization,
+        )
+        if spec.gradient_checkpointing:
+            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+            base.enable_input_require_grads()
+        torch.manual_seed(cell.seed)
+        model = self.method.attach(base, cell.settings, spec.steps)
+        checkpoint = Checkpoint(self.directory.checkpoint_path)
+        assert spec.learning_rate is not None  # filled in by the sweep
+        trainer = Trainer(
+            model,
+            packed,
+            spec,
+            method=self.method,
+            settings=dict(cell.settings),
+            learning_rate=spec.learning_rate,
+            seed=cell.seed,
+            on_loss=self.directory.append_loss,
+            on_step=lambda step: self.report("training", step, spec.steps),
+            save=checkpoint.save,
+        )
+        if state := checkpoint.load():
+            trainer.restore(state)
+        state = trainer.run()
+        self.method.save(model, self.directory.adapter_path)
+        return model, state
+
+    def _score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, held_out: list[Record]
+    ) -> dict[str, tuple[TaskResult, float]]:
+        cell = self.cell
+        results: dict[str, tuple[TaskResult, float]] = {}
+        self.rows["tasks"] = [task_row(name) for name in cell.tasks]
+        n_virtual = self.method.n_virtual_tokens(cell.settings)
+        for number, name in enumerate(cell.tasks):
+            self.report(f"scoring {name}", number, len(cell.tasks))
+            known = self.directory.read_task(name)
+            if known is None:
+                tuned = TunedModel(
+                    model=model,
+                    tokenizer=tokenizer,
+                    n_virtual=n_virtual,
+                    n_positions=min(positions(model.config) - n_virtual, cell.data.sequence_length),
+                    data=cell.data,
+                    held_out=held_out,
+                    seed=cell.seed,
+                )
+                start = time.perf_counter()
+                result = TASKS.get(name).evaluate(tuned)
+                known = result, time.perf_counter() - start
+                self.directory.write_task(name, *known)
+            results[name] = known
+        return results
+
+
+def positions(config: Any) -> int:
+    """Longest sequence that an architecture reads."""
+    found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
+    return int(found or 1 << 30)
+
+
+def task_row(name: str) -> dict[str, Any]:
+    """The row of the table `task`."""
+    task = TASKS.get(name)
+    return {
+        "task_id": task.name,
+        "title": task.title,
+        "kind": task.kind,
+        "metric": task.metric,
+        "chance": task.chance,
+        "ceiling": task.ceiling,
+        "higher_is_better": task.higher_is_better,
+        "citation": task.citation or None,
+    }
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Peak memory of the device, or of this process on a CPU."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def prepared_data(
+    cell: Cell, tokenizer: PreTrainedTokenizerBase
+) -> tuple[instruction_data.PackedData, instruction_data.DatasetRecord, list[Record]]:
+    """Packed blocks, their record and the held-out records; packed once for all cells of a machine.
+
+    Raises:
+        DataError: the data can't be had or don't fill a block.
+    """
+    import hashlib
+
+    import torch
+
+    content = json.dumps([dataclasses.asdict(cell.data), cell.data_identity, tokenizer.name_or_path], sort_keys=True)
+    vocabulary = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+    key = hashlib.sha256((content + vocabulary).encode()).hexdigest()[:24]
+    file = cache_dir() / "data" / f"{key}.pt"
+    with exclusive(file.with_suffix(".lock"), wait=math.inf, what="the packed data"):
+        if not file.is_file():
+            source = instruction_data.load(cell.data)
+            packed, record = instruction_data.prepare(cell.data, source, tokenizer)
+            bundle = {
+                "packed": dataclasses.asdict(packed),
+                "record": dataclasses.asdict(record),
+                "held_out": [(r.prompt, r.completion) for r in source.test],
+            }
+            temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+            torch.save(bundle, temporary)
+            os.replace(temporary, file)
+        bundle = torch.load(file, weights_only=True)
+    return (
+        instruction_data.PackedData(**bundle["packed"]),
+        instruction_data.DatasetRecord(**bundle["record"]),
+        [Record(*pair) for pair in bundle["held_out"]],
+    )

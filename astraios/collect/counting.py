@@ -1,0 +1,80 @@
+"""Parameters of a base model under a tuning method, counted on torch's meta device: nothing allocated or fetched."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect.quiet import hush
+from astraios.errors import CellError
+from astraios.records import ParameterCount
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from astraios.collect.methods import TuningMethod
+
+
+def count_parameters(
+    config: PretrainedConfig, method: TuningMethod, settings: Mapping[str, Any], steps: int = 200
+) -> ParameterCount:
+    """What `method` trains of a model of this configuration.
+
+    The method is really attached, to a model without storage, so that the count is that of the run and not of a
+    formula. Tied parameters count once; AdaLoRA's frozen rank counter does not count.
+
+    Args:
+        config: configuration of the base model.
+        method: tuning method.
+        settings: as `method.with_defaults` gives them.
+        steps: optimizer steps planned.
+
+    Raises:
+        UsageError: a setting is out of range, or names a module that the model has not.
+        CellError: the architecture can't be built, or the method does not fit it.
+    """
+    import torch
+
+    hush()
+    base = _meta_model(config)
+    total = sum(parameter.numel() for parameter in base.parameters())
+    with torch.device("meta"):
+        tuned = method.attach(copy.deepcopy(base), settings, steps)
+    return ParameterCount(
+        n_params=total,
+        n_params_nonembedding=total - _embedding_params(base),
+        n_trainable=sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad),
+    )
+
+
+_BUILT: dict[str, PreTrainedModel] = {}
+
+
+def _meta_model(config: PretrainedConfig) -> PreTrainedModel:
+    """The model of a configuration on the meta device; built once for each configuration."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    key = json.dumps([type(config).__name__, config.to_dict()], sort_keys=True, default=str)
+    if key not in _BUILT:
+        try:
+            with torch.device("meta"):
+                _BUILT[key] = AutoModelForCausalLM.from_config(copy.deepcopy(config))
+        except (ValueError, TypeError, KeyError, RuntimeError, ImportError) as error:
+            line = (str(error) or type(error).__name__).splitlines()[0]
+            raise CellError(
+                f"no causal language model can be built of a {config.model_type!r} configuration: {line}"
+            ) from error
+    return _BUILT[key]
+
+
+def _embedding_params(model: PreTrainedModel) -> int:
+    """Parameters of token and position embeddings and of the output layer (its weight is often the tokens')."""
+    from torch import nn
+
+    modules: list[nn.Module | None] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    modules += [model.get_input_embeddings(), model.get_output_embeddings()]
+    unique = {id(p): p.numel() for module in modules if module is not None for p in module.parameters()}
+    return sum(unique.values())

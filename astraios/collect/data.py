@@ -1,0 +1,184 @@
+"""Instruction data as a model reads them: prompt format, tokens, blocks of one length."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect.sources import SOURCES, InstructionData, Record, content_hash
+from astraios.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedTokenizerBase
+
+IGNORED = -100
+"""Label of a token that does not count in the loss (PyTorch's convention)."""
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The sweep's [data] table: which data, and how they are packed."""
+
+    source: str = "hub"
+    """A registered source: python-stdlib, table, hub."""
+    prompt_format: str = "Question: {prompt}\n\nAnswer: {completion}"
+    """One record as text; the paper's by default."""
+    sequence_length: int = 2048
+    """Tokens a block."""
+    test_blocks: int = 0
+    """Size of the fixed test set in blocks; 0 takes all of it."""
+    train_eval_blocks: int = 16
+    """Size of the fixed part of the training data whose loss is reported as split train."""
+    answers_only: bool = False
+    """Whether only the answer's tokens count in the loss (the paper counts all)."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """What the source takes: path, id, columns, ..."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[^{}]*\{prompt\}[^{}]*\{completion\}[^{}]*", self.prompt_format):
+            raise UsageError(
+                "[data] prompt_format must hold {prompt} once, then {completion} once, and no other braces"
+            )
+        if self.sequence_length < 2:
+            raise UsageError(f"[data] sequence_length = {self.sequence_length}: at least 2")
+
+
+@dataclass(frozen=True)
+class PackedData:
+    """Blocks of tokens: each tensor has shape (blocks, sequence_length) and dtype int64."""
+
+    train: Tensor
+    train_labels: Tensor
+    test: Tensor
+    test_labels: Tensor
+    train_eval_blocks: int
+    bytes_per_token: float
+    """UTF-8 bytes a token over the test set."""
+
+
+@dataclass(frozen=True)
+class DatasetRecord:
+    """The row of the table `dataset`."""
+
+    dataset_id: str
+    name: str
+    hash: str
+    n_train_tokens: int
+    n_test_tokens: int
+    bytes_per_token: float
+    settings: Mapping[str, Any]
+
+
+def load(spec: DataSpec) -> InstructionData:
+    """The records of the sweep's data.
+
+    Raises:
+        UsageError: unknown source.
+        DataError: the source can't give them.
+    """
+    return SOURCES.get(spec.source).load(spec.options)
+
+
+def prompt_text(spec: DataSpec, prompt: str) -> str:
+    """What stands before the answer of a record."""
+    return spec.prompt_format.split("{completion}")[0].replace("{prompt}", prompt)
+
+
+def record_text(spec: DataSpec, record: Record) -> str:
+    """A record as the model reads it, without end-of-text."""
+    return prompt_text(spec, record.prompt) + record.completion + spec.prompt_format.split("{completion}")[1]
+
+
+def encode(
+    spec: DataSpec, records: Sequence[Record], tokenizer: PreTrainedTokenizerBase
+) -> Iterator[tuple[list, list]]:
+    """(token ids, labels) of each record, end-of-text at its end."""
+    prompts = [prompt_text(spec, r.prompt) for r in records]
+    texts = [record_text(spec, r) for r in records]
+    end = tokenizer.eos_token_id
+    if end is None:
+        raise DataError("the tokenizer has no end-of-text token: packing needs one between records")
+    ids = tokenizer(texts)["input_ids"] if texts else []
+    lengths = [len(p) for p in tokenizer(prompts)["input_ids"]] if spec.answers_only and texts else [0] * len(texts)
+    for tokens, skipped in zip(ids, lengths, strict=True):
+        yield [*tokens, end], [*([IGNORED] * skipped), *tokens[skipped:], end]
+
+
+def pack(pieces: Iterable[tuple[list, list]], length: int) -> tuple[Tensor, Tensor]:
+    """Pieces laid end to end and cut into blocks; the incomplete last block is dropped. Shapes (blocks, length)."""
+    import torch
+
+    tokens: list[int] = []
+    labels: list[int] = []
+    for piece, piece_labels in pieces:
+        tokens += piece
+        labels += piece_labels
+    blocks = len(tokens) // length
+    shape = (blocks, length)
+    cut = blocks * length
+    return (
+        torch.tensor(tokens[:cut], dtype=torch.int64).reshape(shape),
+        torch.tensor(labels[:cut], dtype=torch.int64).reshape(shape),
+    )
+
+
+def prepare(
+    spec: DataSpec, data: InstructionData, tokenizer: PreTrainedTokenizerBase
+) -> tuple[PackedData, DatasetRecord]:
+    """The data tokenized and packed, and their row for the database.
+
+    The training records are laid in an order that depends on the data alone; which blocks a step sees is the training
+    loop's business.
+
+    Raises:
+        DataError: a split does not fill one block.
+    """
+    length = spec.sequence_length
+    train, train_labels = pack(encode(spec, data.train, tokenizer), length)
+    test, test_labels = pack(encode(spec, data.test, tokenizer), length)
+    if len(train) == 0 or len(test) == 0:
+        raise DataError(
+            f"{data.name}: {len(train)} training and {len(test)} test blocks of {length} tokens; "
+            "give more data or a smaller [data] sequence_length"
+        )
+    if spec.test_blocks:
+        test, test_labels = test[: spec.test_blocks], test_labels[: spec.test_blocks]
+    n_bytes = len(str(tokenizer.decode(test.flatten().tolist())).encode())
+    packed = PackedData(
+        train=train,
+        train_labels=train_labels,
+        test=test,
+        test_labels=test_labels,
+        train_eval_blocks=min(spec.train_eval_blocks, len(train)),
+        bytes_per_token=n_bytes / test.numel(),
+    )
+    digest = content_hash(data)
+    record = DatasetRecord(
+        dataset_id=f"{data.name}@{digest[:12]}",
+        name=data.name,
+        hash=digest,
+        n_train_tokens=train.numel(),
+        n_test_tokens=test.numel(),
+        bytes_per_token=packed.bytes_per_token,
+        settings={**data.settings, "sequence_length": length, "prompt_format": spec.prompt_format},
+    )
+    return packed, record
+
+
+def block_order(n_blocks: int, n_needed: int, seed: int) -> list[int]:
+    """Which blocks are trained on, in order: whole epochs, each shuffled by the seed.
+
+    A function of its arguments alone, so that a resumed run sees the same blocks.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(seed)
+    epochs = math.ceil(n_needed / n_blocks)
+    order: list[int] = []
+    for _ in range(epochs):
+        order += torch.randperm(n_blocks, generator=generator).tolist()
+    return order[:n_needed]

@@ -1,0 +1,46 @@
+"""What a cell ran on: versions and device, never a host name, a path, a token or a key."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+PACKAGES = ("astraios", "torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy")
+"""Those whose version can change a number."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """The row of the table `environment`, without its id."""
+
+    python: str
+    platform: str
+    device: str
+    packages: dict[str, str]
+
+    @property
+    def environment_id(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def current(device: str) -> Environment:
+    """This process's environment.
+
+    Args:
+        device: torch device string, for instance "cpu" or "cuda:0".
+    """
+    name = device
+    if device.startswith("cuda"):
+        import torch
+
+        name = torch.cuda.get_device_name(device)
+    packages = {}
+    for package in PACKAGES:
+        try:
+            packages[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return Environment(platform.python_version(), f"{platform.system()} {platform.machine()}", name, packages)

@@ -1,0 +1,38 @@
+"""P-Tuning (Liu et al., 2021, arXiv:2103.10385): virtual tokens that a small network computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect.methods._prompt import PromptMethod
+
+if TYPE_CHECKING:
+    from peft import PromptEncoderConfig
+    from transformers import PretrainedConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class PTuning(PromptMethod):
+    """Only the virtual tokens are saved; the encoder that they come from is in `trainable_state` alone."""
+
+    def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PromptEncoderConfig:
+        from peft import PromptEncoderConfig
+
+        return PromptEncoderConfig(
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=settings["n_virtual_tokens"],
+            encoder_reparameterization_type=settings["encoder"],
+            encoder_hidden_size=settings["encoder_width"] or base.hidden_size,
+        )
+
+
+METHOD = PTuning(
+    name="ptuning",
+    title="P-Tuning",
+    kind="prompt",
+    citation="Liu et al., 2021, arXiv:2103.10385",
+    # Appendix D; encoder_width None is the base's own width.
+    settings={"n_virtual_tokens": 30, "encoder": "MLP", "encoder_width": None},
+)

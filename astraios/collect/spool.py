@@ -1,0 +1,227 @@
+"""The run directory: the truth about one run, of which the database is an index.
+
+    cell.json            what was asked, written first
+    attempts.jsonl       a line when a try starts or fails
+    losses.jsonl         a line an evaluation, appended while training
+    checkpoint.pt        where an interrupted try goes on
+    task-NAME.json       a task's result, each written whole
+    adapter/             what was tuned
+    losses.parquet, scores.parquet, samples.parquet
+    manifest.json        written last: every row and the hash of every file; without it the run is not finished
+
+Anybody may write run directories at once, on any machine; nothing here knows of a database.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect.cache import write_atomically
+from astraios.errors import StoreError
+from astraios.records import LossPoint, SampleScore, Score, TaskResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+"""Version of this layout."""
+
+
+def utc_now() -> str:
+    """Now as ISO 8601 text, UTC, without offset (the database's timestamps carry none)."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+class RunDirectory:
+    """One run directory, for its writer and its readers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def adapter_path(self) -> Path:
+        return self.path / "adapter"
+
+    def start(self, cell_json: str) -> tuple[int, str]:
+        """Makes the directory and opens a try; an interrupted one is gone on with under its own number.
+
+        Returns:
+            The number of the try and when it started.
+
+        Raises:
+            StoreError: the directory can't be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_atomically(self.path / "cell.json", cell_json.encode())
+            entries = self.attempts()
+            if entries and entries[-1]["state"] == "started":
+                return entries[-1]["attempt"], entries[-1]["started_at"]
+            number, now = (entries[-1]["attempt"] + 1 if entries else 1), utc_now()
+            self._append("attempts.jsonl", {"attempt": number, "state": "started", "started_at": now})
+            return number, now
+        except OSError as error:
+            raise StoreError(f"run directory {self.path.name}: can't be written ({error.strerror})") from None
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """The tries so far: the last line of each number."""
+        by_number: dict[int, dict[str, Any]] = {}
+        for entry in self._lines("attempts.jsonl"):
+            by_number[entry["attempt"]] = {**by_number.get(entry["attempt"], {}), **entry}
+        return [by_number[number] for number in sorted(by_number)]
+
+    def append_loss(self, point: LossPoint) -> None:
+        """Adds a loss, in one write."""
+        self._append("losses.jsonl", asdict(point))
+
+    def losses(self) -> list[LossPoint]:
+        """The losses so far; of a step logged twice (before and after an interruption) the last counts."""
+        points = [LossPoint(**line) for line in self._lines("losses.jsonl")]
+        latest = {(point.split, point.step): point for point in points}
+        return [latest[key] for key in sorted(latest)]
+
+    def write_task(self, task_id: str, result: TaskResult, seconds: float) -> None:
+        """Keeps the result of one task."""
+        content = {"wall_seconds": seconds, **asdict(result)}
+        write_atomically(self.path / f"task-{task_id}.json", json.dumps(content).encode())
+
+    def read_task(self, task_id: str) -> tuple[TaskResult, float] | None:
+        """The result of a task and the seconds it took, or None."""
+        try:
+            content = json.loads((self.path / f"task-{task_id}.json").read_text())
+        except FileNotFoundError:
+            return None
+        seconds = content.pop("wall_seconds")
+        content["scores"] = tuple(Score(**row) for row in content["scores"])
+        content["samples"] = tuple(SampleScore(**row) for row in content["samples"])
+        return TaskResult(**content), seconds
+
+    def fail(self, rows: dict[str, Any], attempt: dict[str, Any]) -> None:
+        """Records that a try failed; the reason is in `attempt`."""
+        self._append("attempts.jsonl", attempt)
+        self._write_manifest("failed", rows, {})
+
+    def finish(
+        self,
+        rows: dict[str, Any],
+        attempt: dict[str, Any],
+        tasks: dict[str, tuple[TaskResult, float]],
+    ) -> None:
+        """Writes what the database is to hold: Parquet first, the manifest last."""
+        self._append("attempts.jsonl", attempt)
+        number = attempt["attempt"]
+        scores = [score for result, _ in tasks.values() for score in result.scores]
+        samples = [sample for result, _ in tasks.values() for sample in result.samples]
+        rows["evaluations"] = [
+            {
+                "task_id": task_id,
+                "n_shot": result.scores[0].n_shot if result.scores else 0,
+                "n_items": result.n_items,
+                "isolation": result.isolation,
+                "wall_seconds": seconds,
+                "settings": dict(result.settings),
+            }
+            for task_id, (result, seconds) in tasks.items()
+        ]
+        files = {
+            name: self._write_parquet(name, records, kind, number)
+            for name, records, kind in (
+                ("losses.parquet", self.losses(), LossPoint),
+                ("scores.parquet", scores, Score),
+                ("samples.parquet", samples, SampleScore),
+            )
+        }
+        self._write_manifest("done", rows, files)
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None while there is none.
+
+        Raises:
+            StoreError: it is there but can't be read.
+        """
+        return read_manifest(self.path)
+
+    def is_done(self, tasks: Iterable[str]) -> bool:
+        """Whether the run is finished and has been scored on all of these tasks."""
+        manifest = self.manifest()
+        return (
+            manifest is not None
+            and manifest["state"] == "done"
+            and set(tasks) <= {row["task_id"] for row in manifest["rows"]["evaluations"]}
+        )
+
+    def _write_manifest(self, state: str, rows: dict[str, Any], files: dict[str, Any]) -> None:
+        rows = {**rows, "attempts": self.attempts()}
+        content = {"format": FORMAT, "state": state, "rows": rows, "files": files}
+        write_atomically(self.path / MANIFEST, json.dumps(content, indent=1).encode())
+
+    def _write_parquet(self, name: str, records: Sequence[Any], kind: type, attempt: int) -> dict[str, Any]:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        sink = pa.BufferOutputStream()
+        parquet.write_table(_table(records, kind, attempt), sink, compression="zstd")
+        content = sink.getvalue().to_pybytes()
+        write_atomically(self.path / name, content)
+        return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}
+
+    def _append(self, name: str, entry: dict[str, Any]) -> None:
+        with open(self.path / name, "ab", buffering=0) as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        """Whole lines only: a torn last one is what an interruption leaves."""
+        try:
+            content = (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        entries = []
+        for line in whole.splitlines():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                # A line that was torn and then appended to; what it said is said again after the resume.
+                continue
+        return entries
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of a run directory, or None where there is none.
+
+    Raises:
+        StoreError: it is there but is not a manifest of ours.
+    """
+    try:
+        content: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(
+            f"{path / MANIFEST}: not readable ({error}); delete the file to have the run done again"
+        ) from None
+    if content.get("format") != FORMAT:
+        raise StoreError(f"{path / MANIFEST}: layout {content.get('format')}, this astraios reads {FORMAT}")
+    return content
+
+
+def _table(records: Sequence[Any], kind: type, attempt: int) -> pa.Table:
+    import pyarrow as pa
+
+    types = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+    columns = {
+        name: pa.array([getattr(r, name) for r in records], types[str(annotation).removesuffix(" | None")])
+        for name, annotation in kind.__annotations__.items()
+    }
+    return pa.table({"attempt": pa.array([attempt] * len(records), pa.int32()), **columns})

@@ -1,0 +1,236 @@
+"""The training loop: packed blocks, one optimizer, evaluation at fixed steps, exact resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect.data import PackedData, block_order
+from astraios.collect.loss import cross_entropy_sum, mean_cross_entropy
+from astraios.errors import CellError, UsageError
+from astraios.records import LossPoint
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from astraios.collect.methods import TuningMethod
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """The sweep's [train] table; the defaults are the paper's recipe (sections 2.2 and its training code)."""
+
+    steps: int = 200
+    """Optimizer steps (global steps)."""
+    batch_size: int = 32
+    """Blocks in a global batch."""
+    micro_batch: int = 1
+    """Blocks in one forward pass; the rest of the batch is accumulated."""
+    learning_rate: float | None = None
+    """Peak learning rate; None takes the tuning method's own (1e-4, full fine-tuning 1e-6)."""
+    warmup_steps: int = 12
+    """Steps of linear warm-up."""
+    final_learning_rate: float = 0.0
+    """Where the cosine ends, as a share of the peak."""
+    weight_decay: float = 0.05
+    """On matrices; never on biases and norms."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    clip_norm: float = 1.0
+    """Largest norm of the gradient; 0 does not clip."""
+    eval_every: int = 10
+    """Steps between evaluations on train and test; the first is before tuning, the last after it."""
+    log_every: int = 5
+    """Steps between records of the training batch's loss."""
+    checkpoint_every: int = 10
+    """Steps between states from which an interrupted run goes on."""
+    dtype: str = "auto"
+    """Of the base: float32, bfloat16, or auto (bfloat16 where the device has it)."""
+    quantization: str = "auto"
+    """Of the frozen base: none, 8bit, nf4, or auto (the tuning method's own)."""
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "micro_batch", "eval_every", "log_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"[train] {name} = {getattr(self, name)}: must be at least 1")
+        if self.batch_size % self.micro_batch:
+            raise UsageError(
+                f"[train] batch_size = {self.batch_size} is no multiple of micro_batch = {self.micro_batch}"
+            )
+        for name, known in (
+            ("dtype", ("auto", "float32", "bfloat16")),
+            ("quantization", ("auto", "none", "8bit", "nf4")),
+        ):
+            if getattr(self, name) not in known:
+                raise UsageError(f"[train] {name} = {getattr(self, name)!r}: known: {', '.join(known)}")
+
+
+@dataclass
+class TrainState:
+    """Where a run is: enough to go on as if it had never stopped."""
+
+    step: int = 0
+    train_seconds: float = 0.0
+    """Seconds spent in training steps, evaluations left out."""
+    eval_seconds: float = 0.0
+    tensors: dict[str, Any] = field(default_factory=dict)
+    """Trainable parameters, optimizer and generator states."""
+
+
+def learning_rate_at(spec: TrainSpec, peak: float, step: int) -> float:
+    """Learning rate of a step (from 0): linear warm-up, then a cosine down to `final_learning_rate` of the peak."""
+    if step < spec.warmup_steps:
+        return peak * step / spec.warmup_steps if spec.warmup_steps else peak
+    progress = (step - spec.warmup_steps) / max(1, spec.steps - spec.warmup_steps)
+    floor = spec.final_learning_rate
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+
+
+def build_optimizer(model: nn.Module, spec: TrainSpec) -> Any:
+    """AdamW over what is trainable, weight decay on matrices alone."""
+    import torch
+
+    trainable = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trainable if p.ndim >= 2], "weight_decay": spec.weight_decay},
+        {"params": [p for p in trainable if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=spec.betas, fused=True)
+
+
+class Trainer:
+    """One run of the loop over one model.
+
+    Args:
+        model: ready to be tuned: exactly the trainable parameters require gradients.
+        data: packed blocks.
+        spec: the recipe.
+        method: hooks of the tuning method, or None for pretraining.
+        settings: the method's settings.
+        learning_rate: peak.
+        seed: of the order of blocks and of dropout.
+        on_loss: called with each LossPoint.
+        on_step: called with the number of steps done.
+        save: called with a TrainState at checkpoints.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: PackedData,
+        spec: TrainSpec,
+        *,
+        method: TuningMethod | None,
+        settings: dict[str, Any] | None = None,
+        learning_rate: float,
+        seed: int,
+        on_loss: Callable[[LossPoint], None],
+        on_step: Callable[[int], None] = lambda step: None,
+        save: Callable[[TrainState], None] = lambda state: None,
+    ) -> None:
+        self.model, self.data, self.spec, self.method = model, data, spec, method
+        self.learning_rate, self.seed = learning_rate, seed
+        self.on_loss, self.on_step, self.save = on_loss, on_step, save
+        self.n_virtual = method.n_virtual_tokens(settings or {}) if method else 0
+        self.device = next(model.parameters()).device
+        self.optimizer = build_optimizer(model, spec)
+        self.tokens_per_step = spec.batch_size * data.train.shape[1]
+        self.order = block_order(len(data.train), spec.steps * spec.batch_size, seed)
+        self.state = TrainState()
+
+    def restore(self, state: TrainState) -> None:
+        """Goes back to a checkpoint that `save` was given."""
+        import torch
+
+        if self.method:
+            self.method.load_trainable_state(self.model, state.tensors["model"])
+        else:
+            self.model.load_state_dict(state.tensors["model"], strict=False)
+        self.optimizer.load_state_dict(state.tensors["optimizer"])
+        torch.set_rng_state(state.tensors["rng"])
+        if self.device.type == "cuda":
+            torch.cuda.set_rng_state(state.tensors["cuda_rng"])
+        self.state = state
+
+    def run(self) -> TrainState:
+        """Trains to the last step.
+
+        Raises:
+            CellError: the loss is no longer a number.
+        """
+        self.model.train()
+        if self.state.step == 0:
+            self._evaluate(0)
+        while self.state.step < self.spec.steps:
+            step = self.state.step + 1
+            start = time.perf_counter()
+            loss, regularizer = self._step(step)
+            self.state.step = step
+            self.state.train_seconds += time.perf_counter() - start
+            if not math.isfinite(loss):
+                raise CellError(f"the loss is {loss} at step {step}: lower the learning rate ({self.learning_rate:g})")
+            if step % self.spec.log_every == 0:
+                self.on_loss(LossPoint("batch", step, step * self.tokens_per_step, loss, regularizer))
+            last = step == self.spec.steps
+            if step % self.spec.eval_every == 0 or last:
+                self._evaluate(step)
+            if step % self.spec.checkpoint_every == 0 or last:
+                self.save(self._checkpoint())
+            self.on_step(step)
+        return self.state
+
+    def _step(self, step: int) -> tuple[float, float | None]:
+        """One optimizer step (numbered from 1); mean cross-entropy of its batch and the method's regulariser."""
+        import torch
+
+        lr = learning_rate_at(self.spec, self.learning_rate, step - 1)
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        batch = self.order[(step - 1) * self.spec.batch_size : step * self.spec.batch_size]
+        counted = int((self.data.train_labels[batch][:, 1:] >= 0).sum())
+        total, regularizer = 0.0, None
+        for ids, labels in self._micro_batches(batch):
+            loss, _ = cross_entropy_sum(self.model, ids, labels, self.n_virtual)
+            total += float(loss.detach())
+            loss = loss / counted
+            extra = self.method.regularizer(self.model) if self.method else None
+            if extra is not None:
+                regularizer = float(extra.detach())
+                loss = loss + extra * (len(ids) / len(batch))
+            loss.backward()
+        if self.spec.clip_norm:
+            torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], self.spec.clip_norm)
+        self.optimizer.step()
+        if self.method:
+            self.method.after_step(self.model, step)
+        self.optimizer.zero_grad(set_to_none=True)
+        return total / counted, regularizer
+
+    def _micro_batches(self, batch: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
+        for start in range(0, len(batch), self.spec.micro_batch):
+            rows = batch[start : start + self.spec.micro_batch]
+            yield self.data.train[rows].to(self.device), self.data.train_labels[rows].to(self.device)
+
+    def _evaluate(self, step: int) -> None:
+        start = time.perf_counter()
+        n = self.data.train_eval_blocks
+        for split, ids, labels in (
+            ("test", self.data.test, self.data.test_labels),
+            ("train", self.data.train[:n], self.data.train_labels[:n]),
+        ):
+            if len(ids):
+                loss = mean_cross_entropy(self.model, ids, labels, self.n_virtual)
+                self.on_loss(LossPoint(split, step, step * self.tokens_per_step, loss))
+        self.state.eval_seconds += time.perf_counter() - start
+
+    def _checkpoint(self) -> TrainState:
+        import torch
+
+        weights = self.method.trainable_state(self.model) if self.method else self.model.state_dict()
+        tensors = {"model": weights, "optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state()}
+        if self.device.type == "cuda":
+            tensors["cuda_rng"] = torch.cuda.get_rng_state()
+        return TrainState(self.state.step, self.state.train_seconds, self.state.eval_seconds, tensors)

@@ -1,0 +1,260 @@
+"""What people see: tables and JSON on stdout, progress and messages on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.progress import Progress, TaskID
+
+    from astraios.collect.launch import Event, Job
+
+
+def say(message: str) -> None:
+    """A message, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_json(content: Any) -> None:
+    """JSON on stdout; what JSON can't say (NaN, infinity) becomes null."""
+    print(json.dumps(_plain(content), indent=2, allow_nan=False))
+
+
+def _plain(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {key: _plain(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [_plain(value) for value in content]
+    if isinstance(content, float) and (content != content or content in (float("inf"), float("-inf"))):
+        return None
+    return content
+
+
+def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
+    """Rows as a table on stdout; numbers to the right."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title=escape(title) if title else None, title_justify="left", header_style="bold")
+    names = list(rows[0]) if rows else []
+    for name in names:
+        numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
+        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(cell_text(row[name])) for name in names))
+    console = Console()
+    if not console.is_terminal:
+        # Piped output is read by programs and files: let no line break depend on a terminal's width.
+        console = Console(width=max(console.width, 400))
+    console.print(table)
+
+
+def cell_text(value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int):
+        return f"{value:,}"
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:,.4f}"
+    return str(value)
+
+
+def write_frame(frame: pl.DataFrame, form: str) -> None:
+    """A frame on stdout as table, csv, json, parquet or markdown."""
+    if form == "csv":
+        sys.stdout.write(frame.write_csv())
+    elif form == "json":
+        sys.stdout.write(frame.write_json() + "\n")
+    elif form == "parquet":
+        frame.write_parquet(sys.stdout.buffer)
+    elif form == "markdown":
+        print(markdown(frame))
+    else:
+        print_table(frame.to_dicts())
+        say(f"{len(frame):,} rows")
+
+
+def markdown(frame: pl.DataFrame) -> str:
+    """A frame as a Markdown table."""
+    lines = ["| " + " | ".join(frame.columns) + " |", "|" + " --- |" * len(frame.columns)]
+    for row in frame.rows():
+        cells = (cell_text(value).replace("|", "\\|").replace("\n", " ") for value in row)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+class SweepProgress:
+    """Progress of a sweep on stderr: a bar for all with the time left and one a cell, or a line a cell in a log."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.labels: dict[str, str] = {}
+        self.weights: dict[str, float] = {}
+        self.bars: dict[str, TaskID] = {}
+        self.started: dict[str, float] = {}
+        self.n_done = 0
+        self.progress: Progress | None = None
+
+    def start(self, jobs: list[Job]) -> None:
+        """Told what is left to do."""
+        self.labels = {job.key: job.label for job in jobs}
+        self.weights = {job.key: job.weight for job in jobs}
+        if self.quiet or not jobs:
+            return
+        if not sys.stderr.isatty():
+            say(f"{len(jobs)} jobs: {sum(job.cell is not None for job in jobs)} cells and the base models they need")
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+        )
+        self.progress.start()
+        self.bars[""] = self.progress.add_task("all", total=len(jobs))
+
+    def tell(self, event: Event) -> None:
+        """Told of an event."""
+        if self.quiet:
+            return
+        if event.kind == "started":
+            self.started[event.key] = time.monotonic()
+        ended = event.kind in ("done", "failed")
+        self.n_done += ended
+        if self.progress is None:
+            if ended:
+                took = time.monotonic() - self.started.get(event.key, time.monotonic())
+                how = f"failed: {event.stage}" if event.kind == "failed" else f"done in {took:.0f} s"
+                say(f"[{self.n_done}/{len(self.labels)}] {self.labels[event.key]}: {how}")
+            return
+        self._draw(event, ended)
+
+    def _draw(self, event: Event, ended: bool) -> None:
+        assert self.progress is not None
+        label = self.labels[event.key]
+        if ended:
+            if event.key in self.bars:
+                self.progress.remove_task(self.bars.pop(event.key))
+            self.progress.advance(self.bars[""])
+            if event.kind == "failed":
+                self.progress.console.print(f"{label}: failed: {event.stage}", markup=False)
+            return
+        if event.key not in self.bars:
+            self.bars[event.key] = self.progress.add_task(label, total=None)
+        if event.kind == "progress":
+            self.progress.update(
+                self.bars[event.key],
+                description=f"{label} · {event.stage}",
+                completed=event.done,
+                total=event.total,
+            )
+
+    def stop(self) -> None:
+        """The sweep has ended or was stopped."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+
+def sweep_summary(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
+    """How a sweep ended."""
+    n_failed = len(outcome.failed)
+    if as_json:
+        print_json(
+            {
+                "n_cells": outcome.n_cells,
+                "n_done_before": outcome.n_skipped,
+                "n_failed": n_failed,
+                "failed": dict(outcome.failed),
+                "skipped_at_ingest": dict(ingested.skipped),
+                "database": str(db),
+            }
+        )
+        return
+    done = outcome.n_cells - outcome.n_skipped - n_failed
+    say(f"{outcome.n_cells} cells: {done} run now, {outcome.n_skipped} done before, {n_failed} failed; database {db}")
+    for key, reason in outcome.failed.items():
+        say(f"failed: {key}: {reason}")
+    for name, reason in ingested.skipped.items():
+        say(f"not ingested: {name}: {reason}")
+
+
+def ingest_summary(ingested: Any, as_json: bool) -> None:
+    """What an ingest did."""
+    if as_json:
+        print_json({"n_new": ingested.n_new, "n_known": ingested.n_known, "skipped": dict(ingested.skipped)})
+        return
+    say(f"{ingested.n_new} new runs, {ingested.n_known} known, {len(ingested.skipped)} skipped")
+    for name, reason in ingested.skipped.items():
+        say(f"skipped: {name}: {reason}")
+
+
+def print_analysis(content: Mapping[str, Any]) -> None:
+    """An analysis as `astraios fit-scaling --json` has it, for people."""
+    projections = [{"group": fit["group"], **p} for fit in content["fits"] for p in fit["projections"]]
+    for role, quantity, title in (
+        ("backtest", "loss", "Backtest: the hidden size, predicted from the smaller ones (loss, nats)"),
+        ("target", "loss", "Projected final loss (nats)"),
+        ("backtest", "score", "Backtest of scores"),
+        ("target", "score", "Projected scores"),
+    ):
+        rows = [_projection_row(p) for p in projections if p["role"] == role and p["quantity"] == quantity]
+        if rows:
+            print_table(rows, title)
+    if content["ranking"]:
+        print_table([_ranking_row(row) for row in content["ranking"]], "Ranking at the target")
+    for key, value in (content.get("summary") or {}).items():
+        say(f"{key.replace('_', ' ')}: {cell_text(value)}")
+    for warning in _warnings(content):
+        say(f"warning: {warning}")
+
+
+def _projection_row(p: Mapping[str, Any]) -> dict[str, Any]:
+    row = {"method": p["group"], "n_params": int(p["n_params"])}
+    if p["quantity"] == "score":
+        row |= {"task": p["task_id"], "metric": p["metric"]}
+    row |= {
+        "mean": p["mean"],
+        "low": p["low"],
+        "high": p["high"],
+        "new run": f"{p['new_low']:.4f} to {p['new_high']:.4f}",
+    }
+    if p["role"] == "backtest":
+        error = p["relative_error"]
+        row |= {"observed": p["observed"], "error": f"{error:.2%}" if error is not None else None}
+        carried = p.get("carry_forward_error")
+        row["carry-forward error"] = f"{carried:.2%}" if carried is not None else None
+    return row
+
+
+def _ranking_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    others = row["not_separable_from"]
+    return {
+        "method": row["method_id"],
+        "n_params": int(row["n_params"]),
+        "mean": row["mean"],
+        "low": row["low"],
+        "high": row["high"],
+        "best with probability": row["p_best"],
+        "not separable from": ", ".join(others) or "-",
+    }
+
+
+def _warnings(content: Mapping[str, Any]) -> list[str]:
+    found = [(w, None) for w in content.get("warnings", ())]
+    found += [(w, fit["group"]) for fit in content["fits"] for w in fit["warnings"]]
+    lines = [f"{w['code']}{f' ({group})' if group else ''}: {w['message']}" for w, group in found]
+    return list(dict.fromkeys(lines))

@@ -1,0 +1,126 @@
+"""What can be wrong with a fit, as warnings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from astraios.fit.data import Ladder, Series
+from astraios.fit.ensemble import Ensemble
+from astraios.fit.notes import FitWarning
+
+FAR = 100.0
+
+
+def of_data(ladder: Ladder) -> list[FitWarning]:
+    """Warnings that need no fit: few sizes, losses that rise, data that do not vary, identical seeds."""
+    found = []
+    sizes = [len(np.unique(np.round(s.inputs["n_params"], 6))) for s in ladder.series]
+    if "n_tokens" not in ladder.series[0].inputs or not _several(ladder, "n_tokens"):
+        few = [s.name for s, count in zip(ladder.series, sizes, strict=True) if count < 4]
+        if few:
+            found.append(
+                FitWarning(
+                    "few_sizes", f"{min(sizes)} sizes for {_names(few)}: the bend rests on other series and priors"
+                )
+            )
+        found += [_rising(s) for s in ladder.series if _rises(s)]
+    found += _collinear(ladder)
+    found += _crowded(ladder)
+    found += _identical(ladder)
+    return found
+
+
+def of_fit(ensemble: Ensemble) -> list[FitWarning]:
+    """Warnings of the best law: parameters at bounds, outliers, starts that disagree."""
+    found, fit = [], ensemble.best
+    for g, name in enumerate(fit.ladder.names):
+        edge = [p for p, held in zip(fit.law.names, fit.solution.at_bound[g], strict=True) if held]
+        if edge:
+            found.append(
+                FitWarning(
+                    "at_bound", f"{name}: {', '.join(edge)} of {fit.law.name} at a bound: a simpler law may do", name
+                )
+            )
+    f, _ = fit.law.evaluate(fit.theta, fit.problems.x)
+    residual = np.where(fit.problems.weights > 0, f - fit.problems.y, 0.0)
+    far = np.abs(residual) > 6 * fit.sigma
+    if far.any() and far.sum() <= 0.2 * (fit.problems.weights > 0).sum():
+        count = int(far.sum())
+        found.append(
+            FitWarning("outliers", f"{count} run{'s' if count > 1 else ''} over 6 noise widths from the curve")
+        )
+    if fit.agreement < 0.25 and len(fit.ladder) == 1:
+        found.append(FitWarning("few_starts_agree", f"{fit.agreement:.0%} of the starts reached the best optimum"))
+    return found
+
+
+def of_target(ladder: Ladder, sizes: Sequence[float]) -> list[FitWarning]:
+    """`far_extrapolation` for targets more than 100 times the largest size."""
+    largest = float(np.exp(ladder.column("n_params").max()))
+    return [
+        FitWarning(
+            "far_extrapolation", f"{size:.4g} is {size / largest:.0f} times the largest size seen ({largest:.4g})"
+        )
+        for size in sizes
+        if size > FAR * largest
+    ]
+
+
+def _several(ladder: Ladder, name: str) -> bool:
+    return len(ladder.levels(name)) > 2
+
+
+def _names(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _means(log_size: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
+    return np.array([log_loss[log_size == level].mean() for level in np.unique(log_size)])
+
+
+def _rises(series: Series) -> bool:
+    means = _means(series.inputs["n_params"], series.log_loss)
+    return bool(len(means) > 1 and means[-1] > means[:-1].min() + 0.002)
+
+
+def _rising(series: Series) -> FitWarning:
+    text = f"{series.name}: the loss rises with size; a learning rate tuned at another size is the usual cause"
+    return FitWarning("not_monotone", text, series.name)
+
+
+def _collinear(ladder: Ladder) -> list[FitWarning]:
+    if not ladder.has("n_tokens"):
+        return []
+    size, data = ladder.column("n_params"), ladder.column("n_tokens")
+    if len(np.unique(size)) < 3 or len(np.unique(data)) < 2:
+        return [FitWarning("one_size_of_data", "one amount of data: its exponent is not determined and is not fitted")]
+    if abs(np.corrcoef(size, data)[0, 1]) > 0.99:
+        return [FitWarning("collinear", "size and data vary together: their effects cannot be told apart")]
+    return []
+
+
+def _crowded(ladder: Ladder) -> list[FitWarning]:
+    """Sizes within 3 % of one another look like one model counted in two ways."""
+    levels = ladder.levels("n_params")
+    gaps = np.diff(levels)
+    close = (gaps > 1e-6) & (gaps < 0.03)
+    if len(levels) > 12 or not close.any():
+        return []
+    pair = np.exp(levels[np.flatnonzero(close)[0] : np.flatnonzero(close)[0] + 2])
+    return [FitWarning("mixed_sizes", f"sizes {pair[0]:.0f} and {pair[1]:.0f} look like one model counted in two ways")]
+
+
+def _identical(ladder: Ladder) -> list[FitWarning]:
+    repeated = same = 0
+    for series in ladder.series:
+        key = np.column_stack([np.round(c, 9) for c in series.inputs.values()])
+        _, inverse = np.unique(key, axis=0, return_inverse=True)
+        for cell in range(inverse.max() + 1):
+            losses = series.log_loss[inverse == cell]
+            repeated += len(losses) > 1
+            same += len(losses) > 1 and np.ptp(losses) == 0
+    if repeated and same == repeated:
+        return [FitWarning("identical_seeds", "repeated runs agree to the last digit: they say nothing about noise")]
+    return []

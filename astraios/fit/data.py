@@ -1,0 +1,178 @@
+"""Observations: checked, sorted, and packed so that many series can be fitted at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astraios.errors import DataError, FitError
+from astraios.fit.curve import Array, Mask
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve: the runs of one group, sorted by size and data, in natural logarithms."""
+
+    name: str
+    inputs: dict[str, Array]
+    """Log of each input by column, (points,) each."""
+    log_loss: Array
+    run_id: tuple[str, ...]
+    seed: tuple[int | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.log_loss)
+
+    def keep(self, mask: Mask) -> Series:
+        """The points where `mask` is true."""
+        rows = np.flatnonzero(mask)
+        return Series(
+            self.name,
+            {name: column[rows] for name, column in self.inputs.items()},
+            self.log_loss[rows],
+            tuple(self.run_id[i] for i in rows),
+            tuple(self.seed[i] for i in rows),
+        )
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """All series of an analysis, and what they have in common."""
+
+    series: tuple[Series, ...]
+    quantity: str = "loss"
+
+    def __len__(self) -> int:
+        return len(self.series)
+
+    def __iter__(self) -> Any:
+        return iter(self.series)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the series."""
+        return tuple(series.name for series in self.series)
+
+    def column(self, name: str) -> Array:
+        """One input over all series, (all points,)."""
+        return np.concatenate([series.inputs[name] for series in self.series])
+
+    def levels(self, name: str) -> Array:
+        """Distinct values of one input (log), ascending."""
+        return np.unique(self.column(name))
+
+    def has(self, name: str) -> bool:
+        """Whether every series has this input."""
+        return all(name in series.inputs for series in self.series)
+
+    def keep(self, masks: Sequence[Mask]) -> Ladder:
+        """The points where each series' mask is true, without series that become empty."""
+        kept = [series.keep(mask) for series, mask in zip(self.series, masks, strict=True)]
+        return Ladder(tuple(series for series in kept if len(series)), self.quantity)
+
+    def below(self, name: str, log_value: float) -> Ladder:
+        """The points whose input is smaller than a value (log)."""
+        return self.keep([series.inputs[name] < log_value - 1e-9 for series in self.series])
+
+    def pack(self, inputs: Sequence[str], centre: Array) -> tuple[Array, Array, Array]:
+        """x (inputs, series, points), y (series, points) and weights, padded with points of weight 0."""
+        width = max(len(series) for series in self.series)
+        x = np.zeros((len(inputs), len(self), width))
+        y, weights = np.zeros((len(self), width)), np.zeros((len(self), width))
+        for g, series in enumerate(self.series):
+            n = len(series)
+            for i, name in enumerate(inputs):
+                x[i, g, :n] = series.inputs[name] - centre[i]
+                x[i, g, n:] = x[i, g, 0]
+            y[g, :n], y[g, n:], weights[g, :n] = series.log_loss, series.log_loss[0], 1.0
+        return x, y, weights
+
+    def hash(self) -> str:
+        """SHA-256 over everything a fit can see, independent of the order of rows."""
+        digest = hashlib.sha256()
+        for series in self.series:
+            digest.update(series.name.encode())
+            for name in sorted(series.inputs):
+                digest.update(name.encode() + np.round(series.inputs[name], 12).tobytes())
+            digest.update(series.log_loss.tobytes() + "\x00".join(series.run_id).encode())
+        return digest.hexdigest()
+
+
+def read(
+    frame: pl.DataFrame, *, loss: str = "loss", inputs: dict[str, str] | None = None, group: str | None = None
+) -> Ladder:
+    """Check a frame and make its series.
+
+    Args:
+        frame: one row a run.
+        loss: column of the losses (nats).
+        inputs: column of each input, by the input's name: {"n_params": "n_params", "n_tokens": "tokens"}.
+        group: column that names the series; without it all rows are one.
+
+    Raises:
+        DataError: no rows, a missing column, a loss or size that is not a positive number.
+    """
+    inputs = inputs or {"n_params": "n_params"}
+    wanted = [loss, *inputs.values(), *([group] if group else [])]
+    missing = [name for name in wanted if name not in frame.columns]
+    if missing:
+        raise DataError(f"no column {missing[0]!r} in the data: it has {', '.join(frame.columns) or 'none'}")
+    if frame.is_empty():
+        raise DataError("no rows to fit: collect or import some runs first")
+    columns = {name: _numbers(frame, column, "a positive number") for name, column in inputs.items()}
+    losses = _numbers(frame, loss, "a positive loss in nats")
+    keys = [str(key) for key in frame[group].to_list()] if group else ["all"] * len(frame)
+    runs = [str(run) for run in frame["run_id"]] if "run_id" in frame.columns else [""] * len(frame)
+    seeds = frame["seed"].to_list() if "seed" in frame.columns else [None] * len(frame)
+    series = []
+    for name in sorted(set(keys)):
+        rows = [i for i, key in enumerate(keys) if key == name]
+        rows.sort(key=lambda i: (*(columns[c][i] for c in columns), runs[i], losses[i]))
+        series.append(
+            Series(
+                name,
+                {c: np.log(columns[c][rows]) for c in columns},
+                np.log(losses[rows]),
+                tuple(runs[i] for i in rows),
+                tuple(seeds[i] for i in rows),
+            )
+        )
+    return Ladder(tuple(series))
+
+
+def _numbers(frame: pl.DataFrame, column: str, what: str) -> Array:
+    import polars as pl
+
+    try:
+        values = frame[column].cast(pl.Float64).to_numpy()
+    except pl.exceptions.PolarsError:
+        raise DataError(f"column {column!r} holds something that is not {what}") from None
+    bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
+    if bad.size:
+        shown = frame[column][int(bad[0])]
+        raise DataError(
+            f"column {column!r}, row {int(bad[0])}: {shown} is not {what}"
+            f" ({bad.size} such row{'s' if bad.size > 1 else ''}): drop or repair"
+        )
+    return values
+
+
+def require_sizes(ladder: Ladder, pooled: bool) -> None:
+    """Refuse what no method can determine.
+
+    Raises:
+        FitError: one size only, or two sizes in every series without other series to pool with.
+    """
+    counts = [np.unique(np.round(np.column_stack(list(s.inputs.values())), 9), axis=0).shape[0] for s in ladder.series]
+    most = max(counts)
+    if most < 2:
+        raise FitError("one size only: a curve needs two sizes at least, three to say something about its bend")
+    if most == 2 and not pooled:
+        raise FitError("two sizes and nothing to pool with: add a third size, or fit several groups together")

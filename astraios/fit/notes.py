@@ -1,0 +1,35 @@
+"""Warnings as objects: a code that scripts can test and one line for people."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+CODES = {
+    "few_sizes": "fewer than four sizes: the shape rests on other series and on priors",
+    "at_bound": "a parameter ended at its bound",
+    "far_extrapolation": "the target is more than 100 times the largest size seen",
+    "not_monotone": "the loss rises with size",
+    "one_size_of_data": "the amount of data does not vary",
+    "collinear": "size and data vary together",
+    "mixed_sizes": "sizes that differ by a few per cent under one name",
+    "no_replicates": "one run per size: the noise between seeds is assumed",
+    "identical_seeds": "repeated runs agree to the last digit",
+    "outliers": "runs far from the curve",
+    "few_starts_agree": "few starts reached the best optimum",
+    "not_predictable": "the score does not go with the loss",
+    "near_chance": "scores at chance level",
+    "steep": "the bend at the small end is outside the law",
+}
+
+
+@dataclass(frozen=True)
+class FitWarning:
+    """Something that a reader of a projection should know."""
+
+    code: str
+    message: str
+    group: str | None = None
+
+    def to_dict(self) -> dict[str, str | None]:
+        """As JSON prints it."""
+        return asdict(self)

@@ -1,0 +1,260 @@
+"""An analysis as a JSON document and as rows of the database's tables."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astraios.fit.results import parameter_values
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from astraios.fit.scaling import Part, ScalingAnalysis
+    from astraios.fit.score import ScoreModel
+
+
+def _columns(text: str) -> list[str]:
+    return text.split()
+
+
+_SCHEMAS: dict[str, list[str]] = {
+    "fit": _columns(
+        "fit_id created_at role quantity method_id task_id metric law estimator loss_definition split level seed"
+        " objective n_points data_hash data_sql certificate warnings packages"
+    ),
+    "fit_parameter": _columns("fit_id name value low high at_bound"),
+    "fit_point": _columns("fit_id run_id n_params n_tokens observed fitted weight held_out"),
+    "fit_draw": _columns("fit_id draw law name value"),
+    "projection": _columns(
+        "fit_id role quantity method_id task_id metric n_params n_tokens mean low high new_low new_high level p_best"
+    ),
+    "backtest": _columns(
+        "fit_id quantity method_id task_id metric law n_params n_tokens n_train_points mean new_low new_high level"
+        " observed relative_error covered carry_forward carry_forward_error"
+    ),
+}
+_WHOLE = {"seed", "n_points", "draw", "n_train_points"}
+_TRUTH = {"at_bound", "held_out", "covered"}
+_TEXT = set(
+    _columns(
+        "fit_id role quantity method_id task_id metric law estimator loss_definition split data_hash data_sql"
+        " certificate warnings packages name run_id"
+    )
+)
+
+
+def document(analysis: ScalingAnalysis) -> dict[str, Any]:
+    """What `fit-scaling --json` prints: one object a method, the ranking, warnings and a summary."""
+    target = analysis.parts[0]
+    best = int(np.argmax(target.ensemble.weights))
+    fits = []
+    for g, name in enumerate(target.ensemble.ladder.names):
+        values = parameter_values(
+            target.ensemble.fits[best], target.ensemble.draws[best][g], g, analysis.settings["level"]
+        )
+        fits.append(
+            {
+                "fit_id": target.ids[name],
+                "group": name,
+                "law": _law(target),
+                "best_law": target.ensemble.fits[best].law.name,
+                "parameters": {
+                    n: {"value": p.value, "low": p.low, "high": p.high, "at_bound": p.at_bound}
+                    for n, p in values.items()
+                },
+                "objective": float(target.ensemble.fits[best].solution.objective[g]),
+                "warnings": [w.to_dict() for w in analysis.warnings if w.group == name],
+                "projections": [p.to_dict() for p in analysis.projections if p.method_id == name],
+            }
+        )
+    return {
+        "fits": fits,
+        "ranking": [rank.to_dict() for rank in analysis.ranking],
+        "warnings": [w.to_dict() for w in analysis.warnings],
+        "summary": analysis.summary,
+    }
+
+
+def tables(analysis: ScalingAnalysis) -> dict[str, pl.DataFrame]:
+    """Rows for the tables of the database, by table, with exactly their columns."""
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _SCHEMAS}
+    for part in analysis.parts:
+        _loss_rows(analysis, part, rows)
+        for model, link_id in zip(part.scores, part.score_ids, strict=True):
+            _link_rows(analysis, part, model, link_id, rows)
+    for p in analysis.projections:
+        row = {name: getattr(p, name) for name in _SCHEMAS["projection"]}
+        rows["projection"].append(row)
+        if p.role == "backtest":
+            part = analysis.parts[1]
+            rows["backtest"].append(
+                {name: getattr(p, name, None) for name in _SCHEMAS["backtest"]} | {"law": _law_of(part, p.quantity)}
+            )
+    return {name: _frame(name, found) for name, found in rows.items()}
+
+
+def _law(part: Part) -> str:
+    return part.ensemble.fits[0].law.name if len(part.ensemble.fits) == 1 else "auto"
+
+
+def _law_of(part: Part, quantity: str) -> str:
+    return _law(part) if quantity == "loss" else "auto"
+
+
+def packages() -> str:
+    """Versions of what took part in a fit, as JSON."""
+    return json.dumps({name: version(name) for name in ("numpy", "polars")})
+
+
+def _fit_row(analysis: ScalingAnalysis, part: Part, **values: Any) -> dict[str, Any]:
+    settings = analysis.settings
+    return {
+        "created_at": datetime.now(UTC).replace(tzinfo=None), "role": part.role, "estimator": settings["estimator"],
+        "loss_definition": settings["loss_definition"], "split": settings["split"], "level": settings["level"],
+        "seed": settings["seed"], "data_sql": settings["data_sql"], "packages": packages(), "task_id": None,
+        "metric": None, "method_id": None, **values,
+    }  # fmt: skip
+
+
+def _loss_rows(analysis: ScalingAnalysis, part: Part, rows: dict[str, list[dict[str, Any]]]) -> None:
+    ensemble = part.ensemble
+    best = int(np.argmax(ensemble.weights))
+    fit, ladder = ensemble.fits[best], ensemble.ladder
+    fitted = [np.exp(f.law.evaluate(f.theta, f.problems.x)[0]) for f in ensemble.fits]
+    mean = np.exp(np.tensordot(ensemble.weights, np.log(np.stack(fitted)), 1))
+    certificate = {
+        "weights": {f.law.name: float(w) for f, w in zip(ensemble.fits, ensemble.weights, strict=True)},
+        "rolling_error": {r.law.name: r.rmse if r.errors else None for r in ensemble.rollings},
+        "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
+        "sigma": ensemble.sigma, "freedom": fit.freedom,
+        "form_common": ensemble.discrepancy.common, "form_own": ensemble.discrepancy.own,
+        "largest": {name: float(np.exp(ladder.column(name).max())) for name in fit.law.inputs},
+    }  # fmt: skip
+    for g, series in enumerate(ladder.series):
+        one = part.ids[series.name]
+        notes = [w.to_dict() for w in analysis.warnings if w.group in (None, series.name)]
+        rows["fit"].append(
+            _fit_row(
+                analysis, part, fit_id=one, quantity="loss", method_id=series.name, law=_law(part),
+                objective=float(fit.solution.objective[g]), n_points=len(series), data_hash=ladder.hash(),
+                certificate=json.dumps(
+                    {**certificate, "converged": bool(fit.solution.converged[g]),
+                     "newton_decrement": float(fit.solution.decrement[g])}
+                ),
+                warnings=json.dumps(notes),
+            )
+        )  # fmt: skip
+        values = parameter_values(fit, ensemble.draws[best][g], g, analysis.settings["level"])
+        rows["fit_parameter"] += [
+            {"fit_id": one, "name": n, "value": p.value, "low": p.low, "high": p.high, "at_bound": p.at_bound}
+            for n, p in values.items()
+        ]
+        _point_rows(part, g, mean, rows)
+        _draw_rows(part, g, one, rows)
+
+
+def _point_rows(part: Part, g: int, fitted: np.ndarray, rows: dict[str, list[dict[str, Any]]]) -> None:
+    ladder = part.ensemble.ladder
+    series, one = ladder.series[g], part.ids[ladder.names[g]]
+    tokens = series.inputs.get("n_tokens")
+    for i in range(len(series)):
+        rows["fit_point"].append(
+            {
+                "fit_id": one, "run_id": series.run_id[i] or None,
+                "n_params": float(np.round(np.exp(series.inputs["n_params"][i]), 3)),
+                "n_tokens": None if tokens is None else float(np.round(np.exp(tokens[i]), 3)),
+                "observed": float(np.exp(series.log_loss[i])), "fitted": float(fitted[g, i]), "weight": 1.0,
+                "held_out": False,
+            }
+        )  # fmt: skip
+    for hidden in part.hidden.series if part.hidden else ():
+        if hidden.name != series.name:
+            continue
+        drawn = part.ensemble.project({n: np.tile(c, (len(ladder), 1)) for n, c in hidden.inputs.items()})
+        for i in range(len(hidden)):
+            rows["fit_point"].append(
+                {
+                    "fit_id": one, "run_id": hidden.run_id[i] or None,
+                    "n_params": float(np.round(np.exp(hidden.inputs["n_params"][i]), 3)),
+                    "n_tokens": float(np.exp(hidden.inputs["n_tokens"][i])) if "n_tokens" in hidden.inputs else None,
+                    "observed": float(np.exp(hidden.log_loss[i])), "fitted": float(np.exp(drawn.mean[g, i])),
+                    "weight": 0.0, "held_out": True,
+                }
+            )  # fmt: skip
+
+
+def _draw_rows(part: Part, g: int, one: str, rows: dict[str, list[dict[str, Any]]]) -> None:
+    ensemble, draw = part.ensemble, 0
+    for fit, theta in zip(ensemble.fits, ensemble.draws, strict=True):
+        natural = fit.law.natural(fit.law.uncentre(theta[g], fit.centre))
+        for values in natural:
+            rows["fit_draw"] += [
+                {"fit_id": one, "draw": draw, "law": fit.law.name, "name": name, "value": float(value)}
+                for name, value in zip(fit.law.names, values, strict=True)
+            ]
+            draw += 1
+    form = ensemble.discrepancy.common * ensemble.common + ensemble.discrepancy.own * ensemble.own[g]
+    for name, column in (("form_error", form), ("run_noise", ensemble.sigma * ensemble.noise[g])):
+        rows["fit_draw"] += [
+            {"fit_id": one, "draw": i, "law": "form", "name": name, "value": float(v)} for i, v in enumerate(column)
+        ]
+
+
+def _link_rows(
+    analysis: ScalingAnalysis, part: Part, model: ScoreModel, one: str, rows: dict[str, list[dict[str, Any]]]
+) -> None:
+    best, data = model.best, model.data
+    errors = {f.link.name: e if np.isfinite(e) else None for f, e in zip(model.fits, model.errors, strict=True)}
+    certificate = {
+        "weights": {f.link.name: float(w) for f, w in zip(model.fits, model.weights, strict=True)},
+        "rolling_error": errors, "centre": best.centre, "scale": best.scale, "dispersion": best.dispersion,
+        "form": model.form, "shift": model.shift, "best": best.link.name,
+    }  # fmt: skip
+    notes = [w.to_dict() for w in analysis.warnings if w.group == data.task_id]
+    rows["fit"].append(
+        _fit_row(
+            analysis, part, fit_id=one, quantity="score", task_id=data.task_id, metric=data.metric, law="auto",
+            estimator="binomial", objective=best.objective, n_points=len(data), data_hash=part.ensemble.ladder.hash(),
+            certificate=json.dumps(certificate), warnings=json.dumps(notes),
+        )
+    )  # fmt: skip
+    half = 1.645 * np.sqrt(np.diagonal(best.covariance))
+    edges = best.link.bounds()
+    for k, parameter in enumerate(best.link.parameters):
+        value = best.theta[k]
+        rows["fit_parameter"].append(
+            {
+                "fit_id": one, "name": parameter.name, "value": float(value), "low": float(value - half[k]),
+                "high": float(value + half[k]), "at_bound": bool(value <= edges[0][k] or value >= edges[1][k]),
+            }
+        )  # fmt: skip
+    for i in range(len(data)):
+        rows["fit_point"].append(
+            {
+                "fit_id": one, "run_id": data.run_id[i], "n_params": float(np.round(np.exp(data.log_size[i]), 3)),
+                "n_tokens": None, "observed": float(data.value[i]),
+                "fitted": float(model.point(data.loss[i : i + 1], data.group[i])[0]),
+                "weight": float(1 / (data.stderr[i] ** 2 + best.dispersion**2)), "held_out": False,
+            }
+        )  # fmt: skip
+
+
+def _frame(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    import polars as pl
+
+    def kind(name: str) -> Any:
+        if name == "created_at":
+            return pl.Datetime("us")
+        if name in _TEXT:
+            return pl.String
+        if name in _TRUTH:
+            return pl.Boolean
+        return pl.Int64 if name in _WHOLE else pl.Float64
+
+    schema = {name: kind(name) for name in _SCHEMAS[table]}
+    return pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema)

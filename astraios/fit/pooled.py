@@ -1,0 +1,208 @@
+"""Partial pooling: every series' curve is shrunk towards a shared shape as strongly as the data say.
+
+Transformed parameters of a series are normal around a shared mean: theta_g = anchor_g + u_g, u_g ~ N(mu, tau^2). The
+anchors carry each series' own level, so what is shared is the shape. mu and tau come from the series themselves
+(empirical Bayes by EM, with the Laplace variance of each series), and tau has a weak prior of its own, so that one
+series alone, or two sizes, still give an answer: the prior's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from astraios.fit.data import Ladder
+from astraios.fit.estimate import Problems, Solution, minimise
+from astraios.fit.laws import Array, Law
+from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
+
+HUBER = 1.345
+"""95 % efficiency under normal noise."""
+POOL_WEIGHT = 1.0
+"""Degrees of freedom that the weak prior has in tau."""
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """How residuals are weighed."""
+
+    name: str
+    delta: float | None
+    """Fixed Huber threshold on log loss; None: 1.345 times the noise; infinity: least squares."""
+    prior: bool = True
+
+
+ESTIMATORS = {
+    "huber": Estimator("huber", None),
+    "huber_1e-3": Estimator("huber_1e-3", 1e-3, prior=False),
+    "least_squares": Estimator("least_squares", np.inf),
+}
+
+
+@dataclass(frozen=True)
+class PooledFit:
+    """One law fitted to all series of a ladder."""
+
+    law: Law
+    ladder: Ladder
+    estimator: Estimator
+    centre: Array
+    """(inputs,) logs."""
+    theta: Array
+    """(series, parameters), centred and transformed."""
+    sigma: float
+    """Noise of one run's log loss."""
+    freedom: float
+    """Degrees of freedom behind sigma."""
+    mean: Array
+    """(series, parameters): where each series' prior ended."""
+    tau: Array
+    """(parameters,): spread between series."""
+    mean_error: Array
+    """(parameters,): standard error of the shared mean."""
+    problems: Problems
+    solution: Solution
+    agreement: float
+    """Share of starts that reached the best optimum, worst series."""
+
+    def log_predict(self, theta: Array, x: Array) -> Array:
+        """Log losses (series, draws, points) for theta (series, draws, parameters), x (inputs, series, points)."""
+        series, draws, k = theta.shape
+        wide = np.repeat(x, draws, axis=1)
+        return self.law.evaluate(theta.reshape(-1, k), wide)[0].reshape(series, draws, -1)
+
+    def draw(self, rng: np.random.Generator, draws: int) -> Array:
+        """Parameters (series, draws, parameters): refits of perturbed data under perturbed priors, all at once.
+
+        Series with many runs resample their runs with Dirichlet weights (rows with one run_id go together); short
+        ones, for which that is degenerate, get new noise instead, its size drawn from its own posterior (so the
+        intervals have Student tails).
+        """
+        series, points = self.problems.y.shape
+        k = len(self.law.parameters)
+        noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
+        centre = self.mean[:, None] + self.mean_error * rng.standard_normal((1, draws, k))
+        centre = centre + self.tau * rng.standard_normal((series, draws, k))
+        y = np.repeat(self.problems.y[:, None], draws, axis=1)
+        weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
+        for g, one in enumerate(self.ladder.series):
+            clusters = _clusters(one.run_id)
+            count, n = clusters.max() + 1, len(one)
+            if count >= 4 * k:
+                weights[g, :, :n] = (rng.dirichlet(np.ones(count), draws) * count)[:, clusters]
+            else:
+                y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, clusters]
+        flat = Problems(
+            self.law, np.repeat(self.problems.x, draws, axis=1), y.reshape(-1, points), weights.reshape(-1, points),
+            self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
+            self.problems.low, self.problems.high,
+        )  # fmt: skip
+        return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9).theta.reshape(series, draws, k)
+
+
+def _clusters(run_id: tuple[str, ...]) -> np.ndarray:
+    """Number of the run of each row; rows without a run_id are runs of their own."""
+    seen: dict[str, int] = {}
+    return np.array([seen.setdefault(run or f"\x00{i}", len(seen)) for i, run in enumerate(run_id)])
+
+
+def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, starts: int = 16) -> PooledFit:
+    """Fit one law to all series together (see the module's text for the model).
+
+    Args:
+        starts: starts of each series in the first pass; later passes are warm.
+    """
+    rule = ESTIMATORS[estimator]
+    centre = np.array([ladder.column(name).mean() for name in law.inputs])
+    x, y, weights = ladder.pack(law.inputs, centre)
+    prior = weak(law, y, weights)
+    rng = np.random.default_rng(seed)
+    guesses = np.concatenate(
+        [law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)]
+    )
+    sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.scale.shape), prior.scale
+    problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+    every = np.repeat(np.arange(len(ladder)), starts)
+    wide = minimise(_repeat(problems, every), guesses)
+    value = wide.objective.reshape(len(ladder), starts)
+    best = value.argmin(1) + starts * np.arange(len(ladder))
+    agreement = float((value <= value.min(1, keepdims=True) * (1 + 1e-6) + 1e-300).mean(1).min())
+    theta, solution, error = wide.theta[best], wide, prior.scale * 0
+    freedom = NOISE_WEIGHT
+    for _ in range(12 if rule.prior else 1):
+        problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+        solution = minimise(problems, theta)
+        moved = float(np.abs(solution.theta - theta).max())
+        theta = solution.theta
+        inverse = _inverse(solution.hessian)
+        sigma, freedom = _noise(problems, theta, inverse, rule)
+        if rule.prior:
+            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior)
+        if moved < 1e-5:
+            break
+    return PooledFit(
+        law, ladder, rule, centre, theta, sigma, freedom, prior.anchor + shift, tau, error, problems, solution,
+        agreement,
+    )  # fmt: skip
+
+
+def _first_noise(y: Array, weights: Array) -> float:
+    return max(NOISE, 0.02 * float(np.std(y[weights > 0])))
+
+
+def _problems(
+    law: Law, x: Array, y: Array, weights: Array, rule: Estimator, sigma: float, mean: Array, tau: Array
+) -> Problems:
+    delta = HUBER * sigma if rule.delta is None else rule.delta
+    precision = np.broadcast_to((sigma / tau) ** 2 * rule.prior, mean.shape)
+    return Problems(law, x, y, weights, np.full((1, 1), delta), mean, precision, *law.bounds())
+
+
+def _repeat(problems: Problems, rows: np.ndarray) -> Problems:
+    """The problems of `rows`, also where one problem is asked for many times."""
+    return Problems(
+        problems.model, problems.x[:, rows], problems.y[rows], problems.weights[rows], problems.delta,
+        problems.prior_mean[rows], problems.prior_precision[rows], problems.low, problems.high,
+    )  # fmt: skip
+
+
+def _inverse(hessian: Array) -> Array:
+    """Inverse of each Hessian with its eigenvalues lifted to be positive."""
+    values, vectors = np.linalg.eigh(hessian)
+    values = np.maximum(values, 1e-12 * np.abs(values).max(1, keepdims=True) + 1e-300)
+    return (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
+
+
+def _noise(problems: Problems, theta: Array, inverse: Array, rule: Estimator) -> tuple[float, float]:
+    """Noise of a run and its degrees of freedom; robust where the points are many, with a weak prior where few."""
+    f, _ = problems.model.evaluate(theta, problems.x)
+    there = problems.weights > 0
+    residual = (f - problems.y)[there]
+    shrunk = np.einsum("gkk,gk->", inverse, problems.prior_precision)
+    used = min(theta.size - shrunk, 0.95 * residual.size)
+    freedom = residual.size - used
+    robust = 1.4826 * np.median(np.abs(residual))
+    clipped = (
+        np.clip(residual, -3 * max(robust, NOISE), 3 * max(robust, NOISE)) if np.isfinite(rule.delta or 0) else residual
+    )
+    spare = float((clipped**2).sum())
+    if rule.delta is None and residual.size > 40:
+        spare = float(robust**2) * residual.size
+    total = freedom + NOISE_WEIGHT
+    return float(np.sqrt((spare + NOISE_WEIGHT * NOISE**2) / total)), float(total)
+
+
+def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior) -> tuple[Array, Array, Array]:
+    """One EM step: shared mean, spread between series, and the mean's standard error."""
+    series = len(u)
+    if series == 1:
+        return np.zeros(u.shape[1]), prior.scale, np.zeros(u.shape[1])
+    variance = sigma**2 * np.diagonal(inverse, axis1=1, axis2=2)
+    total = u.var(0) + variance.mean(0) + 1e-8
+    keep = prior.scale**2 / (prior.scale**2 + total / series)
+    shift = keep * u.mean(0)
+    spread = ((u - shift) ** 2 + variance).sum(0)
+    tau2 = (spread + POOL_WEIGHT * (0.3 * prior.scale) ** 2) / (series + POOL_WEIGHT)
+    tau = np.sqrt(np.minimum(tau2, prior.scale**2))
+    return shift, tau, np.sqrt(keep * tau**2 / series)

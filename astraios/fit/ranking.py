@@ -1,0 +1,55 @@
+"""Which series is best at a size, and which ones can't be told apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from astraios.fit.curve import Array
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One method at one size; losses in nats, smaller is better."""
+
+    method_id: str
+    n_params: float
+    mean: float
+    low: float
+    high: float
+    p_best: float
+    expected_regret: float
+    """Mean loss given up by choosing this method instead of the best one."""
+    not_separable_from: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON prints it."""
+        return {**asdict(self), "not_separable_from": list(self.not_separable_from)}
+
+
+def rank(
+    names: Sequence[str], size: float, mean: Array, low: Array, high: Array, draws: Array, level: float
+) -> list[Rank]:
+    """Order methods at one size, best first.
+
+    Args:
+        mean, low, high: (methods,) losses.
+        draws: (methods, draws) losses, drawn jointly, so that what methods share cancels in their differences.
+        level: two methods are separable when the interval of their difference at this level leaves 0 out.
+    """
+    best = draws.min(0)
+    wins = (draws == best).astype(float)
+    p_best = (wins / wins.sum(0)).mean(1)
+    tail = (1 - level) / 2
+    found = []
+    for g in np.argsort(mean, kind="stable"):
+        ahead = (draws[g] < draws).mean(1)
+        close = tuple(n for h, n in enumerate(names) if h != g and tail <= ahead[h] <= 1 - tail)
+        regret = float((draws[g] - best).mean())
+        found.append(
+            Rank(names[g], size, float(mean[g]), float(low[g]), float(high[g]), float(p_best[g]), regret, close)
+        )
+    return found

@@ -1,0 +1,192 @@
+"""What a fit gives back: frozen, printable, and able to predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from astraios.errors import FitError, UsageError
+from astraios.fit.curve import Array
+from astraios.fit.ensemble import Ensemble
+from astraios.fit.notes import FitWarning
+from astraios.fit.pooled import PooledFit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class ParameterValue:
+    """One estimated parameter, in natural units."""
+
+    value: float
+    low: float
+    high: float
+    at_bound: bool
+
+
+def parameter_values(fit: PooledFit, theta: Array, g: int, level: float) -> dict[str, ParameterValue]:
+    """Parameters of series `g` with intervals from draws `theta` (draws, parameters)."""
+    tail = (1 - level) / 2
+    best = fit.law.natural(fit.law.uncentre(fit.theta[g], fit.centre))
+    drawn = fit.law.natural(fit.law.uncentre(theta, fit.centre)) if len(theta) else best[None]
+    low, high = np.quantile(drawn, [tail, 1 - tail], axis=0)
+    edge = fit.solution.at_bound[g]
+    return {
+        name: ParameterValue(float(best[k]), float(min(low[k], best[k])), float(max(high[k], best[k])), bool(edge[k]))
+        for k, name in enumerate(fit.law.names)
+    }
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A law, or several, fitted to one or more series.
+
+    `params` holds the best law's parameters by name (by series and name when there are several series).
+    """
+
+    ensemble: Ensemble
+    level: float
+    seed: int
+    estimator: str
+    warnings: tuple[FitWarning, ...]
+    fit_id: str
+    n: str = "n_params"
+    d: str | None = None
+
+    @property
+    def law(self) -> str:
+        """Name of the law, or auto for an average of several."""
+        return self.ensemble.fits[0].law.name if len(self.ensemble.fits) == 1 else "auto"
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the series."""
+        return self.ensemble.ladder.names
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each law in the projections."""
+        names = [fit.law.name for fit in self.ensemble.fits]
+        return dict(zip(names, map(float, self.ensemble.weights), strict=True))
+
+    def parameters(self, group: str | None = None) -> dict[str, ParameterValue]:
+        """The best law's parameters with intervals, for one series.
+
+        Raises:
+            UsageError: there is no such series, or none is named and there are several.
+        """
+        g = self._index(group)
+        fit, theta = self.ensemble.best, self.ensemble.draws[int(np.argmax(self.ensemble.weights))]
+        return parameter_values(fit, theta[g], g, self.level)
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Estimates by name, or by series and name."""
+        if len(self.groups) == 1:
+            return {name: p.value for name, p in self.parameters(self.groups[0]).items()}
+        return {g: {name: p.value for name, p in self.parameters(g).items()} for g in self.groups}
+
+    @property
+    def objective(self) -> float:
+        """Objective of the best law at its optimum, summed over runs and series, its priors included."""
+        return float(self.ensemble.best.solution.objective.sum())
+
+    def _index(self, group: str | None) -> int:
+        if group is None and len(self.groups) == 1:
+            return 0
+        if group not in self.groups:
+            raise UsageError(f"no series {group!r} in this fit: it has {', '.join(self.groups)}")
+        return self.groups.index(group)
+
+    def predict(self, n_params: Sequence[float], n_tokens: Sequence[float] | None = None) -> pl.DataFrame:
+        """Projected losses with intervals of the mean (low, high) and of a new run (new_low, new_high).
+
+        Args:
+            n_params: sizes.
+            n_tokens: amounts of data, one a size or one for all; needed where the law uses them.
+
+        Returns:
+            Columns n_params, n_tokens, mean, low, high, new_low, new_high; with several series also group, first.
+
+        Raises:
+            UsageError: the law needs n_tokens.
+            FitError: a size is not a positive number.
+        """
+        import polars as pl
+
+        sizes = np.atleast_1d(np.asarray(n_params, float))
+        tokens = None if n_tokens is None else np.broadcast_to(np.asarray(n_tokens, float), sizes.shape)
+        if not (np.isfinite(sizes).all() and (sizes > 0).all()):
+            raise FitError("a size to predict at is not a positive number")
+        columns = {"n_params": np.log(sizes)}
+        if tokens is not None:
+            columns["n_tokens"] = np.log(tokens)
+        needed = {name for fit in self.ensemble.fits for name in fit.law.inputs}
+        if needed - set(columns):
+            raise UsageError(f"this fit uses {', '.join(sorted(needed - set(columns)))}: give it to predict()")
+        count = len(self.groups)
+        used = {name: np.tile(column, (count, 1)) for name, column in columns.items() if name in needed}
+        drawn = self.ensemble.project(used)
+        low, high = drawn.interval(self.level)
+        new_low, new_high = drawn.interval(self.level, new=True)
+        rows = [
+            {
+                "group": name, "n_params": sizes[t], "n_tokens": None if tokens is None else tokens[t],
+                "mean": np.exp(drawn.mean[g, t]), "low": low[g, t], "high": high[g, t],
+                "new_low": new_low[g, t], "new_high": new_high[g, t],
+            }
+            for g, name in enumerate(self.groups)
+            for t in range(len(sizes))
+        ]  # fmt: skip
+        frame = pl.DataFrame(rows, schema_overrides={"n_tokens": pl.Float64})
+        return frame if count > 1 else frame.drop("group")
+
+    def summary(self) -> str:
+        """A few lines for people: laws and weights, parameters with intervals, certificate, warnings."""
+        best = self.ensemble.best
+        lines = [f"{self.law}: {len(self.groups)} series, {sum(map(len, self.ensemble.ladder.series))} runs"]
+        rolled = {r.law.name: r.rmse for r in self.ensemble.rollings}
+        for name, weight in self.weights.items():
+            lines.append(f"  {name:<16} weight {weight:5.2f}   rolling hold-out error {rolled[name]:.2%}")
+        for group in self.groups:
+            lines.append(f"{group} ({best.law.name}, {self.level:.0%} intervals)")
+            for name, p in self.parameters(group).items():
+                mark = "  at its bound" if p.at_bound else ""
+                lines.append(f"  {name:<8} {p.value:12.5g}   [{p.low:.5g}, {p.high:.5g}]{mark}")
+        lines.append(
+            f"noise of a run {self.ensemble.sigma:.2%}, starts that agree {best.agreement:.0%},"
+            f" Newton decrement {float(best.solution.decrement.max()):.1e}"
+        )
+        lines += [f"{w.code}: {w.message}" for w in self.warnings]
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        """For notebooks: the parameters as a table, the rest as text."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{escape(group)}</td><td>{escape(name)}</td><td>{p.value:.5g}</td>"
+            f"<td>{p.low:.5g}</td><td>{p.high:.5g}</td></tr>"
+            for group in self.groups
+            for name, p in self.parameters(group).items()
+        )
+        notes = "".join(f"<li><code>{escape(w.code)}</code> {escape(w.message)}</li>" for w in self.warnings)
+        law = escape(self.ensemble.best.law.name)
+        return (
+            f"<table><caption>{law}</caption><thead><tr><th>series</th><th>parameter</th><th>value</th>"
+            f"<th>low</th><th>high</th></tr></thead><tbody>{rows}</tbody></table><ul>{notes}</ul>"
+        )
+
+    def plot(self) -> Any:
+        """The fit over its data, as an Altair chart."""
+        from astraios.report.figures import fit_plot
+
+        return fit_plot.draw(self)

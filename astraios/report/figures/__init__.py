@@ -1,0 +1,1 @@
+"""The figures: one small file each."""

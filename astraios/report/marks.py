@@ -1,0 +1,219 @@
+"""What several figures are made of: lines by tuning method with labels at their ends, axes of sizes, tooltips."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import polars as pl
+
+from astraios.report.theme import method_domain, size_label
+
+HEIGHT = 300
+"""Height of a plot, pixels."""
+LABEL_GAP = 15
+"""Least distance between the labels at the ends of lines, pixels."""
+SIZE_AXIS = "replace(format(datum.value, '.3~s'), 'G', 'B')"
+
+
+def colour(frame: pl.DataFrame) -> alt.Color:
+    """Colour by tuning method: the same method has the same colour in every figure."""
+    return alt.Color("method_id:N", legend=None, scale=alt.Scale(domain=_domain(frame)))
+
+
+def shape(frame: pl.DataFrame) -> alt.Shape:
+    """Shape by tuning method, for readers who don't see the colour."""
+    return alt.Shape("method_id:N", legend=None, scale=alt.Scale(domain=_domain(frame)))
+
+
+def _domain(frame: pl.DataFrame) -> list[str]:
+    return method_domain(frame["method_id"].drop_nulls().unique().to_list())
+
+
+def size_axis(frame: pl.DataFrame, column: str = "n_params", title: str = "parameters of the base model") -> alt.X:
+    """A log axis of numbers of parameters, with a tick at each size when they are few."""
+    sizes = sorted(frame[column].drop_nulls().unique().to_list())
+    ticks = sizes if len(sizes) <= 6 else log_ticks(sizes)
+    axis = alt.Axis(labelExpr=SIZE_AXIS, labelOverlap="greedy", values=ticks)
+    scale = alt.Scale(type="log", nice=False, padding=14)
+    return alt.X(f"{column}:Q", title=f"{title} (log scale)", scale=scale, axis=axis)
+
+
+def log_ticks(values: Sequence[float]) -> list[float]:
+    """Ticks of a log axis over positive values: powers of ten, and 2 and 5 of each when there are few."""
+    low, high = math.log10(min(values)), math.log10(max(values))
+    steps = [1] if high - low > 2.5 else [1, 3] if high - low > 1.2 else [1, 2, 5]
+    ticks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
+    return [tick for tick in ticks if low - 0.05 <= math.log10(tick) <= high + 0.05]
+
+
+def with_sizes(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with the column size: n_params as people write it."""
+    return frame.with_columns(
+        size=pl.col("n_params").map_elements(size_label, return_dtype=pl.String, skip_nulls=True),
+    )
+
+
+def span(values: Sequence[float], pad: float = 0.06, floor: float | None = None) -> tuple[float, float]:
+    """Ends of a linear axis that shows all values with some room; `floor` is never passed downwards."""
+    low, high = min(values), max(values)
+    room = (high - low or abs(high) or 1.0) * pad
+    return (low - room if floor is None else max(floor, low - room)), high + room
+
+
+def spread(values: Sequence[float], ends: tuple[float, float], height: float, gap: float = LABEL_GAP) -> list[float]:
+    """The values moved apart, so that labels drawn at them do not overlap: at least `gap` pixels between neighbours.
+
+    Groups that would overlap are centred on the mean of their members and kept within the axis.
+    """
+    low, high = ends
+    unit = (high - low) / height * gap
+    order = sorted(range(len(values)), key=lambda i: values[i])
+    groups: list[list[int]] = []
+    middles: list[float] = []
+    for i in order:
+        groups.append([i])
+        middles.append(_within(values[i], low, high, 0.0))
+        while len(groups) > 1 and middles[-1] - middles[-2] < unit * (len(groups[-1]) + len(groups[-2])) / 2:
+            merged = groups[-2] + groups[-1]
+            mean = sum(values[j] for j in merged) / len(merged)
+            groups[-2:], middles[-2:] = [merged], [_within(mean, low, high, unit * (len(merged) - 1) / 2)]
+    placed = [0.0] * len(values)
+    for group, middle in zip(groups, middles, strict=True):
+        for k, i in enumerate(group):
+            placed[i] = middle + unit * (k - (len(group) - 1) / 2)
+    return placed
+
+
+def _within(value: float, low: float, high: float, room: float) -> float:
+    return max(low + room, min(high - room, value)) if high - low > 2 * room else (low + high) / 2
+
+
+def label_ends(
+    frame: pl.DataFrame, y: str, ends: tuple[float, float], facet: str | None = None, height: float = HEIGHT
+) -> pl.DataFrame:
+    """The frame with end_label and end_y on the last row of each method (in each panel), null elsewhere."""
+    keys = ["method_id"] + ([facet] if facet else [])
+    frame = frame.with_row_index("row_nr")
+    last = frame.filter(pl.col(y).is_not_null()).group_by(keys, maintain_order=True).last()
+    parts = []
+    for _, part in last.group_by([facet] if facet else [pl.lit(0)], maintain_order=True):
+        placed = spread(part[y].to_list(), ends, height)
+        parts.append(part.select("row_nr", end_label="method").with_columns(end_y=pl.Series(placed)))
+    return frame.join(pl.concat(parts), on="row_nr", how="left", maintain_order="left").drop("row_nr")
+
+
+def end_labels(base: alt.Chart, ends: tuple[float, float], x: alt.X | None = None) -> list[alt.Chart]:
+    """Text in the colour of its line at the heights that `label_ends` found: at the right edge, or beside its point."""
+    text = base.transform_filter("isValid(datum.end_label)").encode(
+        x=alt.value("width") if x is None else x,
+        y=alt.Y("end_y:Q", scale=alt.Scale(domain=list(ends), nice=False)),
+        text="end_label:N",
+        tooltip=alt.value(None),
+    )
+    label = text.mark_text(align="left", dx=10, baseline="middle", clip=False)
+    if x is None:
+        return [label]
+    halo = text.mark_text(align="left", dx=10, baseline="middle", clip=False, style="halo")
+    return [halo.encode(color=alt.value(None)), label]
+
+
+def lines(
+    frame: pl.DataFrame,
+    x: alt.X,
+    y: str,
+    title: str,
+    *,
+    tooltip: list[alt.Tooltip],
+    facet: str | None = None,
+    facet_order: list[str] | None = None,
+    columns: int = 2,
+    points: bool = True,
+    as_percent: bool = False,
+    floor: float | None = None,
+    label_at_point: bool = False,
+    backwards: bool = False,
+    height: int = HEIGHT,
+) -> alt.TopLevelMixin:
+    """One line for each tuning method over `x`, its name at its end; in panels when `facet` names a column.
+
+    `backwards` says that the axis of `x` is reversed, so that lines end at its least value.
+    """
+    frame = frame.sort(_field(x), descending=backwards)
+    ends = span(frame[y].drop_nulls().to_list(), floor=floor)
+    if math.isclose(*ends):
+        ends = (ends[0] - 0.5, ends[1] + 0.5)
+    frame = label_ends(frame, y, ends, facet, height)
+    axis = alt.Axis(format="%" if as_percent else "", tickCount=6)
+    where = alt.Y(f"{y}:Q", title=title, axis=axis, scale=alt.Scale(domain=list(ends), nice=False))
+    base = alt.Chart(frame).encode(color=colour(frame))
+    line = base.mark_line(interpolate="linear").encode(x=x, y=where, tooltip=tooltip)
+    layers = [line]
+    if points:
+        layers.append(base.mark_point().encode(x=x, y=where, shape=shape(frame), tooltip=tooltip))
+    chart = alt.layer(*layers, *end_labels(base, ends, x if label_at_point else None)).properties(height=height)
+    return panels(chart, facet, facet_order, columns, frame) if facet else chart.properties(width=480)
+
+
+def _field(x: alt.X) -> str:
+    encoded: Any = x.to_dict()
+    return str(encoded["field"])
+
+
+def panels(chart: Any, facet: str, order: list[str] | None, columns: int, frame: pl.DataFrame) -> alt.TopLevelMixin:
+    """The chart once for each value of `facet`, on the same scales, each with axes of its own."""
+    header = alt.Facet(f"{facet}:N", sort=order, title=None)
+    columns = min(columns, frame[facet].n_unique())
+    return (
+        chart.properties(width=300)
+        .facet(facet=header, columns=columns, spacing={"row": 34, "column": 28})
+        .resolve_axis(x="independent", y="independent")
+    )
+
+
+TIPS = {
+    "method": ("method", ""),
+    "size": ("base model", ""),
+    "task": ("task", ""),
+    "metric": ("metric", ""),
+    "source": ("what", ""),
+    "law": ("law", ""),
+    "verdict": ("verdict", ""),
+    "fit_id": ("fit", ""),
+    "share": ("trainable share", ""),
+    "step": ("step", ",d"),
+    "n_seeds": ("seeds", ",d"),
+    "n_tasks": ("tasks", ",d"),
+    "n_trainable": ("trainable parameters", ",d"),
+    "loss": ("test loss, nats", ".4f"),
+    "loss_nats": ("loss, nats", ".4f"),
+    "loss_sd": ("SD over seeds", ".4f"),
+    "level": ("level of the intervals", ".0%"),
+    "p_best": ("probability of being best", ".1%"),
+    "mean_score": ("mean score", ".2%"),
+    "value": ("score", ".2%"),
+    "chance": ("score of guessing", ".1%"),
+    "trainable_share": ("trainable share", ".3%"),
+    "relative_error": ("relative error", ".2%"),
+    "carry_forward_error": ("error of carrying forward", ".2%"),
+}
+"""Columns that mean the same wherever they appear: their title and format in a tooltip (no format: text)."""
+
+INTERVAL = {"low": "mean, low", "high": "mean, high", "new_low": "one new run, low", "new_high": "one new run, high"}
+
+
+def tips(*columns: str, **others: tuple[str, str]) -> list[alt.Tooltip]:
+    """A tooltip that begins with method and size: columns of TIPS, and others with their title and format."""
+    lines = [(name, *TIPS[name]) for name in ("method", "size", *columns)]
+    lines += [(name, title, format) for name, (title, format) in others.items()]
+    return [
+        alt.Tooltip(f"{name}:Q", title=title, format=format) if format else alt.Tooltip(f"{name}:N", title=title)
+        for name, title, format in lines
+    ]
+
+
+def interval(format: str, *columns: str) -> dict[str, tuple[str, str]]:
+    """For `tips`: the ends of the intervals (all four, or those named)."""
+    return {name: (INTERVAL[name], format) for name in columns or INTERVAL}

@@ -1,0 +1,175 @@
+"""The report: one HTML file that needs no network."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment
+from markupsafe import Markup
+
+from astraios import __version__
+from astraios.report.base import FIGURES, SECTIONS, TABLES, Figure, Query, Table
+from astraios.report.draw import KEYS, Drawn, draw
+from astraios.report.study import Study, studies
+from astraios.report.summary import summary
+from astraios.report.theme import clip, config
+
+HEADINGS = {
+    "projection": "Projection",
+    "loss": "Loss",
+    "score": "Scores",
+    "robustness": "Robustness and security",
+    "trust": "How far to trust it",
+    "cost": "Cost",
+}
+
+
+@dataclass
+class Item:
+    """A figure or table as the template shows it."""
+
+    id: str
+    title: str
+    caption: str
+    sql: str
+    rows: Markup
+    file: str
+    fits: list[str] = field(default_factory=list)
+    spec: Markup | None = None
+    alt: str = ""
+    table: Markup | None = None
+
+
+def render_page(query: Query, *, title: str = "Scaling report", live: str = "") -> str:
+    """The whole report as HTML.
+
+    Args:
+        query: runs one statement of SQL on the database, read only, and gives its rows.
+        title: heading of the page.
+        live: JavaScript that the server adds to reload the page; empty for a file.
+    """
+    known = studies(query)
+    parts = [_part(query, study, i) for i, study in enumerate(known)] or [_part(query, None, 0)]
+    template = _environment().from_string(_file("page.html.jinja"))
+    return template.render(
+        title=clip(title, 120),
+        subtitle="; ".join(f"{study.title}: {study.counts}" for study in known) or "An empty database",
+        parts=parts,
+        configs=embed({name: config(name) for name in ("light", "dark")}),
+        css=Markup(_file("page.css")),
+        js=Markup(_file("page.js")),
+        vega=Markup(vega()),
+        live=Markup(live),
+        version=__version__,
+    )
+
+
+def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
+    """One study's summary, sections and what is missing."""
+    prefix = f"study-{number}-" if number else ""
+    sections, missing = [], []
+    for name in SECTIONS:
+        shown = []
+        for thing in _things(name):
+            make = _figure if isinstance(thing, Figure) else _table
+            item = make(thing, query, study, prefix)  # type: ignore[arg-type]
+            if item is None:
+                missing.append({"title": _title(thing), "why": thing.missing})
+            else:
+                shown.append(item)
+        sections.append({"id": f"{prefix}{name}", "title": HEADINGS[name], "shown": shown})
+    return {
+        "id": f"study-{number}",
+        "title": study.title if study else "An empty database",
+        "counts": study.counts if study else "",
+        "summary": summary(query, study),
+        "sections": sections,
+        "missing": missing,
+    }
+
+
+def _things(section: str) -> Iterator[Figure | Table]:
+    """The figures and tables of a section, in order."""
+    things: list[Figure | Table] = [*FIGURES, *TABLES]
+    here = (thing for thing in things if thing.section == section)
+    yield from sorted(here, key=lambda thing: (thing.order, isinstance(thing, Table), thing.name))
+
+
+def _title(thing: Figure | Table) -> str:
+    kind = "figure" if isinstance(thing, Figure) else "table"
+    return f"{thing.title} (the paper's {kind} {thing.number})" if thing.number else thing.title
+
+
+def _figure(figure: Figure, query: Query, study: Study | None, prefix: str) -> Item | None:
+    drawn = draw(figure, query, study)
+    if drawn.spec is None:
+        return None
+    return Item(
+        id=f"{prefix}{figure.name}", title=_title(figure), sql=drawn.sql, fits=drawn.fit_ids, file=figure.name,
+        caption=" ".join(filter(None, (figure.caption, drawn.seeds))), rows=embed(table_rows(drawn.frame)),
+        spec=embed(drawn.spec), alt=describe(drawn),
+    )  # fmt: skip
+
+
+def _table(table: Table, query: Query, study: Study | None, prefix: str) -> Item | None:
+    from astraios.report.layout import lay_out, to_html
+
+    sql = study.select(table.sql) if study else table.sql
+    frame = query(sql)
+    if frame.is_empty():
+        return None
+    grid = lay_out(table, frame)
+    return Item(
+        id=f"{prefix}table-{table.name}", title=_title(table), sql=sql, file=f"table-{table.name}",
+        caption=" ".join([table.caption, *grid.notes]), rows=embed(table_rows(frame)), table=Markup(to_html(grid)),
+    )  # fmt: skip
+
+
+def describe(drawn: Drawn) -> str:
+    """The text for those who don't see the chart: its title and caption, how much it shows, and where the data are."""
+    figure, frame = drawn.figure, drawn.frame
+    said = [f"{figure.title}.", figure.caption]
+    if "method" in frame.columns:
+        names = frame["method"].drop_nulls().unique(maintain_order=True).to_list()
+        said.append(f"{len(names)} tuning methods: {', '.join(names[:12])}.")
+    said.append(f"{frame.height} rows; they follow as a table and as CSV.")
+    return " ".join(said)
+
+
+def table_rows(frame: pl.DataFrame) -> dict[str, Any]:
+    """The rows of a query for the page: without what names the study, losses and scores as the database has them."""
+    frame = frame.drop([name for name in KEYS if name in frame.columns and frame[name].n_unique() <= 1])
+    rows = [[clip(v, 200) if isinstance(v, str) else v for v in row] for row in frame.rows()]
+    return {"columns": frame.columns, "rows": rows}
+
+
+def embed(value: Any) -> Markup:
+    """JSON that can stand in a script element whatever its strings hold."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
+    for character in ("<", ">", "&", "\u2028", "\u2029"):
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return Markup(text)
+
+
+@cache
+def vega() -> str:
+    """Vega, Vega-Lite and Vega-Embed as one script, from the library that also makes the images."""
+    import vl_convert
+
+    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    return re.sub(r"</(?=script)|<(?=!--)", lambda m: "<\\/" if m[0] == "</" else "\\x3c", bundle, flags=re.IGNORECASE)
+
+
+def _file(name: str) -> str:
+    return (resources.files("astraios.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _environment() -> Environment:
+    return Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)

@@ -1,0 +1,122 @@
+"use strict";
+(() => {
+  const read = (id) => JSON.parse(document.getElementById(id).textContent);
+  const configs = read("configs");
+  const root = document.documentElement;
+  const prefersDark = matchMedia("(prefers-color-scheme: dark)");
+  const printing = matchMedia("print");
+  let chosen = null;
+
+  const scheme = () => chosen ?? (prefersDark.matches ? "dark" : "light");
+
+  // A chart is drawn once at a guessed width and, when axes and labels took more or less room, once more to fit.
+  async function draw(box) {
+    const room = Math.floor(box.getBoundingClientRect().width);
+    const source = read(box.dataset.spec);
+    const facet = "facet" in source;
+    const columns = facet ? Math.max(1, Math.min(source.columns, Math.floor(room / 290))) : 1;
+    const config = configs[scheme()];
+    let width = Math.max(80, Math.floor(room / columns) - 140);
+    for (let pass = 0; pass < 3; pass += 1) {
+      const spec = { ...source };
+      if (facet) {
+        spec.columns = columns;
+        spec.spec = { ...source.spec, width };
+      } else spec.width = width;
+      const old = box.view;
+      const result = await vegaEmbed(box, spec, { actions: false, renderer: "svg", config, tooltip: { theme: scheme() } });
+      box.view = result.view;
+      if (old) old.finalize();
+      const spare = room - box.querySelector("svg").getBoundingClientRect().width;
+      const change = Math.floor(spare / columns);
+      if (Math.abs(spare) < 3 || change === 0 || width + change < 80) break;
+      width += change;
+    }
+    const svg = box.querySelector("svg");
+    svg.setAttribute("role", "img");
+    svg.setAttribute("aria-label", box.dataset.alt);
+    box.dataset.drawn = scheme();
+    box.style.minHeight = "";
+  }
+
+  let turn = 0;
+  async function drawAll() {
+    const mine = (turn += 1);
+    const top = scrollY;
+    const near = (box) => Math.abs(box.getBoundingClientRect().top + scrollY - top);
+    const boxes = [...document.querySelectorAll(".chart")].sort((a, b) => near(a) - near(b));
+    for (const box of boxes) {
+      if (mine !== turn) return;
+      try {
+        await draw(box);
+      } catch (error) {
+        box.textContent = "This chart could not be drawn; its data are below.";
+        console.error(error);
+      }
+      await new Promise((next) => setTimeout(next, 0));
+    }
+    root.dataset.ready = "yes";
+  }
+
+  function paint() {
+    delete root.dataset.ready;
+    root.dataset.scheme = scheme();
+    const button = document.getElementById("scheme");
+    button.textContent = scheme() === "dark" ? "Light" : "Dark";
+    button.setAttribute("aria-label", `Switch to the ${scheme() === "dark" ? "light" : "dark"} scheme`);
+    return drawAll();
+  }
+
+  const quote = (value) => {
+    if (value === null) return "";
+    const text = String(value);
+    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+  };
+
+  function download(button) {
+    const { columns, rows } = read(button.dataset.rows);
+    const lines = [columns, ...rows].map((row) => row.map(quote).join(","));
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([lines.join("\r\n") + "\r\n"], { type: "text/csv" }));
+    link.download = button.dataset.file;
+    document.body.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  // The data as a table is filled when it is first opened: most readers never ask for it.
+  function fill(details) {
+    const holder = details.querySelector(".rows");
+    if (!details.open || holder.childElementCount) return;
+    const { columns, rows } = read(holder.dataset.rows);
+    const table = holder.appendChild(document.createElement("table"));
+    const head = table.createTHead().insertRow();
+    for (const name of columns) head.appendChild(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
+    const body = table.createTBody();
+    for (const row of rows) {
+      const line = body.insertRow();
+      for (const value of row) {
+        const cell = line.insertCell();
+        cell.textContent = typeof value === "number" ? Number(value.toPrecision(6)) : value ?? "";
+        if (typeof value === "string") cell.className = "text";
+      }
+    }
+  }
+
+  document.getElementById("scheme").addEventListener("click", () => {
+    chosen = scheme() === "dark" ? "light" : "dark";
+    paint();
+  });
+  prefersDark.addEventListener("change", () => chosen ?? paint());
+  for (const button of document.querySelectorAll("button[data-rows]")) button.addEventListener("click", () => download(button));
+  for (const details of document.querySelectorAll("details.data")) details.addEventListener("toggle", () => fill(details));
+
+  let width = innerWidth;
+  let timer;
+  addEventListener("resize", () => {
+    clearTimeout(timer);
+    if (innerWidth !== width && !printing.matches) timer = setTimeout(() => { width = innerWidth; drawAll(); }, 150);
+  });
+  paint();
+})();

@@ -1,0 +1,379 @@
+"""What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios import store
+from astraios.errors import DataError, UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from astraios.collect.launch import Event, Job
+    from astraios.collect.plan import Plan
+    from astraios.collect.run import Outcome
+    from astraios.collect.sweep import Sweep
+    from astraios.fit.scaling import ScalingAnalysis
+
+LOSS_COLUMNS = {"last": "loss_nats", "min": "min_loss", "mean_last5": "mean_last5_loss"}
+"""Column of the view final_loss by definition of the final loss."""
+
+
+def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[Plan]]:
+    """A sweep and its cells.
+
+    Raises:
+        UsageError: no such sweep, or it is malformed.
+    """
+    from astraios.collect.run import plan as plan_cells
+    from astraios.collect.sweep import Sweep
+
+    sweep = Sweep.read(sweep_name)
+    return sweep, plan_cells(sweep, list(only))
+
+
+def collect(
+    sweep: Sweep,
+    plans: list[Plan],
+    out: Path,
+    db: Path,
+    launcher: str,
+    start: Callable[[list[Job]], None],
+    tell: Callable[[Event], None],
+) -> tuple[Outcome, store.IngestReport]:
+    """Runs what is left of a sweep; each run goes into the database when it is done.
+
+    Raises:
+        StoreError: the database can't be written; what was trained is in the run directories all the same.
+    """
+    from astraios.collect.run import collect as run_cells
+
+    with _Ingester(db, out) as ingester:
+
+        def told(event: Event) -> None:
+            tell(event)
+            if event.kind in ("done", "failed"):
+                ingester.wake()
+
+        outcome = run_cells(sweep, plans, out, launcher, told, start)
+    return outcome, store.ingest(db, out)
+
+
+class _Ingester:
+    """Takes finished runs into the database beside the training, so that no cell waits for it."""
+
+    def __init__(self, db: Path, out: Path) -> None:
+        self.db, self.out = db, out
+        self.news, self.ended = threading.Event(), False
+        self.thread = threading.Thread(target=self._work, daemon=True)
+        self.failure: Exception | None = None
+
+    def __enter__(self) -> _Ingester:
+        # The first one makes the database, and says at once when that can't be done.
+        store.ingest(self.db, self.out)
+        self.thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.ended = True
+        self.news.set()
+        self.thread.join()
+
+    def wake(self) -> None:
+        self.news.set()
+
+    def _work(self) -> None:
+        while not self.ended:
+            self.news.wait()
+            self.news.clear()
+            try:
+                store.ingest(self.db, self.out)
+            except Exception as error:
+                # Nothing is lost: the last ingest of the command meets the same trouble and reports it.
+                self.failure = error
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """The options of `astraios fit-scaling`."""
+
+    law: str = "auto"
+    split: str = "test"
+    definition: str = "last"
+    targets: tuple[str, ...] = ()
+    holdout: str = "largest"
+    level: float = 0.9
+    seed: int = 0
+    estimator: str = "huber"
+    ladder: str | None = None
+
+
+def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
+    """Projections, backtests, score predictions and ranking from a database, written back to it.
+
+    Raises:
+        StoreError: no database, or it holds no finished runs.
+        UsageError: a size, law or split that isn't there.
+        FitError: the runs do not determine what was asked.
+    """
+    from astraios.fit.scaling import analyse
+
+    check_level(request.level)
+    if request.definition not in LOSS_COLUMNS:
+        raise UsageError(f"--definition {request.definition!r}: {did_you_mean(request.definition, LOSS_COLUMNS)}")
+    with store.reading(db) as connection:
+        ladder = _choose_ladder(connection, db, request)
+        losses_sql = _losses_sql(request, ladder)
+        losses = store.run_query(connection, losses_sql)
+        scores = store.run_query(connection, _scores_sql(request, ladder))
+        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
+    sizes = _known_sizes(models, ladder)
+    n_params = sorted(losses["n_params"].unique())
+    targets = [parse_size(text, sizes) for text in request.targets] or [next_rung(n_params)]
+    holdout = _holdout(request.holdout, n_params, sizes)
+    analysis = analyse(
+        losses,
+        scores,
+        law=request.law,
+        targets=targets,
+        holdout=holdout,
+        level=request.level,
+        seed=request.seed,
+        estimator=request.estimator,
+        loss_definition=request.definition,
+        split=request.split,
+        data_sql=losses_sql,
+    )
+    store.write_fits(db, analysis.frames())
+    return analysis
+
+
+def fit_file(
+    path: Path, request: FitRequest, n: str, loss: str, d: str | None = None, group: str | None = None
+) -> ScalingAnalysis:
+    """The same from a CSV or Parquet file; nothing is written.
+
+    Args:
+        path: the file.
+        request: options; sizes are read as numbers.
+        n: column of parameters.
+        loss: column of losses, nats.
+        d: column of tokens, or None.
+        group: column that tells series apart, or None for one series.
+
+    Raises:
+        DataError: no such file or column.
+    """
+    import polars as pl
+
+    from astraios.fit.scaling import analyse
+
+    check_level(request.level)
+    frame = read_frame(path)
+    for name in (n, loss, *(c for c in (d, group) if c)):
+        if name not in frame.columns:
+            raise DataError(f"{path}: no column {name!r}: {did_you_mean(name, frame.columns)}")
+    losses = frame.select(
+        method_id=pl.col(group).cast(pl.String) if group else pl.lit("all"),
+        run_id=pl.int_range(pl.len()).cast(pl.String),
+        seed=pl.lit(0, pl.Int64),
+        model_id=pl.col(n).cast(pl.String),
+        n_params=pl.col(n),
+        n_tokens=pl.col(d) if d else pl.lit(None, pl.Int64),
+        loss=pl.col(loss),
+    )
+    sizes = sorted(losses["n_params"].drop_nulls().unique())
+    targets = [parse_size(text, {}) for text in request.targets]
+    return analyse(
+        losses,
+        None,
+        law=request.law,
+        targets=targets or ([next_rung(sizes)] if sizes else []),
+        holdout=_holdout(request.holdout, sizes, {}),
+        level=request.level,
+        seed=request.seed,
+        estimator=request.estimator,
+        loss_definition=request.definition,
+        split=request.split,
+        data_sql=str(path.name),
+    )
+
+
+def read_frame(path: Path) -> pl.DataFrame:
+    """A CSV or Parquet file.
+
+    Raises:
+        DataError: it isn't there or can't be read; one line.
+    """
+    import polars as pl
+
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    try:
+        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=10_000)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable CSV or Parquet file ({str(error).splitlines()[0]})") from None
+
+
+def write_report(db: Path, output: Path) -> Path:
+    """The page of a database, as one self-contained HTML file.
+
+    Raises:
+        StoreError: no database, or the file can't be written.
+    """
+    from astraios.errors import StoreError
+    from astraios.report.page import render_page
+
+    with store.reading(db) as connection:
+        page = render_page(lambda sql: store.run_query(connection, sql), title=f"Scaling report: {db.stem}")
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{output}: can't be written ({error.strerror}); choose another file with -o") from None
+    return output
+
+
+def status(db: Path, out: Path, sweep_name: str | None) -> list[dict[str, Any]]:
+    """How the runs stand: those in the folder, and where a sweep is named those that it still lacks."""
+    from astraios.collect.spool import RunDirectory
+
+    rows = []
+    wanted: dict[str, tuple[str, str, int]] = {}
+    if sweep_name:
+        from astraios.collect.sweep import Sweep
+
+        wanted = {cell.run_id: (cell.model_id, cell.method_id, cell.seed) for cell in Sweep.read(sweep_name).cells()}
+    folders = {path.parent.name: path.parent for path in out.glob("*/cell.json")} if out.is_dir() else {}
+    for run_id in [*wanted, *(name for name in sorted(folders) if name not in wanted)]:
+        rows.append(_status_row(run_id, RunDirectory(folders[run_id]) if run_id in folders else None, wanted))
+    return rows
+
+
+def _status_row(run_id: str, directory: Any, wanted: dict[str, tuple[str, str, int]]) -> dict[str, Any]:
+    import json
+
+    state, reason, step = "waiting", None, None
+    if directory is not None:
+        attempts, manifest = directory.attempts(), directory.manifest()
+        state = manifest["state"] if manifest else "started"
+        if attempts and attempts[-1]["state"] == "started":
+            state = "started"
+        if state == "failed":
+            reason = attempts[-1].get("error")
+        losses = directory.losses()
+        step = max((point.step for point in losses), default=0)
+    if run_id in wanted:
+        model_id, method_id, seed = wanted[run_id]
+    else:
+        cell = json.loads((directory.path / "cell.json").read_text(encoding="utf-8"))
+        model_id, method_id, seed = cell["model_id"], cell["method_id"], cell["seed"]
+    return {
+        "run_id": run_id,
+        "model_id": model_id,
+        "method_id": method_id,
+        "seed": seed,
+        "state": state,
+        "step": step,
+        "reason": reason,
+    }
+
+
+_SUFFIXES = {"": 1, "k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
+
+
+def parse_size(text: str, sizes: dict[str, int]) -> float:
+    """A size such as "16B": looked up among known base models first, then read as a number of parameters.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text.lower() in sizes:
+        return float(sizes[text.lower()])
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kmbgt]?)", text.strip().replace("_", ""), re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"size {text!r}: write a number of parameters such as 16B, 350M or 1.5e9")
+    return float(match[1]) * _SUFFIXES[match[2].lower()]
+
+
+def next_rung(n_params: Sequence[float]) -> float:
+    """The size that a ladder would have next: its mean ratio beyond the largest (twice the largest for one size)."""
+    if len(n_params) < 2:
+        return 2.0 * n_params[-1]
+    ratio = (n_params[-1] / n_params[0]) ** (1 / (len(n_params) - 1))
+    return float(f"{n_params[-1] * ratio:.3g}")
+
+
+def check_level(level: float) -> None:
+    """Raises a UsageError unless 0 < level < 1."""
+    if not 0 < level < 1:
+        raise UsageError(f"--level {level}: must lie between 0 and 1, for instance 0.9")
+
+
+def _holdout(text: str, n_params: Sequence[float], sizes: dict[str, int]) -> Any:
+    if text in ("largest", "none"):
+        return None if text == "none" else "largest"
+    size = parse_size(text, sizes)
+    nearest = min(n_params, key=lambda n: abs(n / size - 1), default=None)
+    # "7B" names the rung of 7.3 billion; nothing is nearer than a tenth by accident on a ladder.
+    if nearest is None or abs(nearest / size - 1) > 0.1:
+        known = ", ".join(f"{int(n):,}" for n in n_params)
+        raise UsageError(f"--holdout {text}: there is no run of that size; sizes: {known}")
+    return float(nearest)
+
+
+def _known_sizes(models: pl.DataFrame, ladder: str | None) -> dict[str, int]:
+    from astraios.collect.ladders import LADDERS
+
+    known = {rung.name.lower(): rung.n_params for rung in LADDERS.get("starcoderbase").rungs() if rung.n_params}
+    own = models.filter(models["ladder"].eq_missing(ladder)) if ladder else models
+    for model_id, n_params in own.select("model_id", "n_params").iter_rows():
+        known[model_id.lower()] = n_params
+        known[model_id.lower().rsplit("/", 1)[-1]] = n_params
+    return known
+
+
+def _choose_ladder(connection: Any, db: Path, request: FitRequest) -> str | None:
+    frame = store.run_query(connection, "select ladder, split, count(*) as n from final_loss group by all order by all")
+    if frame.is_empty():
+        raise store.StoreError(f"{db} holds no finished run with a loss: run `astraios collect` first")
+    splits = sorted(set(frame["split"]))
+    if request.split not in splits:
+        raise UsageError(f"--split {request.split!r}: {did_you_mean(request.split, splits)}")
+    ladders = [name for name in frame["ladder"].unique().sort() if name is not None]
+    if request.ladder is not None:
+        if request.ladder not in ladders:
+            raise UsageError(f"--ladder {request.ladder!r}: {did_you_mean(request.ladder, ladders)}")
+        return request.ladder
+    if len(ladders) > 1:
+        raise UsageError(f"{db} holds runs of several ladders: choose with --ladder; {did_you_mean('', ladders)}")
+    return ladders[0] if ladders else None
+
+
+def _losses_sql(request: FitRequest, ladder: str | None) -> str:
+    return (
+        "select method_id, run_id, seed, model_id, n_params, n_tokens, "
+        f"{LOSS_COLUMNS[request.definition]} as loss\nfrom final_loss\nwhere split = {_literal(request.split)}"
+        + (f" and ladder = {_literal(ladder)}" if ladder else "")
+        + "\norder by method_id, n_params, seed, run_id"
+    )
+
+
+def _scores_sql(request: FitRequest, ladder: str | None) -> str:
+    return (
+        "select run_id, method_id, n_params, loss_nats as loss, task_id, metric, value, stderr, n, chance, ceiling, "
+        f"higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
+        + " and is_main_metric and n_shot = 0"
+        + (f" and ladder = {_literal(ladder)}" if ladder else "")
+        + "\norder by task_id, method_id, n_params, run_id"
+    )
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

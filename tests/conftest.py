@@ -1,0 +1,199 @@
+"""What all tests share: the shared data, small real models on disk, and the table of `make verify`."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--verify", action="store_true", help="run the long tests too and print what the issues' lines show"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--verify"):
+        return
+    skip = pytest.mark.skip(reason="long: run by `make verify`")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+_OUTCOMES: dict[tuple[int, int], list[tuple[str, str]]] = {}
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome = yield
+    report = outcome.get_result()
+    report.must = [tuple(mark.args) for mark in item.iter_markers("must")]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.when == "call" or report.outcome != "passed":
+        for issue, line in getattr(report, "must", ()):
+            _OUTCOMES.setdefault((issue, line), []).append((report.nodeid, report.outcome))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if not config.getoption("--verify"):
+        return
+    terminalreporter.section("what the issues' 'must show' lines show")
+    for (issue, line), results in sorted(_OUTCOMES.items()):
+        outcomes = {outcome for _, outcome in results}
+        held = "FAILED" if "failed" in outcomes else "skipped" if outcomes == {"skipped"} else "held"
+        if held == "held" and "skipped" in outcomes:
+            held = "held in part (some skipped)"
+        names = ", ".join(dict.fromkeys(node.split("::")[-1].split("[")[0] for node, _ in results))
+        terminalreporter.write_line(f"issue {issue}, line {line}: {held:<28} {names}")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared data; tests that need it skip where it is absent."""
+    folder = Path(os.environ.get("ASTRAIOS_SHARED", REPOSITORY.parent / "shared"))
+    if not (folder / "data").is_dir():
+        pytest.skip(f"shared data not found at {folder}: set ASTRAIOS_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def small_models(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Three real GPTBigCode models with random weights and a byte-level tokenizer, as local paths."""
+    torch = pytest.importorskip("torch")
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe = Tokenizer(models.BPE(vocab={"<|endoftext|>": 0, **{c: i + 1 for i, c in enumerate(alphabet)}}, merges=[]))
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|endoftext|>")
+    found = []
+    for width in (16, 24, 32):
+        torch.manual_seed(0)
+        config = AutoConfig.for_model(
+            "gpt_bigcode", vocab_size=257, n_positions=192, n_embd=width, n_layer=2, n_head=2, n_inner=4 * width
+        )
+        folder = tmp_path_factory.mktemp("models") / f"width-{width}"
+        AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        found.append(str(folder))
+    return found
+
+
+@pytest.fixture(scope="session")
+def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Instruction pairs with something to learn, as JSONL."""
+    path = tmp_path_factory.mktemp("data") / "pairs.jsonl"
+    rows = [
+        {"prompt": f"Add {i} to x.", "completion": f"def add_{i}(x):\n    y = x + {i}\n    return y"}
+        for i in range(200)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def sweep_toml(models: list[str], pairs: Path, **changes: object) -> str:
+    """A sweep of seconds over local models."""
+    fields = {
+        "methods": ["fft", "lora"],
+        "seeds": [0],
+        "tasks": ["next-token"],
+        "steps": 6,
+        "workers": 2,
+        **changes,
+    }
+    return f"""
+name = "small"
+models = {json.dumps(models)}
+methods = {json.dumps(fields["methods"])}
+seeds = {json.dumps(fields["seeds"])}
+tasks = {json.dumps(fields["tasks"])}
+[data]
+source = "table"
+path = {json.dumps(str(pairs))}
+prompt_format = "Question: {{prompt}}\\n\\nAnswer:\\n{{completion}}"
+sequence_length = 128
+test_blocks = 4
+train_eval_blocks = 4
+[train]
+steps = {fields["steps"]}
+batch_size = 2
+micro_batch = 2
+warmup_steps = 1
+eval_every = 2
+log_every = 2
+checkpoint_every = 2
+dtype = "float32"
+quantization = "none"
+[compute]
+device = "cpu"
+workers = {fields["workers"]}
+[method.fft]
+learning_rate = 5e-3
+[method.lora]
+learning_rate = 1e-2
+"""
+
+
+@pytest.fixture
+def small_sweep(small_models: list[str], pairs_file: Path, tmp_path: Path) -> Path:
+    """A sweep of six cells that takes seconds, as a TOML file."""
+    path = tmp_path / "small.toml"
+    path.write_text(sweep_toml(small_models, pairs_file))
+    return path
+
+
+def run_cli(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command line in this process: what the entry point prints and how it ends."""
+    from astraios import cli
+
+    words = ["astraios", *map(str, arguments)]
+    out, err = io.TextIOWrapper(io.BytesIO(), "utf-8"), io.StringIO()
+    code = 0
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", words)
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    out.flush()
+    return subprocess.CompletedProcess(words, code, out.buffer.getvalue().decode(), err.getvalue())
+
+
+def run_process(*arguments: object, cwd: Path | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command line in a process of its own, as a user runs it."""
+    return subprocess.run(
+        [sys.executable, "-m", "astraios.cli", *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+
+
+def assert_one_line(result: subprocess.CompletedProcess[str], code: int, pattern: str) -> None:
+    """An error as users are to meet it: one line, the right exit code, no traceback."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = [line for line in result.stderr.splitlines() if line.startswith("astraios: ")]
+    assert len(lines) == 1, result.stderr
+    assert re.search(pattern, lines[0]), lines[0]

@@ -1,0 +1,197 @@
+"""The database: schema, ingest, damage."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from astraios import store
+from astraios.collect.spool import RunDirectory
+from astraios.errors import StoreError
+from astraios.records import LossPoint, SampleScore, Score, TaskResult
+
+SWEEP = json.dumps({"name": "made-up", "compute": {}})
+
+
+def make_run(out: Path, run_id: str, losses: int = 5, seed: int = 0) -> RunDirectory:
+    """A finished run directory, without a model."""
+    directory = RunDirectory(out / run_id)
+    attempt, started = directory.start("{}")
+    for step in range(losses):
+        directory.append_loss(LossPoint("test", step, step * 100, 4.0 - 0.1 * step))
+    rows = {
+        "sweep_json": SWEEP,
+        "run": {
+            "run_id": run_id,
+            "origin": "measured",
+            "model_id": "made/up",
+            "method_id": "lora",
+            "seed": seed,
+            "n_params": 1000,
+            "n_trainable": 10,
+            "bytes_per_token": 2.0,
+            "settings": {"a": [1, "é"]},
+        },
+        "base_model": {"model_id": "made/up", "n_params": 1000, "settings": {}},
+        "tuning_method": {"method_id": "lora", "title": "LoRA", "kind": "low-rank"},
+        "tasks": [{"task_id": "t", "title": "T", "kind": "likelihood", "metric": "accuracy", "higher_is_better": True}],
+    }
+    result = TaskResult(
+        scores=(Score("t", "accuracy", 0.5, 0.1, 0.3, 0.7, 20),),
+        samples=(SampleScore("t", "0", 0, 1.0, "passed"),),
+        n_items=20,
+    )
+    ending = {"attempt": attempt, "state": "done", "started_at": started, "finished_at": started, "device_seconds": 1.5}
+    directory.finish(rows, ending, {"t": (result, 0.1)})
+    return directory
+
+
+def test_ingest_is_idempotent(tmp_path: Path) -> None:
+    out, db = tmp_path / "runs", tmp_path / "a.duckdb"
+    for i in range(3):
+        make_run(out, f"run{i}")
+    assert store.ingest(db, out).n_new == 3
+    report = store.ingest(db, out)
+    assert (report.n_new, report.n_known) == (0, 3)
+    assert store.query(db, "select count(*) as n from loss_point")["n"][0] == 15
+    final = store.query(db, "select loss_nats, min_loss, mean_last5_loss, step, bits_per_byte from final_loss").row(0)
+    assert final[:4] == pytest.approx((3.6, 3.6, 3.8, 4))
+    assert final[4] == pytest.approx(3.6 / 0.6931471805599453 / 2.0)
+
+
+def test_tampered_and_torn_files_are_refused_whole(tmp_path: Path) -> None:
+    out, db = tmp_path / "runs", tmp_path / "a.duckdb"
+    good, bad, torn = (make_run(out, name) for name in ("good", "bad", "torn"))
+    content = bytearray((bad.path / "losses.parquet").read_bytes())
+    content[len(content) // 2] ^= 1
+    (bad.path / "losses.parquet").write_bytes(bytes(content))
+    (torn.path / "manifest.json").write_text((torn.path / "manifest.json").read_text()[:100])
+    report = store.ingest(db, out)
+    assert report.n_new == 1
+    assert set(report.skipped) == {"bad", "torn"}
+    assert "losses.parquet is not what the manifest says" in report.skipped["bad"]
+    assert store.query(db, "select run_id from run")["run_id"].to_list() == [good.path.name]
+
+
+def test_torn_lines_are_left_out(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "r")
+    directory.start("{}")
+    directory.append_loss(LossPoint("test", 0, 0, 4.0))
+    directory.append_loss(LossPoint("test", 1, 100, 3.9))
+    with open(directory.path / "losses.jsonl", "ab") as file:
+        file.write(b'{"split": "test", "st')
+    assert [p.step for p in directory.losses()] == [0, 1]
+    directory.append_loss(LossPoint("test", 2, 200, 3.8))
+    directory.append_loss(LossPoint("test", 1, 100, 3.7))
+    assert [(p.step, p.loss_nats) for p in directory.losses()] == [(0, 4.0), (1, 3.7)], "the last of a step counts"
+
+
+def test_a_locked_database_is_waited_for_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, db = tmp_path / "runs", tmp_path / "a.duckdb"
+    make_run(out, "run0")
+    store.ingest(db, out)
+    script = f"import duckdb, time; c = duckdb.connect({str(db)!r}); print('held', flush=True); time.sleep(30)"
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        monkeypatch.setattr(store, "LOCK_PATIENCE_S", 0.3)
+        with pytest.raises(StoreError, match=rf"held by another process.*{holder.pid}"):
+            store.query(db, "select 1")
+        monkeypatch.setattr(store, "LOCK_PATIENCE_S", 30.0)
+        threading.Timer(0.5, holder.kill).start()
+        start = time.monotonic()
+        assert store.query(db, "select 1 as a")["a"][0] == 1
+        assert time.monotonic() - start > 0.2
+
+
+def test_a_newer_database_is_refused(tmp_path: Path) -> None:
+    import duckdb
+
+    db = tmp_path / "a.duckdb"
+    store.ingest(db, tmp_path / "runs")
+    with duckdb.connect(str(db)) as connection:
+        connection.execute("insert into schema_migration values ('9999_future', 'x', null)")
+    for call in (lambda: store.query(db, "select 1"), lambda: store.ingest(db, tmp_path / "runs")):
+        with pytest.raises(StoreError, match="newer astraios"):
+            call()
+
+
+def test_every_table_view_and_column_is_described(tmp_path: Path) -> None:
+    db = tmp_path / "a.duckdb"
+    store.ingest(db, tmp_path / "runs")
+    assert store.query(db, "select table_name from duckdb_tables() where comment is null").is_empty()
+    assert store.query(db, "select view_name from duckdb_views() where not internal and comment is null").is_empty()
+    columns = store.query(
+        db,
+        "select table_name, column_name from duckdb_columns() join duckdb_tables() using (table_name) "
+        "where duckdb_columns.comment is null and table_name <> 'schema_migration'",
+    )
+    assert columns.is_empty(), columns
+
+
+def test_views_can_be_queried_when_empty(tmp_path: Path) -> None:
+    db = tmp_path / "a.duckdb"
+    store.ingest(db, tmp_path / "runs")
+    for name in store.sql_files("views"):
+        store.query(db, f"from {name}")
+    assert store.failed_checks(db) == {}
+
+
+def test_checks_find_what_is_wrong(tmp_path: Path) -> None:
+    import duckdb
+
+    out, db = tmp_path / "runs", tmp_path / "a.duckdb"
+    make_run(out, "run0")
+    store.ingest(db, out)
+    assert store.failed_checks(db) == {}
+    damage = {
+        "loss_point_unique": "insert into loss_point select * from loss_point limit 1",
+        "attempt_has_run": "insert into attempt (run_id, attempt, state) values ('nobody', 1, 'done')",
+        "rows_have_attempt": "insert into score (run_id, attempt, task_id, n_shot, metric) select 'x', 1, 't', 0, 'm'",
+        "run_names_known": "update run set method_id = 'unheard-of'",
+        "summary_matches_points": "update loss_summary set last_loss = 0",
+        "rows_have_fit": "insert into fit_parameter (fit_id, name) values ('none', 'alpha')",
+        "score_unique": "insert into score select * from score",
+        "sample_score_unique": "insert into sample_score select * from sample_score",
+        "loss_summary_unique": "insert into loss_summary select * from loss_summary",
+        "fit_parameter_unique": "insert into fit_parameter (fit_id, name) values ('a', 'b'), ('a', 'b')",
+    }
+    assert set(damage) == set(store.sql_files("checks")), "every check is proven to find something"
+    for check, sql in damage.items():
+        copy = tmp_path / f"{check}.duckdb"
+        copy.write_bytes(db.read_bytes())
+        with duckdb.connect(str(copy)) as connection:
+            connection.execute(sql)
+        assert check in store.failed_checks(copy)
+
+
+def test_the_wheel_brings_the_sql(tmp_path: Path) -> None:
+    """Built, unpacked elsewhere, and opened there: a new database needs nothing of the repository."""
+    import zipfile
+
+    from tests.conftest import REPOSITORY
+
+    pytest.importorskip("hatchling")
+    from hatchling.builders.wheel import WheelBuilder
+
+    [wheel] = list(WheelBuilder(str(REPOSITORY)).build(directory=str(tmp_path / "dist"), versions=["standard"]))
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    script = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import astraios; from astraios import store; "
+        "assert astraios.__file__.startswith(sys.argv[1]); from pathlib import Path; "
+        "store.ingest(Path(sys.argv[2]), Path('none')); print(len(store.query(Path(sys.argv[2]), 'from final_loss')))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "site"), str(tmp_path / "a.duckdb")],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.stdout.strip() == "0", result.stderr
