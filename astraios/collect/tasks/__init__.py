@@ -55,6 +55,8 @@ class Scoring:
     """How security completions become source files; None is the task's default."""
     sarif: Path | None = None
     """Findings of an analyser that ran elsewhere, SARIF 2.1.0."""
+    limit: int | None = None
+    """Only the first items, for a trial."""
     progress: Callable[[int, int], None] | None = None
 
 
@@ -99,6 +101,8 @@ class Task:
     ceiling: float = 1.0
     higher_is_better: bool = True
     citation: str = ""
+    id_key: str = "task_id"
+    """Key of an item's name in generations and gold data."""
 
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Scores a model: unless a task does it otherwise, by generating, running and scoring (`collect.generate`).

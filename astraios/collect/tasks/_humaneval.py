@@ -84,7 +84,7 @@ class HumanEvalPack(Task):
         fields = ("task_id", "prompt", "declaration", "test", "canonical_solution", "buggy_solution", "docstring",
                   "instruction", "entry_point")  # fmt: skip
         hub = f"bigcode/humanevalpack:data/{self.language}/data/humanevalpack.jsonl"
-        return gold_rows(f"humanevalpack_{self.language}", scoring.data_dir, fields, hub)
+        return gold_rows(f"humanevalpack_{self.language}", scoring.data_dir, fields, hub)[: scoring.limit]
 
     def program(self, row: dict[str, Any], sample: str, scoring: Scoring) -> Program:
         """The program that decides over one sample."""

@@ -78,7 +78,7 @@ class AsleepAtTheKeyboard(Task):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """All 54 scenarios; the 40 with an automated test count."""
         fields = ("scenario_id", "prompt", "suffix", "language", "check_ql")
-        return gold_rows("aatk_dow", scoring.data_dir, fields)
+        return gold_rows("aatk_dow", scoring.data_dir, fields)[: scoring.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """valid, and insecure@ANALYSER of the valid files."""
@@ -159,6 +159,7 @@ class AsleepAtTheKeyboard(Task):
 
 AATK = AsleepAtTheKeyboard(
     name="aatk",
+    id_key="scenario_id",
     title="Code security",
     kind="security",
     metric="valid",

@@ -51,7 +51,7 @@ class BigCloneBench(Task):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows with id and label."""
         rows = gold_rows("bigclonebench", scoring.data_dir, ("id", "label"))
-        return [{**row, "label": int(row["label"])} for row in rows]
+        return [{**row, "label": int(row["label"])} for row in rows[: scoring.limit]]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Macro F1, and accuracy."""
@@ -95,6 +95,7 @@ class BigCloneBench(Task):
 
 BIGCLONEBENCH = BigCloneBench(
     name="bigclonebench",
+    id_key="id",
     title="Clone detection",
     kind="comprehension",
     metric="f1_macro",

@@ -56,7 +56,7 @@ class Devign(Task):
         return [
             {**row, "label": label, "scored": bool(row.get("in_paper_sample", chosen))}
             for row, label, chosen in zip(rows, labels, sampled, strict=True)
-        ]
+        ][: scoring.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Accuracy, and the same over all rows."""
@@ -106,6 +106,7 @@ class Devign(Task):
 
 DEVIGN = Devign(
     name="devign",
+    id_key="id",
     title="Defect detection",
     kind="comprehension",
     metric="accuracy",

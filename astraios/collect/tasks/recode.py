@@ -40,7 +40,7 @@ class ReCode(Task):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Perturbed rows, in ASCII order of the released files' names."""
         fields = ("task_id", "prompt", "entry_point", "test", "perturbation_name", "seed")
-        return gold_rows(FILES[self.category], scoring.data_dir, fields)
+        return gold_rows(FILES[self.category], scoring.data_dir, fields)[: scoring.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Robust Pass@k of the category and of each transformation; Robust Change@1 where the nominal is given."""
@@ -136,6 +136,7 @@ class ReCode(Task):
 RECODE = tuple(
     ReCode(
         name=f"recode-{category}",
+        id_key="row",
         title=f"Robustness: {category}",
         kind="robustness",
         metric="robust_pass@1",
