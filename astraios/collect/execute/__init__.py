@@ -27,7 +27,8 @@ class Limits:
     memory_bytes: int = 2 << 30
     """Beyond what the bare interpreter holds (Python); the JVM has a heap of its own."""
     wall_factor: float = 3.0
-    """The wall cap is this many times the CPU limit: load on the machine decides no verdict."""
+    """The wall cap is this many times the CPU limit. It ends programs that sleep; those that a busy machine keeps from
+    running go on."""
 
     @property
     def wall_seconds(self) -> float:

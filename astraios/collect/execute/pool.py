@@ -147,7 +147,7 @@ class PythonPool:
             raise
 
     def _patience(self, worker: Worker, programs: Sequence[Program]) -> float:
-        return programs[worker.waiting[0]].limits.wall_seconds + 60.0
+        return 10 * programs[worker.waiting[0]].limits.wall_seconds + 60.0
 
     def _expected(self, worker: Worker, reply: dict[str, Any]) -> int:
         if not worker.waiting or reply.get("id") != worker.waiting[0]:
