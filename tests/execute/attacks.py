@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a program a line)
 """Programs that must not get through. CANARY, PORT and HOST_PID are filled in by the test."""
 
 PYTHON = {
