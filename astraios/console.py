@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,6 +91,31 @@ def markdown(frame: pl.DataFrame) -> str:
         cells = (cell_text(value).replace("|", "\\|").replace("\n", " ") for value in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Names and values, a line each; nested ones indented."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            print(f"{name}:")
+            for key, one in value.items():
+                print(f"  {key}: {cell_text(one)}")
+        else:
+            print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else cell_text(value)}")
+
+
+@contextmanager
+def counted(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for things counted; silent in a log and where JSON is printed."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 class SweepProgress:

@@ -235,6 +235,42 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
     return {table: len(frame) for table, frame in frames.items()}
 
 
+def add_evaluation(
+    path: Path, described: Mapping[str, Sequence[Mapping[str, Any]]], run: Mapping[str, Any], rows: Mapping[str, Any]
+) -> None:
+    """Records one task's scores of one run, in place of those that it had of that task; its other tasks stay.
+
+    Args:
+        path: the database.
+        described: rows of base_model, tuning_method and task.
+        run: row of the run; one that is there already stays as it is.
+        rows: "evaluation": a row; "score" and "sample_score": lists of rows.
+    """
+    with writing(path) as connection:
+        for table in ("base_model", "tuning_method", "task"):
+            _merge(connection, table, KEYS[table], described[table])
+        _merge(connection, "run", "run_id", [run])
+        run_id, evaluation = run["run_id"], rows["evaluation"]
+        attempts = connection.execute("select count(*) from attempt where run_id = ?", [run_id]).fetchall()
+        if not attempts[0][0]:
+            _insert(
+                connection,
+                "attempt",
+                _arrow(connection, "attempt", [{"run_id": run_id, "attempt": 1, "state": "done"}]),
+            )
+        mark = {"run_id": run_id, "attempt": 1, "task_id": evaluation["task_id"], "n_shot": evaluation["n_shot"]}
+        for table, content in (
+            ("evaluation", [evaluation]),
+            ("score", rows["score"]),
+            ("sample_score", rows["sample_score"]),
+        ):
+            connection.execute(
+                f"delete from {table} where run_id = ? and task_id = ? and n_shot = ?",
+                [run_id, evaluation["task_id"], evaluation["n_shot"]],
+            )
+            _insert(connection, table, _arrow(connection, table, [{**row, **mark} for row in content]))
+
+
 def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
     """Stores an analysis; a fit with the same id is replaced.
 

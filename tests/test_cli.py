@@ -10,7 +10,19 @@ import pytest
 
 from tests.conftest import assert_one_line, run_cli, sweep_toml
 
-COMMANDS = ("collect", "fit-scaling", "report", "sql", "status", "ingest", "db check")
+COMMANDS = (
+    "collect",
+    "fit-scaling",
+    "report",
+    "sql",
+    "status",
+    "ingest",
+    "import",
+    "score",
+    "compare",
+    "doctor",
+    "db check",
+)
 
 
 @pytest.mark.must(2, 5)

@@ -217,7 +217,7 @@ class _Work:
     ) -> dict[str, tuple[TaskResult, float]]:
         cell = self.cell
         results: dict[str, tuple[TaskResult, float]] = {}
-        self.rows["tasks"] = [task_row(name) for name in cell.tasks]
+        self.rows["tasks"] = [TASKS.get(name).describe() for name in cell.tasks]
         n_virtual = self.method.n_virtual_tokens(cell.settings)
         for number, name in enumerate(cell.tasks):
             self.report(f"scoring {name}", number, len(cell.tasks))
@@ -244,21 +244,6 @@ def positions(config: Any) -> int:
     """Longest sequence that an architecture reads."""
     found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     return int(found or 1 << 30)
-
-
-def task_row(name: str) -> dict[str, Any]:
-    """The row of the table `task`."""
-    task = TASKS.get(name)
-    return {
-        "task_id": task.name,
-        "title": task.title,
-        "kind": task.kind,
-        "metric": task.metric,
-        "chance": task.chance,
-        "ceiling": task.ceiling,
-        "higher_is_better": task.higher_is_better,
-        "citation": task.citation or None,
-    }
 
 
 def peak_memory_bytes(device: str) -> int:
