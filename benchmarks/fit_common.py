@@ -140,9 +140,9 @@ for (name,), points in test.group_by(["series"], maintain_order=True):
     })
     if mine["n_params"].n_unique() == 1:
         runs = runs.drop("model_size__n_params")
-    start = time.perf_counter()
+    start = time.process_time()
     model = fit(runs, law=job["law"], n_draws=job["draws"], seed=0)
-    spent += time.perf_counter() - start
+    spent += time.process_time() - start
     at = {"model_size__n_params": points["n_params"], "dataset_size__n_tokens": points["n_tokens"]}
     if "model_size__n_params" not in runs.columns:
         at.pop("model_size__n_params")
