@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 AXE = "4.14.1"
+PATIENCE = 180_000
+"""Milliseconds that a page may take on a busy machine; what must be fast is measured by tests of its own."""
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -68,6 +70,7 @@ def opened(browser: Browser) -> Iterator[Open]:
             viewport={"width": width, "height": 900}, color_scheme=scheme, accept_downloads=True, **options
         )
         contexts.append(context)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.watch = Watch(page)  # type: ignore[attr-defined]
         page.goto(where.as_uri() if isinstance(where, Path) else where)
@@ -80,7 +83,7 @@ def opened(browser: Browser) -> Iterator[Open]:
 
 
 def ready(page: Page) -> None:
-    page.wait_for_function("document.documentElement.dataset.ready === 'yes'", timeout=60_000)
+    page.wait_for_function("document.documentElement.dataset.ready === 'yes'", timeout=PATIENCE)
 
 
 def database(con: duckdb.DuckDBPyConnection, which: str) -> Callable[[str], pl.DataFrame]:

@@ -47,7 +47,7 @@ def test_a_point_tells_its_values(files: dict[str, Path], opened: Open) -> None:
     page = opened(files["tiny"])
     page.locator("#final-loss .mark-symbol path").first.hover(force=True)
     tooltip = page.locator("#vg-tooltip-element.visible")
-    tooltip.wait_for(timeout=5000)
+    tooltip.wait_for()
     text = tooltip.inner_text()
     assert "loss, nats" in text
     assert "base model" in text
@@ -118,7 +118,7 @@ def test_a_hostile_name_is_shown_as_text(tmp_path: Path, opened: Open) -> None:
     assert page.locator("main img").count() == 0
     assert page.locator("#ranking svg text", has_text="<img src=x").count() == 1
     page.locator("#ranking .mark-symbol path").nth(1).hover(force=True)
-    page.locator("#vg-tooltip-element.visible").wait_for(timeout=5000)
+    page.locator("#vg-tooltip-element.visible").wait_for()
     assert page.locator("#vg-tooltip-element img").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     assert page.watch.errors == []  # type: ignore[attr-defined]

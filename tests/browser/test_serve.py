@@ -46,7 +46,7 @@ def test_the_page_follows_the_runs_that_arrive(
 ) -> None:
     page = opened(server.url)
     assert "An empty database" in page.locator("header").inner_text()
-    with page.expect_navigation(timeout=30_000):
+    with page.expect_navigation():
         synthetic.fill(writer.cursor(), seeds=1)
     ready(page)
     assert "28 runs" in page.locator("header").inner_text()

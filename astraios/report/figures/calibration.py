@@ -34,7 +34,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         ],
     )
     x = alt.X("achieved:Q", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%", tickCount=5),
-              title="share of observations inside their intervals (line: promised)")  # fmt: skip
+              title="share inside their intervals (line: promised)")  # fmt: skip
     bars = base.mark_bar(height=14).encode(x=x)
     line = base.mark_tick(thickness=3, size=30, style="accent").encode(x=alt.X("nominal:Q"))
     text = base.mark_text(align="left", dx=10).encode(x=alt.value("width"), text="words:N")
