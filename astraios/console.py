@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
@@ -91,6 +92,28 @@ def markdown(frame: pl.DataFrame) -> str:
         cells = (cell_text(value).replace("|", "\\|").replace("\n", " ") for value in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def print_plan(plan: Any, as_json: bool) -> None:
+    """Runs to do next."""
+    content = dataclasses.asdict(plan)
+    if as_json:
+        print_json(content)
+        return
+    rows = [
+        {
+            "method": run["method_id"],
+            "n_params": round(run["n_params"]),
+            "device-hours": run["cost"],
+            "uncertainty removed": f"{run['gain']:.1%}",
+        }
+        for run in content["runs"]
+    ]
+    print_table(rows, f"Next runs for {content['target']:,.0f} parameters, within {content['budget']:g} device-hours")
+    say(
+        f"spends {content['spent']:.4g} device-hours; the projection's standard deviation goes from "
+        f"{content['width_before']:.2%} to {content['width_after']:.2%} of the loss"
+    )
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:

@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     import polars as pl
 
     from astraios.collect.launch import Event, Job
-    from astraios.collect.plan import Plan
+    from astraios.collect.plan import Plan as CellPlan
     from astraios.collect.run import Outcome
     from astraios.collect.sweep import Sweep
+    from astraios.fit.design import Plan
+    from astraios.fit.reuse import StoredFit
     from astraios.fit.scaling import ScalingAnalysis
 
 LOSS_COLUMNS = {"last": "loss_nats", "min": "min_loss", "mean_last5": "mean_last5_loss"}
 """Column of the view final_loss by definition of the final loss."""
 
 
-def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[Plan]]:
+def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[CellPlan]]:
     """A sweep and its cells.
 
     Raises:
@@ -40,7 +42,7 @@ def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[Plan]]:
 
 def collect(
     sweep: Sweep,
-    plans: list[Plan],
+    plans: list[CellPlan],
     out: Path,
     db: Path,
     launcher: str,
@@ -314,6 +316,47 @@ class FitRequest:
     ladder: str | None = None
 
 
+@dataclass(frozen=True)
+class _Selected:
+    """What a request takes from a database."""
+
+    losses: pl.DataFrame
+    scores: pl.DataFrame
+    costs: pl.DataFrame
+    sizes: dict[str, int]
+    n_params: list[float]
+    sql: str
+
+    def targets(self, request: FitRequest) -> list[float]:
+        return [parse_size(text, self.sizes) for text in request.targets] or [next_rung(self.n_params)]
+
+
+def _select(db: Path, request: FitRequest) -> _Selected:
+    check_level(request.level)
+    if request.definition not in LOSS_COLUMNS:
+        raise UsageError(f"--definition {request.definition!r}: {did_you_mean(request.definition, LOSS_COLUMNS)}")
+    with store.reading(db) as connection:
+        ladder = _choose_ladder(connection, db, request)
+        sql = _losses_sql(request, ladder)
+        losses = store.run_query(connection, sql)
+        scores = store.run_query(connection, _scores_sql(request, ladder))
+        costs = store.run_query(connection, _costs_sql(request, ladder))
+        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
+    n_params = sorted(losses["n_params"].unique())
+    return _Selected(losses, scores, costs, _known_sizes(models, ladder), n_params, sql)
+
+
+def _settings(request: FitRequest, sql: str) -> dict[str, Any]:
+    return {
+        "level": request.level,
+        "seed": request.seed,
+        "estimator": request.estimator,
+        "loss_definition": request.definition,
+        "split": request.split,
+        "data_sql": sql,
+    }
+
+
 def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
     """Projections, backtests, score predictions and ranking from a database, written back to it.
 
@@ -324,34 +367,106 @@ def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
     """
     from astraios.fit.scaling import analyse
 
-    check_level(request.level)
-    if request.definition not in LOSS_COLUMNS:
-        raise UsageError(f"--definition {request.definition!r}: {did_you_mean(request.definition, LOSS_COLUMNS)}")
-    with store.reading(db) as connection:
-        ladder = _choose_ladder(connection, db, request)
-        losses_sql = _losses_sql(request, ladder)
-        losses = store.run_query(connection, losses_sql)
-        scores = store.run_query(connection, _scores_sql(request, ladder))
-        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
-    sizes = _known_sizes(models, ladder)
-    n_params = sorted(losses["n_params"].unique())
-    targets = [parse_size(text, sizes) for text in request.targets] or [next_rung(n_params)]
-    holdout = _holdout(request.holdout, n_params, sizes)
+    chosen = _select(db, request)
     analysis = analyse(
-        losses,
-        scores,
+        chosen.losses,
+        chosen.scores,
         law=request.law,
-        targets=targets,
-        holdout=holdout,
-        level=request.level,
-        seed=request.seed,
-        estimator=request.estimator,
-        loss_definition=request.definition,
-        split=request.split,
-        data_sql=losses_sql,
+        targets=chosen.targets(request),
+        holdout=_holdout(request.holdout, chosen.n_params, chosen.sizes),
+        **_settings(request, chosen.sql),
     )
     store.write_fits(db, analysis.frames())
     return analysis
+
+
+def backtest(db: Path, request: FitRequest) -> pl.DataFrame:
+    """Every size that has enough smaller ones, hidden in turn and predicted by several laws; written to the database.
+
+    Raises:
+        FitError: too few sizes.
+    """
+    from astraios.fit.backtest import backtests, table
+
+    chosen = _select(db, request)
+    laws = ("auto", "power_offset", "power") if request.law == "auto" else (request.law,)
+    analyses = backtests(
+        chosen.losses,
+        chosen.scores,
+        laws=laws,
+        targets=chosen.targets(request),
+        **_settings(request, chosen.sql),
+    )
+    for analysis in analyses:
+        store.write_fits(db, analysis.frames())
+    return table(analyses)
+
+
+def reuse(db: Path, fit_id: str, targets: Sequence[str]) -> pl.DataFrame:
+    """Projections of a stored fit to other sizes, from its draws alone.
+
+    Raises:
+        UsageError: no such fit.
+        FitError: the fit holds no draws of a loss.
+    """
+    stored, sizes = load_fit(fit_id, db), _all_sizes(db)
+    if not targets:
+        raise UsageError("--reuse needs --target SIZE")
+    return stored.predict([parse_size(text, sizes) for text in targets])
+
+
+def load_fit(fit_id: str, db: str | Path | None = None) -> StoredFit:
+    """A fit that was stored, to be used again without its data (`astraios.load_fit`).
+
+    Args:
+        fit_id: its id, or the beginning of it.
+        db: the database; by default $ASTRAIOS_DB, else astraios.duckdb in the current folder.
+
+    Raises:
+        UsageError: no such fit, or several.
+        FitError: it is not a fit of losses with draws.
+    """
+    from astraios.fit.reuse import restore
+
+    path = store.database_path(db)
+    with store.reading(path) as connection:
+        fits = store.run_query(connection, "select * from fit where starts_with(fit_id, ?)", [fit_id])
+        if len(fits) != 1:
+            raise UsageError(
+                f"{'no' if fits.is_empty() else len(fits)} fit {fit_id!r} in {path}: see `select * from fit`"
+            )
+        draws = store.run_query(connection, "select * from fit_draw where starts_with(fit_id, ?)", [fit_id])
+    return restore(fits.row(0, named=True), draws)
+
+
+def _all_sizes(db: Path) -> dict[str, int]:
+    return _known_sizes(store.query(db, "select model_id, ladder, n_params from base_model"), None)
+
+
+def design(db: Path, request: FitRequest, budget: float) -> Plan:
+    """The next runs to buy within a budget, by certainty a device-hour.
+
+    Args:
+        db: the database.
+        request: the first target counts.
+        budget: device-hours.
+
+    Raises:
+        UsageError: the budget is not positive.
+        FitError: nothing fits into it, or no run has a measured cost.
+    """
+    from astraios.fit.cost import cost_model
+    from astraios.fit.design import design as choose_runs
+    from astraios.fit.scaling import analyse
+
+    if not budget > 0:
+        raise UsageError(f"--budget {budget}: must be positive (device-hours)")
+    chosen = _select(db, request)
+    target = chosen.targets(request)[0]
+    analysis = analyse(
+        chosen.losses, None, law=request.law, targets=[target], holdout=None, **_settings(request, chosen.sql)
+    )
+    return choose_runs(analysis.parts[0].ensemble, target, budget, cost_model(chosen.costs))
 
 
 def fit_file(
@@ -421,23 +536,79 @@ def read_frame(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}: not a readable CSV or Parquet file ({str(error).splitlines()[0]})") from None
 
 
-def write_report(db: Path, output: Path) -> Path:
-    """The page of a database, as one self-contained HTML file.
+@dataclass(frozen=True)
+class ReportRequest:
+    """The options of `astraios report`."""
+
+    figure: str | None = None
+    form: str | None = None
+    width: str = "page"
+    scheme: str = "light"
+    study: str | None = None
+
+
+def write_report(db: Path, output: Path | None, request: ReportRequest) -> Path:
+    """The page of a database as one self-contained file, or a single figure or table of it.
 
     Raises:
         StoreError: no database, or the file can't be written.
+        UsageError: unknown figure or format.
     """
-    from astraios.errors import StoreError
+    from astraios.report.export import render_markdown, save_figure
     from astraios.report.page import render_page
 
+    title = f"Scaling report: {db.stem}"
     with store.reading(db) as connection:
-        page = render_page(lambda sql: store.run_query(connection, sql), title=f"Scaling report: {db.stem}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{output}: can't be written ({error.strerror}); choose another file with -o") from None
+
+        def ask(sql: str) -> pl.DataFrame:
+            return store.run_query(connection, sql)
+
+        try:
+            if request.figure is not None:
+                output = output or Path(f"figure-{request.figure}.{request.form or 'html'}")
+                output.parent.mkdir(parents=True, exist_ok=True)
+                return save_figure(
+                    request.figure,
+                    ask,
+                    output,
+                    request.form,
+                    width=request.width,
+                    scheme=request.scheme,
+                    study=request.study,
+                )
+            as_markdown = request.form == "markdown" or (request.form is None and str(output or "").endswith(".md"))
+            if request.form not in (None, "html", "markdown"):
+                raise UsageError(f"--format {request.form}: the whole report is html or markdown; or name a --figure")
+            output = output or Path("report.md" if as_markdown else "report.html")
+            page = (render_markdown if as_markdown else render_page)(ask, title=title)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise store.StoreError(
+                f"{output}: can't be written ({error.strerror}); choose another file with -o"
+            ) from None
     return output
+
+
+def serve_report(db: Path, host: str, port: int, allow_remote: bool, started: Callable[[str], None]) -> None:
+    """The page over HTTP, made anew as runs arrive, until Ctrl-C.
+
+    Raises:
+        StoreError: no database, or the port is taken.
+        UsageError: a host beyond this machine without `allow_remote`.
+    """
+    from astraios.report.serve import make_server
+
+    def ask(sql: str) -> pl.DataFrame:
+        # Opened for each question, so that a writer never waits for a reader.
+        return store.query(db, sql)
+
+    ask("select 1")
+    with make_server(
+        ask, host=host, port=port, title=f"Scaling report: {db.stem}", allow_remote=allow_remote
+    ) as server:
+        started(server.url)
+        server.serve_forever()
 
 
 def status(db: Path, out: Path, sweep_name: str | None) -> list[dict[str, Any]]:
@@ -572,6 +743,15 @@ def _scores_sql(request: FitRequest, ladder: str | None) -> str:
         + " and is_main_metric and n_shot = 0"
         + (f" and ladder = {_literal(ladder)}" if ladder else "")
         + "\norder by task_id, method_id, n_params, run_id"
+    )
+
+
+def _costs_sql(request: FitRequest, ladder: str | None) -> str:
+    return (
+        "select method_id, n_params, avg(device_seconds) / 3600 as hours\nfrom cost_frontier\n"
+        f"where split = {_literal(request.split)}"
+        + (f" and ladder = {_literal(ladder)}" if ladder else "")
+        + "\ngroup by all order by all"
     )
 
 

@@ -168,7 +168,7 @@ def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
         gold = {row["task_id"]: row for row in task.gold(scoring)}
 
         class Oracle(Generator):
-            def run(self, requests):
+            def run(self, requests, gold=gold):
                 for request in requests:
                     yield request, gold[request.item_id]["canonical_solution"] + "\ndef more():\n    pass\nprint(1)"
 
