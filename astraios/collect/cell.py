@@ -231,6 +231,7 @@ class _Work:
                     data=cell.data,
                     held_out=held_out,
                     seed=cell.seed,
+                    options={"folder": str(self.directory.path / "tasks"), **cell.task_options.get(name, {})},
                 )
                 start = time.perf_counter()
                 result = TASKS.get(name).evaluate(tuned)

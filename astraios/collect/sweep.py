@@ -86,12 +86,14 @@ class Cell:
     threads: int
     tasks: tuple[str, ...]
     trust_remote_code: bool = False
+    task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per task: how it is evaluated (data_dir, n_samples, language_level, ...)."""
 
     @cached_property
     def run_id(self) -> str:
         """Hash of what decides the trained model: the same request is the same run, whichever sweep asks."""
         content = self.to_dict()
-        for name in ("sweep", "tasks"):
+        for name in ("sweep", "tasks", "task_options"):
             del content[name]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:RUN_ID_LENGTH]
@@ -134,6 +136,8 @@ class Sweep:
     train: TrainSpec = field(default_factory=TrainSpec)
     compute: ComputeSpec = field(default_factory=ComputeSpec)
     keep: KeepSpec = field(default_factory=KeepSpec)
+    task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per task: how it is evaluated; none of it changes what is trained."""
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per method: learning_rate (a list makes a cell of each) and the method's own settings."""
 
@@ -195,8 +199,10 @@ class Sweep:
             overrides = dict(sweep.method.get(method_id, {}))
             _check_rates(method_id, overrides.pop("learning_rate", None))
             METHODS.get(method_id).with_defaults(overrides)
-        for task_id in sweep.tasks:
+        for task_id in (*sweep.tasks, *sweep.task):
             TASKS.get(task_id)
+        for task_id, evaluated in sweep.task.items():
+            _check_task_options(task_id, evaluated)
         return sweep
 
     @property
@@ -262,6 +268,7 @@ class Sweep:
             threads=self.compute.threads,
             tasks=self.tasks,
             trust_remote_code=self.compute.trust_remote_code,
+            task_options={name: self.task[name] for name in self.tasks if name in self.task},
         )
 
 
@@ -296,6 +303,27 @@ def _check_type(where: str, annotation: Any, value: Any) -> None:
     allowed = _SCALARS.get(wanted)
     if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and wanted != "bool")):
         raise UsageError(f"{where} = {value!r}: must be of type {wanted}")
+
+
+TASK_OPTIONS = {
+    "data_dir": "str",
+    "n_samples": "int",
+    "language_level": "int",
+    "nominal": "float",
+    "limit": "int",
+    "workers": "int",
+    "batch": "int",
+}
+"""What [task.NAME] may set, with types."""
+
+
+def _check_task_options(task_id: str, options: Any) -> None:
+    if not isinstance(options, Mapping):
+        raise UsageError(f"[task.{task_id}] must be a table")
+    for key, value in options.items():
+        if key not in TASK_OPTIONS:
+            raise UsageError(f"[task.{task_id}] unknown field {key!r}: {did_you_mean(key, TASK_OPTIONS)}")
+        _check_type(f"[task.{task_id}] {key}", TASK_OPTIONS[key], value)
 
 
 def _list_of(kind: type, value: Any, key: str) -> tuple[Any, ...]:
