@@ -1,5 +1,7 @@
 """A sweep: a TOML file, or the name of a built-in one, that asks for a grid of runs.
 
+`extends = "tiny"` takes a built-in sweep and changes what the file says. Without it:
+
 name = "mine"
 models = "tiny"                  # a ladder, or a list of model ids
 methods = ["fft", "lora"]
@@ -12,6 +14,8 @@ steps = 200
 [method.lora]                    # settings of one method, its learning rate among them
 rank = 16
 learning_rate = [1e-4, 1e-3]     # a list makes a cell of each
+[task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
+data_dir = "gold"
 """
 
 from __future__ import annotations
@@ -169,7 +173,7 @@ class Sweep:
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{where}: not valid TOML: {error}") from None
         try:
-            return cls._from_table(table)
+            return cls._from_table(_extended(table))
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from None
 
@@ -280,6 +284,22 @@ def built_in_sweeps() -> dict[str, str]:
         for file in folder.iterdir()
         if file.name.endswith(".toml")
     }
+
+
+def _extended(table: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """A table laid over the built-in sweep that it `extends`: only what differs need be said."""
+    if "extends" not in table:
+        return table
+    built_in, name = built_in_sweeps(), table["extends"]
+    if name not in built_in or depth > 8:
+        raise UsageError(f"extends = {name!r}: no built-in sweep; {did_you_mean(str(name), built_in)}")
+    under = _extended(tomllib.loads(built_in[name]), depth + 1)
+    return _laid_over(under, {key: value for key, value in table.items() if key != "extends"})
+
+
+def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {key: value for key, value in under.items() if isinstance(value, dict) and isinstance(over.get(key), dict)}
+    return {**under, **over, **{key: _laid_over(value, over[key]) for key, value in both.items()}}
 
 
 def _build(kind: type[T], table: Any, section: str) -> T:
