@@ -128,7 +128,7 @@ def fitted(spec: dict[str, Any], room: int) -> tuple[dict[str, Any], str]:
     """The specification whose picture is as wide as `room` pixels, and that picture as SVG."""
     import vl_convert
 
-    columns = max(1, min(spec.get("columns", 1), room // 200)) if "facet" in spec else 1
+    columns = max(1, min(spec.get("columns", 1), room // 260)) if "facet" in spec else 1
     if room <= WIDTHS["column"]:
         spec = {**spec, "config": {**spec["config"], "legend": {**spec["config"]["legend"], "columns": 1}}}
     width = room / columns - 120

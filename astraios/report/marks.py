@@ -44,7 +44,13 @@ def size_axis(frame: pl.DataFrame, column: str = "n_params", title: str = "param
 def log_ticks(values: Sequence[float]) -> list[float]:
     """Ticks of a log axis over positive values: powers of ten, and more between them when there are few."""
     low, high = math.log10(min(values)), math.log10(max(values))
-    choices = ((2.5, [1]), (1.2, [1, 3]), (0.7, [1, 2, 5]), (0.0, [1, 1.5, 2, 3, 4, 5, 6, 8]))
+    choices = (
+        (2.5, [1]),
+        (1.2, [1, 3]),
+        (0.7, [1, 2, 5]),
+        (0.35, [1, 1.5, 2, 3, 4, 5, 6, 8]),
+        (0.0, [1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.25, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 7, 8, 9]),
+    )
     steps = next(steps for reach, steps in choices if high - low >= reach)
     ticks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
     return [tick for tick in ticks if low - 0.05 <= math.log10(tick) <= high + 0.05]
@@ -135,16 +141,16 @@ def lines(
     as_percent: bool = False,
     floor: float | None = None,
     label_at_point: bool = False,
-    backwards: bool = False,
     own_axes: bool = False,
     height: int = HEIGHT,
 ) -> alt.TopLevelMixin:
     """One line for each tuning method over `x`, its name at its end; in panels when `facet` names a column.
 
-    `backwards` says that the axis of `x` is reversed, so that lines end at its least value; with `own_axes` each panel
-    has a `y` axis of its own.
+    With `label_at_point` lines run from the smallest to the largest base model, wherever that is on `x`, and end in
+    their names there. With `own_axes` each panel has a `y` axis of its own.
     """
-    frame = frame.sort(_field(x), descending=backwards)
+    order = "n_params" if label_at_point else _field(x)
+    frame = frame.sort(order)
     parts = frame.partition_by(facet, maintain_order=True) if facet and own_axes else [frame]
     frame = pl.concat([_prepare(part, y, facet, floor, height) for part in parts])
     ends = (frame["axis_low"][0], frame["axis_high"][0])
@@ -152,7 +158,7 @@ def lines(
     scale = alt.Scale(zero=False, nice=False) if own_axes else alt.Scale(domain=list(ends), nice=False)
     where = alt.Y(f"{y}:Q", title=title, axis=axis, scale=scale)
     base = alt.Chart(frame).encode(color=colour(frame))
-    line = base.mark_line(interpolate="linear").encode(x=x, y=where, tooltip=tooltip)
+    line = base.mark_line(interpolate="linear").encode(x=x, y=where, order=f"{order}:Q", tooltip=tooltip)
     *under, label = end_labels(base, scale, x if label_at_point else None)
     layers = [line, *under]
     if points:

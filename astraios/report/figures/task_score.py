@@ -32,11 +32,21 @@ def draw(frame: pl.DataFrame, own_axes: bool = False) -> alt.TopLevelMixin:
     columns = 3 if frame["task_id"].n_unique() > 4 else 2
     places = [pl.col("task_id").str.contains(word) for word in ("-java", "explain", "fix")]
     order = frame.sort(*places, maintain_order=True)["task"].unique(maintain_order=True)
+    x = size_axis(frame, title="parameters" if several else "parameters of the base model")
     return lines(
-        frame, size_axis(frame), "value", title, tooltip=SHOWN, facet="task" if several else None, columns=columns,
-        facet_order=order.to_list(), as_percent=True, floor=0.0, own_axes=own_axes and several,
+        frame,
+        x,
+        "value",
+        title,
+        tooltip=SHOWN,
+        facet="task" if several else None,
+        facet_order=order.to_list(),
+        columns=columns,
+        as_percent=True,
+        floor=0.0,
+        own_axes=own_axes and several,
         height=240 if several else 300,
-    )  # fmt: skip
+    )
 
 
 def one_task(name: str, number: int, title: str, task: str, shots: int, measure: str) -> Figure:
