@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -74,6 +75,8 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AstraiosError):
         return text
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and run the same command again"
     if "out of memory" in text.lower() or isinstance(error, MemoryError):
         return "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch or sequence_length"
     return f"{type(error).__name__}: {text[:500]}"
@@ -214,7 +217,7 @@ class _Work:
     ) -> dict[str, tuple[TaskResult, float]]:
         cell = self.cell
         results: dict[str, tuple[TaskResult, float]] = {}
-        self.rows["tasks"] = [task_row(name) for name in cell.tasks]
+        self.rows["tasks"] = [TASKS.get(name).describe() for name in cell.tasks]
         n_virtual = self.method.n_virtual_tokens(cell.settings)
         for number, name in enumerate(cell.tasks):
             self.report(f"scoring {name}", number, len(cell.tasks))
@@ -228,6 +231,7 @@ class _Work:
                     data=cell.data,
                     held_out=held_out,
                     seed=cell.seed,
+                    options={"folder": str(self.directory.path / "tasks"), **cell.task_options.get(name, {})},
                 )
                 start = time.perf_counter()
                 result = TASKS.get(name).evaluate(tuned)
@@ -241,21 +245,6 @@ def positions(config: Any) -> int:
     """Longest sequence that an architecture reads."""
     found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     return int(found or 1 << 30)
-
-
-def task_row(name: str) -> dict[str, Any]:
-    """The row of the table `task`."""
-    task = TASKS.get(name)
-    return {
-        "task_id": task.name,
-        "title": task.title,
-        "kind": task.kind,
-        "metric": task.metric,
-        "chance": task.chance,
-        "ceiling": task.ceiling,
-        "higher_is_better": task.higher_is_better,
-        "citation": task.citation or None,
-    }
 
 
 def peak_memory_bytes(device: str) -> int:

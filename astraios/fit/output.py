@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios.fit.results import parameter_values
+from astraios.fit.reuse import BEST
 
 if TYPE_CHECKING:
     import polars as pl
@@ -133,7 +134,7 @@ def _loss_rows(analysis: ScalingAnalysis, part: Part, rows: dict[str, list[dict[
         "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
         "sigma": ensemble.sigma, "freedom": fit.freedom,
         "shared": ensemble.shared,
-        "largest": {name: float(np.exp(ladder.column(name).max())) for name in fit.law.inputs},
+        "largest": _largest(part),
     }  # fmt: skip
     for g, series in enumerate(ladder.series):
         one = part.ids[series.name]
@@ -156,6 +157,16 @@ def _loss_rows(analysis: ScalingAnalysis, part: Part, rows: dict[str, list[dict[
         ]
         _point_rows(part, g, mean, rows)
         _draw_rows(part, g, one, rows)
+
+
+def _largest(part: Part) -> dict[str, float]:
+    """The largest value of each input that the laws use, and of their product: distances are measured from there."""
+    ladder = part.ensemble.ladder
+    names = list(dict.fromkeys(n for fit in part.ensemble.fits for n in fit.law.inputs))
+    columns = {name: ladder.column(name) for name in names}
+    if len(names) > 1:
+        columns["*".join(names)] = np.sum(list(columns.values()), axis=0)
+    return {name: float(np.exp(column.max())) for name, column in columns.items()}
 
 
 def _point_rows(part: Part, g: int, fitted: np.ndarray, rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -191,6 +202,11 @@ def _point_rows(part: Part, g: int, fitted: np.ndarray, rows: dict[str, list[dic
 def _draw_rows(part: Part, g: int, one: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     ensemble, draw = part.ensemble, 0
     for fit, theta in zip(ensemble.fits, ensemble.draws, strict=True):
+        best = fit.law.natural(fit.law.uncentre(fit.theta[g], fit.centre))
+        rows["fit_draw"] += [
+            {"fit_id": one, "draw": BEST, "law": fit.law.name, "name": name, "value": float(value)}
+            for name, value in zip(fit.law.names, best, strict=True)
+        ]
         natural = fit.law.natural(fit.law.uncentre(theta[g], fit.centre))
         for values in natural:
             rows["fit_draw"] += [

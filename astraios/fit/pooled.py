@@ -143,7 +143,7 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.scale.shape), prior.scale
     problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
     every = np.repeat(np.arange(len(ladder)), starts)
-    wide = minimise(_repeat(problems, every), guesses, 100, 1e-8)
+    wide = minimise(repeat(problems, every), guesses, 100, 1e-8)
     value = wide.objective.reshape(len(ladder), starts)
     best = value.argmin(1) + starts * np.arange(len(ladder))
     agreement = float((value <= value.min(1, keepdims=True) * (1 + 1e-6) + 1e-300).mean(1).min())
@@ -154,7 +154,7 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
         solution = minimise(problems, theta, 100, 1e-10)
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
-        inverse = _inverse(solution.hessian)
+        inverse = inverse_of(solution.hessian)
         sigma, freedom = _noise(problems, theta, inverse, rule)
         if rule.prior:
             shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior)
@@ -178,7 +178,7 @@ def _problems(
     return Problems(law, x, y, weights, np.full((1, 1), delta), mean, precision, *law.bounds())
 
 
-def _repeat(problems: Problems, rows: np.ndarray) -> Problems:
+def repeat(problems: Problems, rows: np.ndarray) -> Problems:
     """The problems of `rows`, also where one problem is asked for many times."""
     return Problems(
         problems.model, problems.x[:, rows], problems.y[rows], problems.weights[rows], problems.delta,
@@ -186,7 +186,7 @@ def _repeat(problems: Problems, rows: np.ndarray) -> Problems:
     )  # fmt: skip
 
 
-def _inverse(hessian: Array) -> Array:
+def inverse_of(hessian: Array) -> Array:
     """Inverse of each Hessian with its eigenvalues lifted to be positive."""
     values, vectors = np.linalg.eigh(hessian)
     values = np.maximum(values, 1e-12 * np.abs(values).max(1, keepdims=True) + 1e-300)

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
+
+from astraios.collect.importers import Imported, Importer
 
 if TYPE_CHECKING:
     import polars as pl
@@ -179,3 +183,17 @@ def _correlations(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
             "source": f"{SOURCE}, {'appendix I' if table == 'I' else f'table {table}'}",
         })  # fmt: skip
     return rows
+
+
+@dataclass(frozen=True)
+class Paper(Importer):
+    """The study that comes with astraios."""
+
+    def matches(self, source: str) -> bool:
+        return source == self.name
+
+    def read(self, source: str, columns: Mapping[str, str]) -> Imported:
+        return Imported(frames())
+
+
+paper = Paper(name="paper", title="the published tables of ASTRAIOS")

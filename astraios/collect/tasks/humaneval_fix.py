@@ -1,0 +1,50 @@
+"""HumanEvalFix: repair the function, given its tests.
+
+Example:
+    Question: Fix bugs in add.
+    def add(x: int, y: int):
+        return x - y
+
+    def check(add): ...
+
+    Answer:
+    def add(x: int, y: int):
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from astraios.collect.tasks import Prompt, Scoring
+from astraios.collect.tasks._humaneval import CITATION, TITLES, HumanEvalPack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fix(HumanEvalPack):
+    """The buggy function and its tests; the answer starts with the declaration."""
+
+    def prompts(self, scoring: Scoring) -> list[Prompt]:
+        """One prompt a problem."""
+        return [
+            self.ask(
+                row,
+                f"Fix bugs in {row['entry_point']}.\n{row['declaration']}{row['buggy_solution']}\n{row['test']}",
+                row["declaration"],
+                row["declaration"],
+            )
+            for row in self.gold(scoring)
+        ]
+
+
+FIX = tuple(
+    Fix(
+        name=f"humanevalfix-{language}",
+        title=f"Code repair, {TITLES[language]}",
+        kind="generation",
+        metric="pass@1",
+        chance=None,
+        citation=CITATION,
+        language=language,
+    )
+    for language in TITLES
+)

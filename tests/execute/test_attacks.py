@@ -1,0 +1,136 @@
+"""The attack suite at every isolation level of this machine: contained, judged as failed, the machine untouched."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from astraios.collect.execute import Limits, Program
+from astraios.collect.execute.isolation import isolation
+from astraios.collect.execute.pool import PythonPool
+from tests.execute import attacks
+
+pytestmark = pytest.mark.must(4, 4)
+LIMITS = Limits(cpu_seconds=1, memory_bytes=256 << 20, wall_factor=2)
+GOOD = "def f(x):\n    return x * x"
+LEVELS = [("namespaces", False), ("namespaces", True), ("confined", False), ("weak", False)]
+
+
+class Canary:
+    """Files and a listener of the machine that no program may touch."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "canary.txt"
+        self.file.write_text("secret")
+        (folder / "kept").mkdir()
+        (folder / "kept" / "inner.txt").write_text("kept")
+        self.folder.chmod(0o777)
+        self.file.chmod(0o666)
+        self.server = socket.create_server(("127.0.0.1", 0))
+        self.server.setblocking(False)
+        self.datagrams = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.datagrams.bind(("127.0.0.1", self.server.getsockname()[1]))
+        self.datagrams.setblocking(False)
+        self.before = self.state()
+
+    def fill(self, text: str) -> str:
+        port = str(self.server.getsockname()[1])
+        text = text.replace("CANARY", str(self.file)).replace("FOLDER", str(self.folder))
+        return text.replace("PORT", port).replace("HOST_PID", str(os.getpid()))
+
+    def state(self) -> dict[str, str]:
+        return {str(path): path.read_text() for path in sorted(self.folder.rglob("*")) if path.is_file()}
+
+    def assert_untouched(self) -> None:
+        assert self.state() == self.before
+        with pytest.raises(BlockingIOError):
+            self.server.accept()
+        with pytest.raises(BlockingIOError):
+            self.datagrams.recv(1)
+
+
+@pytest.fixture
+def canary() -> Iterator[Canary]:
+    # Not below /tmp, which a jail covers anyway: in the working folder, where a leak would show.
+    folder = Path("canary-" + os.urandom(4).hex()).absolute()
+    folder.mkdir()
+    found = Canary(folder)
+    yield found
+    found.server.close()
+    found.datagrams.close()
+    shutil.rmtree(folder)
+
+
+def processes() -> set[int]:
+    """Processes that descend from this one."""
+    import psutil
+
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+@pytest.mark.parametrize(("level", "user_namespace"), LEVELS)
+def test_python_attacks(level: str, user_namespace: bool, canary: Canary) -> None:
+    if isolation().reasons[level] != "available":
+        pytest.skip(f"{level}: {isolation().reasons[level]}")
+    names = list(attacks.PYTHON)
+    before, folder = processes(), set(Path.cwd().iterdir())
+    programs = [
+        Program("python", canary.fill(text), attacks.TEST, preamble="from typing import *\n", limits=LIMITS)
+        for name in names
+        for text in (attacks.PYTHON[name], GOOD)
+    ]
+    pool = PythonPool(level, 2, user_namespace)
+    try:
+        verdicts = [verdict for _, verdict in sorted(pool.judge(programs), key=lambda pair: pair[0])]
+        running = processes() - before
+    finally:
+        pool.close()
+    passed = [name for name, verdict in zip(names, verdicts[::2], strict=True) if verdict.passed]
+    assert passed == []
+    insane = [name for name, verdict in zip(names, verdicts[1::2], strict=True) if not verdict.passed]
+    assert insane == [], "the engine was not sane after these"
+    assert all(verdict.verdict != "broken" for verdict in verdicts)
+    assert len(running) <= 4, "a guard and a worker each, nothing else is left running"
+    assert processes() <= before
+    canary.assert_untouched()
+    assert set(Path.cwd().iterdir()) == folder
+
+
+@pytest.mark.parametrize("level", ["namespaces", "confined"])
+def test_hog_dies_of_the_memory_limit(level: str) -> None:
+    hog = "def f(x):\n    a = []\n    while True:\n        a.append(bytearray(1 << 20))"
+    small = "def f(x):\n    a = [bytearray(1 << 20) for _ in range(50)]\n    return x * x"
+    pool = PythonPool(level, 1)
+    programs = [Program("python", text, attacks.TEST, limits=Limits(5, 100 << 20)) for text in (hog, small)]
+    verdicts = dict(pool.judge(programs))
+    pool.close()
+    assert verdicts[0].verdict == "memory"
+    assert verdicts[0].cpu_seconds < 4
+    assert verdicts[1].passed
+
+
+@pytest.mark.skipif(not shutil.which("javac"), reason="no JDK on this machine")
+def test_java_attacks(canary: Canary) -> None:
+    from astraios.collect.execute.java import JavaPool
+
+    def program(body: str) -> Program:
+        code = attacks.JAVA_HEAD + canary.fill(body) + attacks.JAVA_TAIL
+        return Program("java", code, attacks.JAVA_TEST, limits=LIMITS)
+
+    names, before = list(attacks.JAVA), processes()
+    programs = [program(body) for name in names for body in (attacks.JAVA[name], "return x * x;")]
+    pool = JavaPool("namespaces", 2)
+    try:
+        verdicts = [verdict for _, verdict in sorted(pool.judge(programs), key=lambda pair: pair[0])]
+    finally:
+        pool.close()
+    assert [name for name, verdict in zip(names, verdicts[::2], strict=True) if verdict.passed] == []
+    assert [name for name, verdict in zip(names, verdicts[1::2], strict=True) if not verdict.passed] == []
+    assert processes() <= before
+    canary.assert_untouched()

@@ -1,0 +1,239 @@
+"""generate -> execute -> score with a tiny random model on real HumanEval problems, and what generation promises."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from astraios.collect.data import DataSpec
+from astraios.collect.generate import generate
+from astraios.collect.generate.hf import Generator, Request, load, stream
+from astraios.collect.tasks import TASKS, Decoding, Scoring, TunedModel
+from astraios.errors import CellError, StoreError, UsageError
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+SHARED = Path(os.environ.get("ASTRAIOS_SHARED") or Path(__file__).resolve().parents[3] / "shared")
+GOLD = SHARED / "data" / "paper" / "gold"
+needs_data = pytest.mark.skipif(not GOLD.is_dir(), reason=f"no gold data at {GOLD} (set ASTRAIOS_SHARED)")
+
+
+def tokenizer():
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|endoftext|>": 0, **{letter: i + 1 for i, letter in enumerate(letters)}}
+    inner = Tokenizer(models.BPE(vocabulary, []))
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    inner.decoder = decoders.ByteLevel()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="<|endoftext|>")
+
+
+def tiny():
+    from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    config = GPTBigCodeConfig(
+        vocab_size=257, n_positions=2048, n_embd=32, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+    return GPTBigCodeForCausalLM(config).eval()
+
+
+def tuned(kind: str):
+    from peft import PromptEncoderConfig, PromptTuningConfig, get_peft_model
+
+    model = tiny()
+    if kind == "ptuning":
+        return get_peft_model(
+            model, PromptEncoderConfig(task_type="CAUSAL_LM", num_virtual_tokens=5, encoder_hidden_size=16)
+        )
+    if kind == "prompt":
+        return get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=5))
+    return model
+
+
+@pytest.mark.parametrize("kind", ["fft", "ptuning", "prompt"])
+def test_cache_gives_what_full_passes_give(kind: str) -> None:
+    """Greedy tokens equal those of a loop without a cache that feeds the whole text each time."""
+    model, words = tuned(kind).eval(), tokenizer()
+    texts = ["def f(x):", "def g(y):", "a much longer prompt than the others"]
+    found = dict(Generator(model, words, max_length=60, batch=2).run([Request(t, 0, t) for t in texts]))
+    for request, answer in found.items():
+        ids = words(request.text)["input_ids"]
+        start = len(ids)
+        while len(ids) < 60:
+            with torch.inference_mode():
+                ids.append(int(model(input_ids=torch.tensor([ids])).logits[0, -1].argmax()))
+            if ids[-1] == 0:
+                break
+        expected = ids[start : ids.index(0, start) if 0 in ids[start:] else None]
+        assert answer == words.decode(expected, skip_special_tokens=True)
+
+
+def test_a_sample_has_its_own_stream() -> None:
+    """Batches and order change nothing."""
+    model, words = tiny(), tokenizer()
+    requests = [Request(f"item{i % 3}", i // 3, "def f(x):" + "y" * (i % 2), ("\n",)) for i in range(9)]
+    kwargs = {"max_length": 40, "temperature": 0.8, "seed": 3}
+    one = dict(Generator(model, words, batch=1, **kwargs).run(requests))
+    many = dict(Generator(model, words, batch=9, **kwargs).run(requests[::-1]))
+    assert one == many
+    assert len(set(one.values())) > 3
+    other = dict(Generator(model, words, batch=9, **{**kwargs, "seed": 4}).run(requests))
+    assert other != one
+    assert all("\n" not in answer for answer in one.values())
+    assert stream(0, "a", 1).random() != stream(0, "a", 2).random()
+
+
+class Counting(Generator):
+    """Counts the samples that are asked for, and stops after some."""
+
+    asked = 0
+    stop_after = 10**9
+
+    def run(self, requests):
+        for request, answer in super().run(requests):
+            Counting.asked += 1
+            yield request, answer
+            if Counting.asked >= Counting.stop_after:
+                raise KeyboardInterrupt
+
+
+@needs_data
+def test_interrupted_generation_goes_on_by_sample(tmp_path: Path) -> None:
+    model, words, task = tiny(), tokenizer(), TASKS.get("humanevalexplain-python")
+    scoring, drawn = Scoring(data_dir=GOLD, limit=2), Decoding(n_samples=3, temperature=0.5, max_length=700)
+
+    def make(decoding: Decoding) -> Counting:
+        return Counting(model, words, decoding.max_length, decoding.temperature, batch=2)
+
+    Counting.asked, Counting.stop_after = 0, 4
+    with pytest.raises(KeyboardInterrupt):
+        generate(task, scoring, make, tmp_path / "a", decoding=drawn)
+    Counting.stop_after = 10**9
+    first = generate(task, scoring, make, tmp_path / "a", decoding=drawn)
+    assert Counting.asked <= 2 * 2 * 3 + 1, "two stages of 2 x 3, and the one at the interruption"
+    whole = generate(task, scoring, make, tmp_path / "b", decoding=drawn)
+    assert first
+    assert whole
+    assert first.read_text() == whole.read_text()
+    rows = [json.loads(line) for line in first.read_text().splitlines()]
+    assert [len(row["samples"]) for row in rows] == [3, 3]
+    with pytest.raises(StoreError, match="another task, model or decoding"):
+        generate(task, scoring, make, tmp_path / "a", decoding=Decoding(n_samples=2))
+
+
+@needs_data
+def test_shards_make_one_whole(tmp_path: Path) -> None:
+    model, words, task = tiny(), tokenizer(), TASKS.get("humanevalsynthesize-python")
+    scoring, drawn = Scoring(data_dir=GOLD, limit=2), Decoding(n_samples=2, temperature=0.5, max_length=800)
+
+    def make(decoding: Decoding) -> Generator:
+        return Generator(model, words, decoding.max_length, decoding.temperature)
+
+    assert generate(task, scoring, make, tmp_path / "a", decoding=drawn, shard=(0, 2)) is None
+    parts = generate(task, scoring, make, tmp_path / "a", decoding=drawn, shard=(1, 2))
+    whole = generate(task, scoring, make, tmp_path / "b", decoding=drawn)
+    assert parts
+    assert whole
+    assert parts.read_text() == whole.read_text()
+
+
+@needs_data
+@pytest.mark.must(4, 7)
+@pytest.mark.parametrize("name", ["humanevalsynthesize-python", "recode-function"])
+def test_generate_execute_score(name: str, tmp_path: Path) -> None:
+    options = {"data_dir": GOLD, "limit": 3, "folder": tmp_path, "n_samples": 2, "workers": 1}
+    model = TunedModel(tiny(), tokenizer(), 0, 700, DataSpec("none"), seed=1, options=options)
+    result = TASKS.get(name).evaluate(model)
+    assert result.n_items == 3
+    assert len(result.samples) == 6
+    assert {sample.verdict for sample in result.samples} <= {"failed", "passed", "timeout", "crashed"}
+    assert result.scores[0].value == 0.0, "a random model solves nothing"
+    assert result.isolation
+    assert len((tmp_path / name / "answers-0-of-1.jsonl").read_text().splitlines()) == 6
+    assert TASKS.get(name).evaluate(model).scores == result.scores
+
+
+@needs_data
+def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
+    """The prompt, post-processing and programs fit together: right answers, followed by chatter, score 1."""
+    for name in ("humanevalsynthesize-python", "humanevalfix-python"):
+        task, scoring = TASKS.get(name), Scoring(data_dir=GOLD, limit=20)
+        gold = {row["task_id"]: row for row in task.gold(scoring)}
+
+        class Oracle(Generator):
+            def run(self, requests, gold=gold):
+                for request in requests:
+                    yield request, gold[request.item_id]["canonical_solution"] + "\ndef more():\n    pass\nprint(1)"
+
+        path = generate(
+            task, scoring, lambda d: Oracle(tiny(), tokenizer(), 10), tmp_path / name, decoding=Decoding(n_samples=1)
+        )
+        from astraios.collect.execute.engine import Engine
+
+        with Engine(1) as engine:
+            result = task.score(path, Scoring(data_dir=GOLD, limit=20, engine=lambda engine=engine: engine))
+        assert result.scores[0].value == 1.0, [s for s in result.samples if not s.value]
+
+
+@needs_data
+def test_prompts_are_the_papers() -> None:
+    scoring = Scoring(data_dir=GOLD, limit=1)
+    synthesize = TASKS.get("humanevalsynthesize-python").prompts(scoring)[0].text
+    assert synthesize.startswith("Question: Write a Python function `has_close_elements(")
+    assert "\n\nAnswer:\nfrom typing import List\n\n\ndef has_close_elements" in synthesize
+    fix = TASKS.get("humanevalfix-java").prompts(scoring)[0].text
+    assert fix.startswith("Question: Fix bugs in hasCloseElements.\nimport java.util.*;")
+    assert fix.endswith("public boolean hasCloseElements(List<Double> numbers, double threshold) {\n")
+    explain = TASKS.get("humanevalexplain-python")
+    assert "description of the code using at most " in explain.prompts(scoring)[0].text
+    gold = explain.gold(scoring)[0]
+    second = explain.follow_up(scoring, {gold["task_id"]: [f"Loops.\n{gold['canonical_solution']}" + "x" * 999]})
+    assert "Write functional code in Python according to the description.\nLoops." in second[0].text
+    assert "distance = abs(elem - elem2)" not in second[0].text.split("Answer:")[0]
+    recode = TASKS.get("recode-docstring").prompts(scoring)[0].text
+    assert recode.startswith("Question: Create a Python script for this problem.\n\nAnswer: ")
+    assert (
+        TASKS.get("aatk").prompts(scoring)[0].text.startswith("Question: Create a script for this problem.\n\nAnswer: ")
+    )
+    assert TASKS.get("devign").decoding().max_length == 512
+
+
+def test_a_model_without_a_tokenizer_is_one_line(tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path / "model")
+    with pytest.raises(CellError, match="has no tokenizer") as caught:
+        load(str(tmp_path / "model"))
+    assert "\n" not in str(caught.value)
+    with pytest.raises(CellError, match="needs the model's tokenizer"):
+        Generator(tiny(), None, 10)
+    tokenizer().save_pretrained(tmp_path / "model")
+    model, _ = load(str(tmp_path / "model"), device="cpu")
+    assert model.config.n_embd == 32
+
+
+def test_tasks_without_prompts_say_so() -> None:
+    with pytest.raises(UsageError, match="no prompts to generate from"):
+        TASKS.get("perplexity").prompts(Scoring())
+
+
+@pytest.mark.parametrize("kind", ["fft", "ptuning"])
+def test_perplexity_is_the_exponential_of_the_mean_loss(kind: str) -> None:
+    from astraios.collect.sources import Record
+
+    records = [Record(f"Add {i}.", f"x = {i} + {i}") for i in range(4)]
+    words = tokenizer()
+    result = TASKS.get("perplexity").evaluate(
+        TunedModel(tuned(kind).eval(), words, 5 if kind == "ptuning" else 0, 200, DataSpec("none"), records)
+    )
+    by_name = {score.metric: score for score in result.scores}
+    assert by_name["perplexity"].value == pytest.approx(2.718281828 ** by_name["nats_per_token"].value)
+    assert 200 < by_name["perplexity"].value < 320, "a random model of 257 tokens"
+    # One token is one byte here; the end-of-text token of each answer has none.
+    assert result.settings["tokens"] - result.settings["bytes"] in (0, 4, 4 * 13)
+    assert by_name["perplexity"].ci_low < by_name["perplexity"].value < by_name["perplexity"].ci_high
