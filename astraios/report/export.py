@@ -137,9 +137,10 @@ def fitted(spec: dict[str, Any], room: int) -> tuple[dict[str, Any], str]:
         svg: str = vl_convert.vegalite_to_svg(spec)
         found = re.search(r'<svg[^>]*? width="([\d.]+)"', svg)
         spare = room - float(found[1]) if found else 0.0
-        if abs(spare) < 2 or width + spare / columns < 80:
+        wider = max(80.0, width + spare / columns)
+        if abs(spare) < 2 or wider == width:
             break
-        width += spare / columns
+        width = wider
     return spec, svg
 
 

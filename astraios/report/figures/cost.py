@@ -43,7 +43,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     seconds = frame["device_seconds"].to_list()
     x = alt.X(
         "device_seconds:Q",
-        title="device seconds of a run at the largest measured size (log scale)",
+        title="device seconds of a run (log scale)",
         scale=alt.Scale(type="log", nice=False, padding=30),
         axis=alt.Axis(values=log_ticks(seconds), format="~s"),
     )

@@ -22,11 +22,11 @@ order by correlation desc"""
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """One bar for each task, from zero; the text says how many runs are clearly above chance."""
-    frame = frame.with_columns(words=pl.format("{}% of runs above chance", (100 * pl.col("share_above_chance")).round(0)
+    frame = frame.with_columns(words=pl.format("{}% above chance", (100 * pl.col("share_above_chance")).round(0)
                                                .cast(pl.Int64)))  # fmt: skip
     low = min(0.0, *frame["correlation"].to_list())
     base = alt.Chart(frame).encode(
-        y=alt.Y("task:N", sort=frame["task"].to_list(), title=None, axis=alt.Axis(labelFontSize=13, labelLimit=170)),
+        y=alt.Y("task:N", sort=frame["task"].to_list(), title=None, axis=alt.Axis(labelFontSize=13, labelLimit=140)),
         tooltip=[
             alt.Tooltip("task:N"),
             alt.Tooltip("correlation:Q", title="correlation with loss (negative)", format=".3f"),
@@ -38,7 +38,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         ],
     )
     x = alt.X("correlation:Q", scale=alt.Scale(domain=[-1 if low < 0 else 0, 1]), axis=alt.Axis(tickCount=5),
-              title="Pearson correlation of score with minus the test loss")  # fmt: skip
+              title="Pearson correlation with minus the loss")  # fmt: skip
     bars = base.mark_bar(height=14).encode(x=x)
     text = base.mark_text(align="left", dx=10).encode(x=alt.value("width"), text="words:N")
     return alt.layer(bars, text).properties(height=alt.Step(34), width=420)

@@ -23,7 +23,7 @@ order by split, g.method_id, g.n_params"""
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Better models are to the right: the loss axis is reversed, so that both axes improve outwards."""
     scale = alt.Scale(zero=False, nice=False, padding=14, reverse=True)
-    title = "nats per token (lower is better: axis reversed)"
+    title = "nats per token (axis reversed: better right)"
     return lines(
         with_sizes(frame), alt.X("loss_nats:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)),
         "mean_score", "mean score", tooltip=tips("loss_nats", "mean_score", "n_tasks", "n_seeds"),

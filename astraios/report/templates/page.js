@@ -28,9 +28,9 @@
     box.view = view;
     for (let pass = 0; pass < 2; pass += 1) {
       const spare = room - box.querySelector("svg").getBoundingClientRect().width;
-      const change = Math.floor(spare / columns);
-      if (Math.abs(spare) < 3 || change === 0 || width + change < 80) break;
-      width += change;
+      const next = Math.max(80, width + Math.floor(spare / columns));
+      if (Math.abs(spare) < 3 || next === width) break;
+      width = next;
       await view.signal(facet ? "child_width" : "width", width).resize().runAsync();
     }
     const svg = box.querySelector("svg");
