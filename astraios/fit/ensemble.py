@@ -23,6 +23,8 @@ from astraios.fit.pooled import PooledFit, pool
 from astraios.fit.select import Rolling, reach, roll, splits, weigh
 
 DRAWS = 400
+SHORT = 12
+"""Sizes from which on a ladder of sizes alone is treated like the tables that the calibration was learnt on."""
 SHARED = 0.7
 """Share of the form's error that all series have in common, where no rolling hold-out says."""
 CALIBRATION: dict[str, Any] = tomllib.loads(files("astraios.fit").joinpath("calibration.toml").read_text())
@@ -109,12 +111,18 @@ def build(laws: Sequence[Law], ladder: Ladder, estimator: str = "huber", seed: i
     common, own = rng.standard_normal(count), rng.standard_normal((len(ladder), count))
     return Ensemble(
         ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own,
-        rng.standard_normal((len(ladder), count)), _stretch(rng, count), sigma,
+        rng.standard_normal((len(ladder), count)), _stretch(laws, ladder, rng, count), sigma,
     )  # fmt: skip
 
 
-def _stretch(rng: np.random.Generator, count: int) -> Array:
-    """Factors that turn normal deviations into Student's, spread evenly over their distribution."""
+def _stretch(laws: Sequence[Law], ladder: Ladder, rng: np.random.Generator, count: int) -> Array:
+    """Factors that turn normal deviations into Student's, spread evenly over their distribution.
+
+    Short ladders of sizes alone take none: their draws have Student tails already, from noise that few runs measure.
+    """
+    sizes = max(len(np.unique(next(iter(s.inputs.values())))) for s in ladder.series)
+    if sizes < SHORT and all(law.inputs == ("n_params",) for law in laws):
+        return np.ones(count)
     freedom, scale = CALIBRATION["loss"]["freedom"], CALIBRATION["loss"]["scale"]
     chi = np.sort(rng.chisquare(freedom, (64, count)), axis=1).mean(0)
     return scale * np.sqrt(freedom / rng.permutation(chi))

@@ -110,11 +110,12 @@ def _clusters(run_id: tuple[str, ...]) -> np.ndarray:
 def focus(law: Law) -> float:
     """How strongly the points that count most are those near the target: weights go with compute to this power.
 
-    No law is true over all sizes, so far points mislead. The square root serves tables of sizes; curves over data
-    alone, which bend more, take 1.5 (benchmarks/fit_accuracy.py shows both against other values, each table left out
-    in turn).
+    No law is true over all sizes, so far points mislead. The square root serves tables of sizes and data; curves over
+    data alone, which bend more, take 1.5. A ladder of sizes alone has no points to spare.
     """
-    return 1.5 if law.inputs in (("n_tokens",), ("steps",)) else 0.5
+    if law.inputs in (("n_tokens",), ("steps",)):
+        return 1.5
+    return 0.5 if len(law.inputs) > 1 else 0.0
 
 
 def _focused(x: Array, weights: Array, power: float) -> Array:

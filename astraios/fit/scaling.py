@@ -214,7 +214,7 @@ def _one_size_a_model(losses: pl.DataFrame) -> None:
         model = counts["model_id"].sort()[0]
         sizes = losses.filter(pl.col("model_id") == model)["n_params"].unique().sort().to_list()
         raise DataError(
-            f"model {model!r} has sizes {sizes[0]} and {sizes[1]}: total and non-embedding parameters are mixed"
+            f"model {model!r} has sizes {sizes[0]} and {sizes[1]}: total and non-embedding counts are mixed, use one"
         )
 
 

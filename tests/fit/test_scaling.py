@@ -113,7 +113,8 @@ def test_two_sizes_pool_and_say_so(tiny: pl.DataFrame) -> None:
 def test_rising_loss_is_flagged(tiny: pl.DataFrame) -> None:
     failing = pl.DataFrame(
         {
-            "method_id": "adalora", "run_id": [f"a{i}" for i in range(4)], "seed": 0, "model_id": "x",
+            "method_id": "adalora", "run_id": [f"a{i}" for i in range(4)], "seed": 0,
+            "model_id": [f"x{i}" for i in range(4)],
             "n_params": sorted(set(tiny["n_params"])), "n_tokens": 102_400, "loss": [4.7, 4.75, 4.8, 4.9],
         }
     ).select(tiny.columns).cast(dict(tiny.schema))  # fmt: skip
