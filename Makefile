@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-# Debian packages that some tests need; where they can't be installed those tests skip and say so.
-SYSTEM_PACKAGES := chromium bubblewrap
+# Programs that some tests need, and the Debian packages that bring them; where they can't be installed those tests
+# skip and say so.
+SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless gcc:gcc npm:npm
 
 .PHONY: demo test lint verify system bench help
 
@@ -43,8 +44,8 @@ $(VENV)/dev.stamp: $(VENV)/train.stamp
 	touch $@
 
 system:
-	@missing=; for package in $(SYSTEM_PACKAGES); do \
-		dpkg-query -W -f='$${Status}' $$package 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$package"; done; \
+	@missing=; for pair in $(SYSTEM_PROGRAMS); do \
+		command -v $${pair%%:*} >/dev/null || missing="$$missing $${pair##*:}"; done; \
 	if [ -z "$$missing" ]; then :; \
 	elif [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null \

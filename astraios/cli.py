@@ -95,6 +95,8 @@ def collect(
         "astraios fit-scaling",
         "astraios fit-scaling --target 16B --level 0.9 --json",
         "astraios fit-scaling --data runs.csv --n n_params --d tokens --loss loss --group method",
+        "astraios fit-scaling --backtest",
+        "astraios fit-scaling --reuse 1a2b3c --target 30B",
     ),
 )
 def fit_scaling(
@@ -119,6 +121,12 @@ def fit_scaling(
     level: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     estimator: Annotated[str, typer.Option(help="Estimator of the laws.")] = "huber",
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="Hide every size in turn, score several laws, record it.")
+    ] = False,
+    reuse: Annotated[
+        str | None, typer.Option(metavar="FIT_ID", help="Project a stored fit again, without its data.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Project the final loss of each tuning method to a larger size, and what it will score.
@@ -138,27 +146,74 @@ def fit_scaling(
         estimator=estimator,
         ladder=ladder,
     )
+    path = store.database_path(db)
+    if reuse is not None or backtest:
+        frame = workflow.backtest(path, request) if backtest else workflow.reuse(path, str(reuse), request.targets)
+        console.write_frame(frame, "json" if as_json else "table")
+        return
     if data is not None:
         analysis = workflow.fit_file(data, request, n, loss, d, group)
     else:
-        analysis = workflow.fit_scaling(store.database_path(db), request)
+        analysis = workflow.fit_scaling(path, request)
     if as_json:
         console.print_json(analysis.to_json())
     else:
         console.print_analysis(analysis.to_json())
 
 
-@app.command(epilog=_example("astraios report", "astraios report -o study.html --db study.duckdb"))
-def report(
+@app.command(epilog=_example("astraios design --budget 10", "astraios design --budget 200 --target 16B --json"))
+def design(
+    budget: Annotated[float, typer.Option(metavar="DEVICE_HOURS", help="What may be spent.")],
+    target: Annotated[str | None, typer.Option(metavar="SIZE", help="Size that matters; else the next rung.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the loss.")] = "test",
+    ladder: Annotated[str | None, typer.Option(help="Only runs on this ladder of base models.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     db: Db = None,
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="FILE", help="Where the page goes.")] = Path(
-        "report.html"
-    ),
+    as_json: Json = False,
 ) -> None:
-    """Draw the page: one HTML file that needs no network."""
+    """Say which runs to do next: those that buy the most certainty about the target a device-hour."""
     from astraios import console, store, workflow
 
-    console.say(f"report: {workflow.write_report(store.database_path(db), output).resolve()}")
+    request = workflow.FitRequest(split=split, targets=(target,) if target else (), ladder=ladder, seed=seed)
+    console.print_plan(workflow.design(store.database_path(db), request, budget), as_json)
+
+
+@app.command(
+    epilog=_example(
+        "astraios report",
+        "astraios report --figure 3 -o fig3.svg --width column",
+        "astraios report --format markdown -o report.md",
+        "astraios report --serve",
+    )
+)
+def report(
+    db: Db = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it goes.")] = None,
+    figure: Annotated[
+        str | None, typer.Option(metavar="N", help="One figure, by the paper's number or by name; or table-N.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="html, svg, png, pdf, json, csv, markdown; tables also latex.")
+    ] = None,
+    width: Annotated[str, typer.Option(help="column or page, for a single figure.")] = "page",
+    scheme: Annotated[str, typer.Option(help="light or dark, for a single figure.")] = "light",
+    study: Annotated[str | None, typer.Option(help="Ladder, origin or data set, where there are several.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the page, refreshed as runs arrive.")] = False,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8765,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Serve to other machines too.")] = False,
+) -> None:
+    """Draw the page (one HTML file that needs no network), a single figure, or serve it live."""
+    from astraios import console, store, workflow
+
+    path = store.database_path(db)
+    if serve:
+        workflow.serve_report(
+            path, host, port, allow_remote, lambda url: console.say(f"report: {url} (Ctrl-C ends it)")
+        )
+        return
+    request = workflow.ReportRequest(figure, form, width, scheme, study)
+    console.say(f"report: {workflow.write_report(path, output, request).resolve()}")
 
 
 @app.command(
@@ -208,6 +263,125 @@ def ingest(out: Out = Path("runs"), db: Db = None, as_json: Json = False) -> Non
     from astraios import console, store
 
     console.ingest_summary(store.ingest(store.database_path(db), out), as_json)
+
+
+@app.command(
+    name="import",
+    epilog=_example("astraios import paper", "astraios import runs.csv --map loss=eval_loss --map n_params=size"),
+)
+def import_(
+    source: Annotated[str, typer.Argument(help="A file or folder of another tool, or `paper`.")],
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="Its format; else it is guessed.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", metavar="COLUMN=NAME", help="Name of one of our columns in the source.")
+    ] = None,
+    db: Db = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count, write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take results of another tool into the database; importing the same twice changes nothing."""
+    from astraios import console, store, workflow
+
+    path = store.database_path(db)
+    content = workflow.import_results(path, source, form, mapping or [], dry_run)
+    console.import_summary(content, path, dry_run, as_json)
+
+
+@app.command(
+    epilog=_example(
+        "astraios score generations.json --task humanevalsynthesize-python --model 1B --method lora",
+        "astraios score recode_format__1b__lora.jsonl.gz --task recode-format --data gold --nominal 0.1707 --json",
+    )
+)
+def score(
+    generations: Annotated[
+        Path, typer.Argument(help="JSON of the BigCode harness, JSON lines or Parquet; or gzipped.")
+    ],
+    task: Annotated[str, typer.Option(help="The task that they answer.")],
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="ID", help="Base model; else read from the name.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the name.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")] = None,
+    language_level: Annotated[
+        int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")
+    ] = None,
+    nominal: Annotated[
+        float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(metavar="N", help="Demonstrations; else read from the name.")] = None,
+    extraction: Annotated[str | None, typer.Option(help="How security completions become source files.")] = None,
+    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Findings of an analyser, SARIF 2.1.0.")] = None,
+    isolation: Annotated[str, typer.Option(help="Isolation level; auto takes the strongest.")] = "auto",
+    allow_weak: Annotated[bool, typer.Option("--allow-weak", help="Permit the weak level.")] = False,
+    out: Out = Path("runs"),
+    db: Db = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and print, record nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Score generations that somebody made; programs run in the sandbox, verdicts are kept and never made twice."""
+    from astraios import console, store, workflow
+
+    request = workflow.ScoreRequest(
+        task=task,
+        data=data,
+        model=model,
+        method=method,
+        size=size,
+        language_level=language_level,
+        nominal=nominal,
+        n_shot=shots,
+        extraction=extraction,
+        sarif=sarif,
+        isolation=isolation,
+        allow_weak=allow_weak,
+    )
+    path = None if dry_run else store.database_path(db)
+    with console.counted("programs", quiet=as_json) as progress:
+        rows, recorded = workflow.score(path, generations, request, out / "verdicts.jsonl", progress)
+    if as_json:
+        console.print_json(rows)
+    else:
+        console.print_table(rows)
+    console.say(recorded)
+
+
+@app.command(
+    epilog=_example(
+        "astraios compare 1a2b3c 4d5e6f --task next-token",
+        "astraios compare bigcode/starcoderbase-1b:lora bigcode/starcoderbase-1b:fft --task humanevalfix-python",
+    )
+)
+def compare(
+    a: Annotated[str, typer.Argument(metavar="RUN", help="Beginning of a run_id, or MODEL:METHOD.")],
+    b: Annotated[str, typer.Argument(metavar="RUN", help="The other one.")],
+    task: Annotated[str, typer.Option(help="The task.")],
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether two runs differ on the same samples of a task."""
+    from astraios import console, store, workflow
+
+    numbers, words = workflow.compare(store.database_path(db), a, b, task, seed)
+    if as_json:
+        console.print_json(numbers)
+    else:
+        typer.echo(words)
+
+
+@app.command(epilog=_example("astraios doctor", "astraios doctor --json"))
+def doctor(as_json: Json = False) -> None:
+    """Say what this machine offers: isolation for generated programs (and why), Java, analysers."""
+    from astraios import console
+    from astraios.collect.execute.isolation import doctor as examine
+
+    found = examine()
+    if as_json:
+        console.print_json(found)
+    else:
+        console.print_facts(found)
 
 
 @db_app.command(epilog=_example("astraios db check"))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,6 +92,53 @@ def markdown(frame: pl.DataFrame) -> str:
         cells = (cell_text(value).replace("|", "\\|").replace("\n", " ") for value in row)
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def print_plan(plan: Any, as_json: bool) -> None:
+    """Runs to do next."""
+    content = dataclasses.asdict(plan)
+    if as_json:
+        print_json(content)
+        return
+    rows = [
+        {
+            "method": run["method_id"],
+            "n_params": round(run["n_params"]),
+            "device-hours": run["cost"],
+            "uncertainty removed": f"{run['gain']:.1%}",
+        }
+        for run in content["runs"]
+    ]
+    print_table(rows, f"Next runs for {content['target']:,.0f} parameters, within {content['budget']:g} device-hours")
+    say(
+        f"spends {content['spent']:.4g} device-hours; the projection's standard deviation goes from "
+        f"{content['width_before']:.2%} to {content['width_after']:.2%} of the loss"
+    )
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Names and values, a line each; nested ones indented."""
+    for name, value in facts.items():
+        if isinstance(value, Mapping):
+            print(f"{name}:")
+            for key, one in value.items():
+                print(f"  {key}: {cell_text(one)}")
+        else:
+            print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else cell_text(value)}")
+
+
+@contextmanager
+def counted(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr for things counted; silent in a log and where JSON is printed."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 class SweepProgress:
@@ -199,6 +248,18 @@ def ingest_summary(ingested: Any, as_json: bool) -> None:
         return
     say(f"{ingested.n_new} new runs, {ingested.n_known} known, {len(ingested.skipped)} skipped")
     for name, reason in ingested.skipped.items():
+        say(f"skipped: {name}: {reason}")
+
+
+def import_summary(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: bool) -> None:
+    """What an import did, or would do."""
+    if as_json:
+        print_json({**content, "dry_run": dry_run})
+        return
+    say(f"format: {content['format']} ({content['title']})")
+    rows = ", ".join(f"{n:,} {table}" for table, n in content["rows"].items() if n)
+    say(f"{'would write' if dry_run else 'wrote'} {rows or 'nothing'}{'' if dry_run else f' to {db}'}")
+    for name, reason in content["skipped"].items():
         say(f"skipped: {name}: {reason}")
 
 

@@ -36,6 +36,16 @@ STORAGE_VERSION = "v1.2.0"
 """Of the file format: the oldest that every supported DuckDB reads and writes."""
 
 LONG_TABLES = {"losses.parquet": "loss_point", "scores.parquet": "score", "samples.parquet": "sample_score"}
+KEYS = {
+    "base_model": "model_id",
+    "tuning_method": "method_id",
+    "dataset": "dataset_id",
+    "environment": "environment_id",
+    "task": "task_id",
+    "sweep": "sweep_id",
+    "run": "run_id",
+}
+"""Tables that describe something once, with their keys."""
 FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
 
 
@@ -188,6 +198,79 @@ def ingest(path: Path, out: Path) -> IngestReport:
     return IngestReport(n_new + len(batch), n_known, skipped)
 
 
+def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """Takes rows of another tool or study into the database, all or none; importing the same twice changes nothing.
+
+    What hangs on a run (attempts, losses, scores) replaces what the database had of that run; descriptions that are
+    there already stay. Final losses are worked out here.
+
+    Args:
+        path: the database.
+        frames: rows by table.
+
+    Returns:
+        Rows by table.
+
+    Raises:
+        StoreError: the database can't be written.
+    """
+    with writing(path) as connection:
+        for table, key in KEYS.items():
+            if table in frames:
+                _merge(connection, table, key, frames[table].to_dicts())
+        if "run" in frames:
+            connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
+            for table in ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values()):
+                connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
+            for table in ("attempt", "evaluation", *LONG_TABLES.values()):
+                if table in frames:
+                    _insert(connection, table, frames[table].to_arrow())
+            connection.execute(_SUMMARY)
+            connection.unregister("arriving")
+        if "correlation" in frames:
+            connection.register("arriving", frames["correlation"].select("source").unique().to_arrow())
+            connection.execute("delete from correlation where source in (select source from arriving)")
+            connection.unregister("arriving")
+            _insert(connection, "correlation", frames["correlation"].to_arrow())
+    return {table: len(frame) for table, frame in frames.items()}
+
+
+def add_evaluation(
+    path: Path, described: Mapping[str, Sequence[Mapping[str, Any]]], run: Mapping[str, Any], rows: Mapping[str, Any]
+) -> None:
+    """Records one task's scores of one run, in place of those that it had of that task; its other tasks stay.
+
+    Args:
+        path: the database.
+        described: rows of base_model, tuning_method and task.
+        run: row of the run; one that is there already stays as it is.
+        rows: "evaluation": a row; "score" and "sample_score": lists of rows.
+    """
+    with writing(path) as connection:
+        for table in ("base_model", "tuning_method", "task"):
+            _merge(connection, table, KEYS[table], described[table])
+        _merge(connection, "run", "run_id", [run])
+        run_id, evaluation = run["run_id"], rows["evaluation"]
+        attempts = connection.execute("select count(*) from attempt where run_id = ?", [run_id]).fetchall()
+        if not attempts[0][0]:
+            _insert(
+                connection,
+                "attempt",
+                _arrow(connection, "attempt", [{"run_id": run_id, "attempt": 1, "state": "done"}]),
+            )
+        mark = {"run_id": run_id, "attempt": 1, "task_id": evaluation["task_id"], "n_shot": evaluation["n_shot"]}
+        for table, content in (
+            ("evaluation", [evaluation]),
+            ("score", rows["score"]),
+            ("sample_score", rows["sample_score"]),
+        ):
+            connection.execute(
+                f"delete from {table} where run_id = ? and task_id = ? and n_shot = ?",
+                [run_id, evaluation["task_id"], evaluation["n_shot"]],
+            )
+            _insert(connection, table, _arrow(connection, table, [{**row, **mark} for row in content]))
+
+
 def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
     """Stores an analysis; a fit with the same id is replaced.
 
@@ -247,13 +330,8 @@ def _ingest_batch(path: Path, batch: Sequence[_RunFiles]) -> None:
             return
     with writing(path) as connection:
         rows = [run.manifest["rows"] for run in batch]
-        for table, key in (
-            ("base_model", "model_id"),
-            ("tuning_method", "method_id"),
-            ("dataset", "dataset_id"),
-            ("environment", "environment_id"),
-        ):
-            _merge(connection, table, key, [r[table] for r in rows if table in r])
+        for table in ("base_model", "tuning_method", "dataset", "environment"):
+            _merge(connection, table, KEYS[table], [r[table] for r in rows if table in r])
         _merge(connection, "task", "task_id", [task for r in rows for task in r.get("tasks", ())])
         _merge(connection, "sweep", "sweep_id", [_sweep_row(r) for r in rows])
         _merge(connection, "run", "run_id", [_run_row(r) for r in rows])

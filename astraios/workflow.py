@@ -16,16 +16,18 @@ if TYPE_CHECKING:
     import polars as pl
 
     from astraios.collect.launch import Event, Job
-    from astraios.collect.plan import Plan
+    from astraios.collect.plan import Plan as CellPlan
     from astraios.collect.run import Outcome
     from astraios.collect.sweep import Sweep
+    from astraios.fit.design import Plan
+    from astraios.fit.reuse import StoredFit
     from astraios.fit.scaling import ScalingAnalysis
 
 LOSS_COLUMNS = {"last": "loss_nats", "min": "min_loss", "mean_last5": "mean_last5_loss"}
 """Column of the view final_loss by definition of the final loss."""
 
 
-def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[Plan]]:
+def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[CellPlan]]:
     """A sweep and its cells.
 
     Raises:
@@ -40,7 +42,7 @@ def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[Plan]]:
 
 def collect(
     sweep: Sweep,
-    plans: list[Plan],
+    plans: list[CellPlan],
     out: Path,
     db: Path,
     launcher: str,
@@ -99,6 +101,206 @@ class _Ingester:
                 self.failure = error
 
 
+def import_results(db: Path, source: str, form: str | None, mapping: Sequence[str], dry_run: bool) -> dict[str, Any]:
+    """Takes results of another tool, or a built-in study, into the database.
+
+    Args:
+        db: the database.
+        source: a path, or the name of a built-in study.
+        form: name of the format, or None to guess it.
+        mapping: COLUMN=NAME pairs, astraios's name of a column first.
+        dry_run: read and count, write nothing.
+
+    Raises:
+        UsageError: unknown format or malformed mapping.
+        DataError: the source can't be read.
+    """
+    from astraios.collect.importers import choose
+
+    columns = {}
+    for pair in mapping:
+        ours, found, theirs = pair.partition("=")
+        if not found or not ours or not theirs:
+            raise UsageError(f"--map {pair!r}: write COLUMN=NAME, for instance loss=eval/loss")
+        columns[ours] = theirs
+    importer = choose(source, form)
+    imported = importer.read(source, columns)
+    rows = {table: len(frame) for table, frame in imported.frames.items()}
+    if not dry_run:
+        store.import_frames(db, imported.frames)
+    return {"format": importer.name, "title": importer.title, "rows": rows, "skipped": dict(imported.skipped)}
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """The options of `astraios score`."""
+
+    task: str
+    data: Path | None = None
+    model: str | None = None
+    method: str | None = None
+    size: str | None = None
+    language_level: int | None = None
+    nominal: float | None = None
+    n_shot: int | None = None
+    extraction: str | None = None
+    sarif: Path | None = None
+    isolation: str = "auto"
+    allow_weak: bool = False
+
+
+def score(
+    db: Path | None, path: Path, request: ScoreRequest, cache: Path | None, progress: Callable[[int, int], None]
+) -> tuple[list[dict[str, Any]], str]:
+    """Scores generations made elsewhere, and records them where it is known whose they are.
+
+    Args:
+        db: the database, or None to record nothing.
+        path: the generations.
+        request: options.
+        cache: file of verdicts.
+        progress: told programs judged and in all.
+
+    Returns:
+        One object a metric, and what was recorded.
+
+    Raises:
+        DataError: the generations or the gold data are not what the task needs.
+        UsageError: unknown task or model, or options that don't fit.
+    """
+    import dataclasses
+    import time
+
+    from astraios.collect.score import identify, score_generations
+
+    source = identify(path, request.model, request.method)
+    known = source.model_id is not None and source.method_id is not None
+    described = (
+        _describe_scored(source.model_id, source.method_id, request.size, request.task) if db and known else None
+    )
+    start = time.perf_counter()
+    result = score_generations(
+        path,
+        request.task,
+        request.data,
+        language_level=request.language_level,
+        nominal=request.nominal,
+        n_shot=request.n_shot,
+        extraction=request.extraction,
+        sarif=request.sarif,
+        cache=cache,
+        isolation=request.isolation,
+        allow_weak=request.allow_weak,
+        progress=progress,
+    )
+    rows = [{**dataclasses.asdict(one), "isolation": result.isolation} for one in result.scores]
+    if db is None:
+        return rows, "not recorded"
+    if described is None:
+        return rows, "not recorded: the name does not say whose generations these are; give --model and --method"
+    _record_scores(db, path, request, result, described, time.perf_counter() - start)
+    run = described["run"][0]
+    return rows, f"recorded as run {run['run_id']} ({run['model_id']}, {run['method_id']}) in {db}"
+
+
+def _describe_scored(
+    model_id: str | None, method_id: str | None, size: str | None, task: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of base_model, tuning_method, task and run for generations made elsewhere."""
+    import hashlib
+
+    from astraios.collect.ladders import resolve
+    from astraios.collect.methods import METHODS
+    from astraios.collect.tasks import TASKS
+
+    ladder, rung = resolve(str(model_id))
+    n_params = parse_size(size, {}) if size else rung.n_params
+    if n_params is None:
+        raise UsageError(f"the size of {model_id} is not known: give it with --size, for instance --size 7B")
+    method, chosen = METHODS.get(str(method_id)), TASKS.get(task)
+    run_id = hashlib.sha256(f"imported {rung.model_id} {method.name}".encode()).hexdigest()[:16]
+    about = {"model_id": rung.model_id, "n_params": int(n_params)}
+    return {
+        "base_model": [{**about, "ladder": ladder.name, "architecture": rung.config.get("model_type")}],
+        "tuning_method": [
+            {"method_id": method.name, "title": method.title, "kind": method.kind, "citation": method.citation}
+        ],
+        "task": [chosen.describe()],
+        "run": [{**about, "run_id": run_id, "origin": "imported", "method_id": method.name}],
+    }
+
+
+def _record_scores(
+    db: Path, path: Path, request: ScoreRequest, result: Any, described: dict[str, list[dict[str, Any]]], seconds: float
+) -> None:
+    import dataclasses
+
+    evaluation = {
+        "task_id": request.task,
+        "n_shot": result.scores[0].n_shot if result.scores else 0,
+        "n_items": result.n_items,
+        "isolation": result.isolation,
+        "wall_seconds": seconds,
+        "settings": {**result.settings, "source": path.name},
+    }
+    rows = {
+        "evaluation": evaluation,
+        "score": [dataclasses.asdict(one) for one in result.scores],
+        "sample_score": [dataclasses.asdict(one) for one in result.samples],
+    }
+    store.add_evaluation(db, described, described["run"][0], rows)
+
+
+def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, Any], str]:
+    """Whether two runs differ on the same samples of one task, as numbers and in words.
+
+    Args:
+        db: the database.
+        a: run id (its beginning will do), or MODEL:METHOD.
+        b: likewise.
+        task: the task.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: no such run, or more than one.
+        DataError: the runs have no sample of that task in common.
+    """
+    import dataclasses
+
+    from astraios.collect.compare import compare as compare_samples
+    from astraios.records import SampleScore
+
+    with store.reading(db) as connection:
+        names, samples = [], []
+        for wanted in (a, b):
+            run_id, name = _find_run(connection, wanted)
+            frame = store.run_query(
+                connection,
+                "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
+                "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? and n_shot = 0",
+                [run_id, task],
+            )
+            names.append(name)
+            samples.append([SampleScore(**row) for row in frame.iter_rows(named=True)])
+            if frame.is_empty():
+                raise DataError(f"run {name} has no samples of task {task!r} in {db}: score it first")
+    found = compare_samples(samples[0], samples[1], seed=seed)
+    return {**dataclasses.asdict(found), "differ": found.differ, "runs": names}, found.words(*names)
+
+
+def _find_run(connection: Any, wanted: str) -> tuple[str, str]:
+    frame = store.run_query(
+        connection,
+        "select run_id, model_id || ' ' || method_id || ' seed ' || coalesce(seed, 0) as name from run "
+        "where starts_with(run_id, ?) or model_id || ':' || method_id = ? order by run_id",
+        [wanted, wanted],
+    )
+    if len(frame) != 1:
+        what = "no run" if frame.is_empty() else f"{len(frame)} runs"
+        raise UsageError(f"{what} {wanted!r}: give the beginning of one run_id, or MODEL:METHOD")
+    return str(frame["run_id"][0]), str(frame["name"][0])
+
+
 @dataclass(frozen=True)
 class FitRequest:
     """The options of `astraios fit-scaling`."""
@@ -114,6 +316,47 @@ class FitRequest:
     ladder: str | None = None
 
 
+@dataclass(frozen=True)
+class _Selected:
+    """What a request takes from a database."""
+
+    losses: pl.DataFrame
+    scores: pl.DataFrame
+    costs: pl.DataFrame
+    sizes: dict[str, int]
+    n_params: list[float]
+    sql: str
+
+    def targets(self, request: FitRequest) -> list[float]:
+        return [parse_size(text, self.sizes) for text in request.targets] or [next_rung(self.n_params)]
+
+
+def _select(db: Path, request: FitRequest) -> _Selected:
+    check_level(request.level)
+    if request.definition not in LOSS_COLUMNS:
+        raise UsageError(f"--definition {request.definition!r}: {did_you_mean(request.definition, LOSS_COLUMNS)}")
+    with store.reading(db) as connection:
+        ladder = _choose_ladder(connection, db, request)
+        sql = _losses_sql(request, ladder)
+        losses = store.run_query(connection, sql)
+        scores = store.run_query(connection, _scores_sql(request, ladder))
+        costs = store.run_query(connection, _costs_sql(request, ladder))
+        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
+    n_params = sorted(losses["n_params"].unique())
+    return _Selected(losses, scores, costs, _known_sizes(models, ladder), n_params, sql)
+
+
+def _settings(request: FitRequest, sql: str) -> dict[str, Any]:
+    return {
+        "level": request.level,
+        "seed": request.seed,
+        "estimator": request.estimator,
+        "loss_definition": request.definition,
+        "split": request.split,
+        "data_sql": sql,
+    }
+
+
 def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
     """Projections, backtests, score predictions and ranking from a database, written back to it.
 
@@ -124,34 +367,106 @@ def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
     """
     from astraios.fit.scaling import analyse
 
-    check_level(request.level)
-    if request.definition not in LOSS_COLUMNS:
-        raise UsageError(f"--definition {request.definition!r}: {did_you_mean(request.definition, LOSS_COLUMNS)}")
-    with store.reading(db) as connection:
-        ladder = _choose_ladder(connection, db, request)
-        losses_sql = _losses_sql(request, ladder)
-        losses = store.run_query(connection, losses_sql)
-        scores = store.run_query(connection, _scores_sql(request, ladder))
-        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
-    sizes = _known_sizes(models, ladder)
-    n_params = sorted(losses["n_params"].unique())
-    targets = [parse_size(text, sizes) for text in request.targets] or [next_rung(n_params)]
-    holdout = _holdout(request.holdout, n_params, sizes)
+    chosen = _select(db, request)
     analysis = analyse(
-        losses,
-        scores,
+        chosen.losses,
+        chosen.scores,
         law=request.law,
-        targets=targets,
-        holdout=holdout,
-        level=request.level,
-        seed=request.seed,
-        estimator=request.estimator,
-        loss_definition=request.definition,
-        split=request.split,
-        data_sql=losses_sql,
+        targets=chosen.targets(request),
+        holdout=_holdout(request.holdout, chosen.n_params, chosen.sizes),
+        **_settings(request, chosen.sql),
     )
     store.write_fits(db, analysis.frames())
     return analysis
+
+
+def backtest(db: Path, request: FitRequest) -> pl.DataFrame:
+    """Every size that has enough smaller ones, hidden in turn and predicted by several laws; written to the database.
+
+    Raises:
+        FitError: too few sizes.
+    """
+    from astraios.fit.backtest import backtests, table
+
+    chosen = _select(db, request)
+    laws = ("auto", "power_offset", "power") if request.law == "auto" else (request.law,)
+    analyses = backtests(
+        chosen.losses,
+        chosen.scores,
+        laws=laws,
+        targets=chosen.targets(request),
+        **_settings(request, chosen.sql),
+    )
+    for analysis in analyses:
+        store.write_fits(db, analysis.frames())
+    return table(analyses)
+
+
+def reuse(db: Path, fit_id: str, targets: Sequence[str]) -> pl.DataFrame:
+    """Projections of a stored fit to other sizes, from its draws alone.
+
+    Raises:
+        UsageError: no such fit.
+        FitError: the fit holds no draws of a loss.
+    """
+    stored, sizes = load_fit(fit_id, db), _all_sizes(db)
+    if not targets:
+        raise UsageError("--reuse needs --target SIZE")
+    return stored.predict([parse_size(text, sizes) for text in targets])
+
+
+def load_fit(fit_id: str, db: str | Path | None = None) -> StoredFit:
+    """A fit that was stored, to be used again without its data (`astraios.load_fit`).
+
+    Args:
+        fit_id: its id, or the beginning of it.
+        db: the database; by default $ASTRAIOS_DB, else astraios.duckdb in the current folder.
+
+    Raises:
+        UsageError: no such fit, or several.
+        FitError: it is not a fit of losses with draws.
+    """
+    from astraios.fit.reuse import restore
+
+    path = store.database_path(db)
+    with store.reading(path) as connection:
+        fits = store.run_query(connection, "select * from fit where starts_with(fit_id, ?)", [fit_id])
+        if len(fits) != 1:
+            raise UsageError(
+                f"{'no' if fits.is_empty() else len(fits)} fit {fit_id!r} in {path}: see `select * from fit`"
+            )
+        draws = store.run_query(connection, "select * from fit_draw where starts_with(fit_id, ?)", [fit_id])
+    return restore(fits.row(0, named=True), draws)
+
+
+def _all_sizes(db: Path) -> dict[str, int]:
+    return _known_sizes(store.query(db, "select model_id, ladder, n_params from base_model"), None)
+
+
+def design(db: Path, request: FitRequest, budget: float) -> Plan:
+    """The next runs to buy within a budget, by certainty a device-hour.
+
+    Args:
+        db: the database.
+        request: the first target counts.
+        budget: device-hours.
+
+    Raises:
+        UsageError: the budget is not positive.
+        FitError: nothing fits into it, or no run has a measured cost.
+    """
+    from astraios.fit.cost import cost_model
+    from astraios.fit.design import design as choose_runs
+    from astraios.fit.scaling import analyse
+
+    if not budget > 0:
+        raise UsageError(f"--budget {budget}: must be positive (device-hours)")
+    chosen = _select(db, request)
+    target = chosen.targets(request)[0]
+    analysis = analyse(
+        chosen.losses, None, law=request.law, targets=[target], holdout=None, **_settings(request, chosen.sql)
+    )
+    return choose_runs(analysis.parts[0].ensemble, target, budget, cost_model(chosen.costs))
 
 
 def fit_file(
@@ -221,23 +536,79 @@ def read_frame(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}: not a readable CSV or Parquet file ({str(error).splitlines()[0]})") from None
 
 
-def write_report(db: Path, output: Path) -> Path:
-    """The page of a database, as one self-contained HTML file.
+@dataclass(frozen=True)
+class ReportRequest:
+    """The options of `astraios report`."""
+
+    figure: str | None = None
+    form: str | None = None
+    width: str = "page"
+    scheme: str = "light"
+    study: str | None = None
+
+
+def write_report(db: Path, output: Path | None, request: ReportRequest) -> Path:
+    """The page of a database as one self-contained file, or a single figure or table of it.
 
     Raises:
         StoreError: no database, or the file can't be written.
+        UsageError: unknown figure or format.
     """
-    from astraios.errors import StoreError
+    from astraios.report.export import render_markdown, save_figure
     from astraios.report.page import render_page
 
+    title = f"Scaling report: {db.stem}"
     with store.reading(db) as connection:
-        page = render_page(lambda sql: store.run_query(connection, sql), title=f"Scaling report: {db.stem}")
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise StoreError(f"{output}: can't be written ({error.strerror}); choose another file with -o") from None
+
+        def ask(sql: str) -> pl.DataFrame:
+            return store.run_query(connection, sql)
+
+        try:
+            if request.figure is not None:
+                output = output or Path(f"figure-{request.figure}.{request.form or 'html'}")
+                output.parent.mkdir(parents=True, exist_ok=True)
+                return save_figure(
+                    request.figure,
+                    ask,
+                    output,
+                    request.form,
+                    width=request.width,
+                    scheme=request.scheme,
+                    study=request.study,
+                )
+            as_markdown = request.form == "markdown" or (request.form is None and str(output or "").endswith(".md"))
+            if request.form not in (None, "html", "markdown"):
+                raise UsageError(f"--format {request.form}: the whole report is html or markdown; or name a --figure")
+            output = output or Path("report.md" if as_markdown else "report.html")
+            page = (render_markdown if as_markdown else render_page)(ask, title=title)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise store.StoreError(
+                f"{output}: can't be written ({error.strerror}); choose another file with -o"
+            ) from None
     return output
+
+
+def serve_report(db: Path, host: str, port: int, allow_remote: bool, started: Callable[[str], None]) -> None:
+    """The page over HTTP, made anew as runs arrive, until Ctrl-C.
+
+    Raises:
+        StoreError: no database, or the port is taken.
+        UsageError: a host beyond this machine without `allow_remote`.
+    """
+    from astraios.report.serve import make_server
+
+    def ask(sql: str) -> pl.DataFrame:
+        # Opened for each question, so that a writer never waits for a reader.
+        return store.query(db, sql)
+
+    ask("select 1")
+    with make_server(
+        ask, host=host, port=port, title=f"Scaling report: {db.stem}", allow_remote=allow_remote
+    ) as server:
+        started(server.url)
+        server.serve_forever()
 
 
 def status(db: Path, out: Path, sweep_name: str | None) -> list[dict[str, Any]]:
@@ -372,6 +743,15 @@ def _scores_sql(request: FitRequest, ladder: str | None) -> str:
         + " and is_main_metric and n_shot = 0"
         + (f" and ladder = {_literal(ladder)}" if ladder else "")
         + "\norder by task_id, method_id, n_params, run_id"
+    )
+
+
+def _costs_sql(request: FitRequest, ladder: str | None) -> str:
+    return (
+        "select method_id, n_params, avg(device_seconds) / 3600 as hours\nfrom cost_frontier\n"
+        f"where split = {_literal(request.split)}"
+        + (f" and ladder = {_literal(ladder)}" if ladder else "")
+        + "\ngroup by all order by all"
     )
 
 

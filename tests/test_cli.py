@@ -10,7 +10,19 @@ import pytest
 
 from tests.conftest import assert_one_line, run_cli, sweep_toml
 
-COMMANDS = ("collect", "fit-scaling", "report", "sql", "status", "ingest", "db check")
+COMMANDS = (
+    "collect",
+    "fit-scaling",
+    "report",
+    "sql",
+    "status",
+    "ingest",
+    "import",
+    "score",
+    "compare",
+    "doctor",
+    "db check",
+)
 
 
 @pytest.mark.must(2, 5)
@@ -68,6 +80,8 @@ def test_database_without_runs(tmp_path: Path) -> None:
         (("steps = 6", "steps = 'six'"), r"\[train\] steps = 'six'"),
         (("steps = 6", "steps = 0"), r"\[train\] steps = 0"),
         (("[train]", "[train"), "not valid TOML"),
+        (('name = "small"', 'extends = "tinny"'), "extends = 'tinny': no built-in sweep; did you mean 'tiny'"),
+        (("[compute]", "[task.devign]\nlimt = 3\n[compute]"), r"\[task.devign\] unknown field 'limt'"),
         (('name = "small"', ""), "name is missing"),
         (('"next-token"', '"next-tokn"'), "unknown task 'next-tokn'"),
         (('source = "table"', 'source = "tabel"'), "unknown data source 'tabel'"),

@@ -20,7 +20,7 @@ ALLOWED = {
     "fit": {"fit", "report.figures.fit_plot"},
     "report": {"report"},
     "workflow": {"collect", "store", "fit", "report", "workflow"},
-    "cli": {"console", "store", "workflow", "cli"},
+    "cli": {"console", "store", "workflow", "collect.execute.isolation", "cli"},
     "console": {"collect.launch", "console"},
 }
 SHARED_ROOMS = {"errors", "records", "registry", "__init__"}

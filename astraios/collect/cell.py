@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import math
 import os
@@ -74,6 +75,8 @@ def one_line(error: BaseException) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AstraiosError):
         return text
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "the disk is full; free some space and run the same command again"
     if "out of memory" in text.lower() or isinstance(error, MemoryError):
         return "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch or sequence_length"
     return f"{type(error).__name__}: {text[:500]}"
@@ -115,23 +118,20 @@ class _Work:
             "dataset_id": dataset.dataset_id,
             "bytes_per_token": dataset.bytes_per_token,
         }
-        tuned, state = self._train(model, packed)
+        tuned, cost = self._tuned(model, packed, facts.n_tokens)
         tasks = self._score(tuned, tokenizer, held_out)
-        n_tokens = facts.n_tokens
         self.ending |= {
+            **cost,
             "state": "done",
             "finished_at": utc_now(),
-            # Seconds of earlier, interrupted stretches are in the checkpoint; this stretch's set-up is added.
-            "wall_seconds": state.train_seconds + state.eval_seconds + sum(seconds for _, seconds in tasks.values()),
-            "setup_seconds": max(0.0, time.perf_counter() - started - state.train_seconds - state.eval_seconds),
-            "device_seconds": state.train_seconds,
-            "tokens_per_second": n_tokens / state.train_seconds if state.train_seconds else None,
+            "wall_seconds": cost["tuning_seconds"] + sum(seconds for _, seconds in tasks.values()),
+            "setup_seconds": max(0.0, time.perf_counter() - started - cost["tuning_seconds"]),
             "peak_memory_bytes": peak_memory_bytes(self.device),
             "checkpoint_bytes": sum(f.stat().st_size for f in self.directory.adapter_path.rglob("*") if f.is_file()),
         }
         price = json.loads(self.rows["sweep_json"]).get("compute", {}).get("price_per_device_hour")
         if price is not None:
-            self.ending["price"] = price * state.train_seconds / 3600
+            self.ending["price"] = price * cost["device_seconds"] / 3600
         self.directory.finish(self.rows, self.ending, tasks)
         from astraios.collect.checkpoint import Checkpoint
 
@@ -155,6 +155,22 @@ class _Work:
         if self.cell.train.dtype != "auto":
             return self.cell.train.dtype
         return "bfloat16" if self.device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+
+    def _tuned(
+        self, base: Any, packed: instruction_data.PackedData, n_tokens: int
+    ) -> tuple[nn.Module, dict[str, float]]:
+        """The tuned model and what tuning it cost: trained, or loaded where an earlier try had finished."""
+        manifest = self.directory.manifest()
+        if manifest is not None and manifest["state"] == "done":
+            known = manifest["rows"]["attempts"][-1]
+            names = ("tuning_seconds", "device_seconds", "tokens_per_second")
+            return self.method.load(base, self.directory.adapter_path), {name: known[name] for name in names}
+        model, state = self._train(base, packed)
+        return model, {
+            "tuning_seconds": state.train_seconds + state.eval_seconds,
+            "device_seconds": state.train_seconds,
+            "tokens_per_second": n_tokens / state.train_seconds,
+        }
 
     def _train(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, Any]:
         import torch
@@ -201,7 +217,7 @@ class _Work:
     ) -> dict[str, tuple[TaskResult, float]]:
         cell = self.cell
         results: dict[str, tuple[TaskResult, float]] = {}
-        self.rows["tasks"] = [task_row(name) for name in cell.tasks]
+        self.rows["tasks"] = [TASKS.get(name).describe() for name in cell.tasks]
         n_virtual = self.method.n_virtual_tokens(cell.settings)
         for number, name in enumerate(cell.tasks):
             self.report(f"scoring {name}", number, len(cell.tasks))
@@ -215,6 +231,7 @@ class _Work:
                     data=cell.data,
                     held_out=held_out,
                     seed=cell.seed,
+                    options={"folder": str(self.directory.path / "tasks"), **cell.task_options.get(name, {})},
                 )
                 start = time.perf_counter()
                 result = TASKS.get(name).evaluate(tuned)
@@ -228,21 +245,6 @@ def positions(config: Any) -> int:
     """Longest sequence that an architecture reads."""
     found = getattr(config, "max_position_embeddings", None) or getattr(config, "n_positions", None)
     return int(found or 1 << 30)
-
-
-def task_row(name: str) -> dict[str, Any]:
-    """The row of the table `task`."""
-    task = TASKS.get(name)
-    return {
-        "task_id": task.name,
-        "title": task.title,
-        "kind": task.kind,
-        "metric": task.metric,
-        "chance": task.chance,
-        "ceiling": task.ceiling,
-        "higher_is_better": task.higher_is_better,
-        "citation": task.citation or None,
-    }
 
 
 def peak_memory_bytes(device: str) -> int:

@@ -35,17 +35,13 @@ def count_parameters(
         UsageError: a setting is out of range, or names a module that the model has not.
         CellError: the architecture can't be built, or the method does not fit it.
     """
-    import torch
-
     hush()
     base = _meta_model(config)
     total = sum(parameter.numel() for parameter in base.parameters())
-    with torch.device("meta"):
-        tuned = method.attach(copy.deepcopy(base), settings, steps)
     return ParameterCount(
         n_params=total,
         n_params_nonembedding=total - _embedding_params(base),
-        n_trainable=sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad),
+        n_trainable=method.n_trainable(copy.deepcopy(base), settings, steps),
     )
 
 

@@ -34,6 +34,9 @@ def jobs_for(plans: list[Plan], out: Path) -> list[Job]:
     """What is left to do: cells that are not done, and the base models that they need and nobody has built yet."""
     cells = [p for p in plans if not RunDirectory(out / p.cell.run_id).is_done(p.cell.tasks)]
     jobs, bases = [], set()
+    rates: dict[str, set[float | None]] = {}
+    for p in plans:
+        rates.setdefault(p.cell.method_id, set()).add(p.cell.train.learning_rate)
     for p in cells:
         ladder, rung = resolve(p.cell.model_id)
         base_key = f"base {rung.model_id}"
@@ -41,6 +44,8 @@ def jobs_for(plans: list[Plan], out: Path) -> list[Job]:
             bases.add(base_key)
             jobs.append(Job(base_key, base_key, rung.model_id, 10 * p.train_flops))
         label = f"{p.cell.model_id} {p.cell.method_id} seed {p.cell.seed}"
+        if len(rates[p.cell.method_id]) > 1:
+            label += f" rate {p.cell.train.learning_rate:g}"
         after = base_key if base_key in bases else None
         jobs.append(Job(p.cell.run_id, label, rung.model_id, p.train_flops, p.cell, after))
     return jobs

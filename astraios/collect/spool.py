@@ -72,7 +72,10 @@ class RunDirectory:
             self._append("attempts.jsonl", {"attempt": number, "state": "started", "started_at": now})
             return number, now
         except OSError as error:
-            raise StoreError(f"run directory {self.path.name}: can't be written ({error.strerror})") from None
+            raise StoreError(
+                f"run directory {self.path.name}: can't be written ({error.strerror}); "
+                "free some space or choose another --out"
+            ) from None
 
     def attempts(self) -> list[dict[str, Any]]:
         """The tries so far: the last line of each number."""

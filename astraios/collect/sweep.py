@@ -1,5 +1,7 @@
 """A sweep: a TOML file, or the name of a built-in one, that asks for a grid of runs.
 
+`extends = "tiny"` takes a built-in sweep and changes what the file says. Without it:
+
 name = "mine"
 models = "tiny"                  # a ladder, or a list of model ids
 methods = ["fft", "lora"]
@@ -11,6 +13,9 @@ source = "python-stdlib"
 steps = 200
 [method.lora]                    # settings of one method, its learning rate among them
 rank = 16
+learning_rate = [1e-4, 1e-3]     # a list makes a cell of each
+[task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
+data_dir = "gold"
 """
 
 from __future__ import annotations
@@ -20,7 +25,7 @@ import hashlib
 import itertools
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
@@ -54,6 +59,22 @@ class ComputeSpec:
 
 
 @dataclass(frozen=True)
+class KeepSpec:
+    """The sweep's [keep] table: what stays on disk when a cell is done. None of it changes a number."""
+
+    adapters: bool = True
+    """What a method adds to the base; the base itself is named, not copied."""
+    full_models: bool = True
+    """The whole model, of methods that change all of it."""
+    disk_gb: float | None = None
+    """Most that the folder of run directories may hold, in gigabytes (10^9 bytes); asked before anything is trained."""
+
+    def __post_init__(self) -> None:
+        if self.disk_gb is not None and self.disk_gb <= 0:
+            raise UsageError(f"[keep] disk_gb = {self.disk_gb}: must be above 0")
+
+
+@dataclass(frozen=True)
 class Cell:
     """One run that is asked for: all that decides its numbers, defaults filled in."""
 
@@ -69,12 +90,14 @@ class Cell:
     threads: int
     tasks: tuple[str, ...]
     trust_remote_code: bool = False
+    task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per task: how it is evaluated (data_dir, n_samples, language_level, ...)."""
 
     @cached_property
     def run_id(self) -> str:
         """Hash of what decides the trained model: the same request is the same run, whichever sweep asks."""
         content = self.to_dict()
-        for name in ("sweep", "tasks"):
+        for name in ("sweep", "tasks", "task_options"):
             del content[name]
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:RUN_ID_LENGTH]
@@ -82,6 +105,8 @@ class Cell:
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
         content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        for section, spec in (("data", self.data), ("train", self.train)):
+            content[section] = {name: content[section][name] for name in _asked(spec)}
         # The location of a local file is no part of what was asked: its content is, in data_identity.
         for key in ("path", "test_path"):
             content["data"]["options"].pop(key, None)
@@ -114,8 +139,11 @@ class Sweep:
     data: DataSpec = field(default_factory=DataSpec)
     train: TrainSpec = field(default_factory=TrainSpec)
     compute: ComputeSpec = field(default_factory=ComputeSpec)
+    keep: KeepSpec = field(default_factory=KeepSpec)
+    task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per task: how it is evaluated; none of it changes what is trained."""
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per method: learning_rate and the method's own settings."""
+    """Per method: learning_rate (a list makes a cell of each) and the method's own settings."""
 
     @classmethod
     def read(cls, name_or_path: str) -> Sweep:
@@ -145,7 +173,7 @@ class Sweep:
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{where}: not valid TOML: {error}") from None
         try:
-            return cls._from_table(table)
+            return cls._from_table(_extended(table))
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from None
 
@@ -164,6 +192,7 @@ class Sweep:
             "data": _build(DataSpec, {**data, "options": options}, "data"),
             "train": _build(TrainSpec, table.pop("train", {}), "train"),
             "compute": _build(ComputeSpec, table.pop("compute", {}), "compute"),
+            "keep": _build(KeepSpec, table.pop("keep", {}), "keep"),
         }
         table["models"] = _expand_models(table["models"])
         for key, kind in (("methods", str), ("seeds", int), ("tasks", str)):
@@ -171,10 +200,13 @@ class Sweep:
                 table[key] = _list_of(kind, table[key], key)
         sweep = _build(cls, {**table, **sections}, "")
         for method_id in (*sweep.methods, *sweep.method):
-            overrides = {k: v for k, v in sweep.method.get(method_id, {}).items() if k != "learning_rate"}
+            overrides = dict(sweep.method.get(method_id, {}))
+            _check_rates(method_id, overrides.pop("learning_rate", None))
             METHODS.get(method_id).with_defaults(overrides)
-        for task_id in sweep.tasks:
+        for task_id in (*sweep.tasks, *sweep.task):
             TASKS.get(task_id)
+        for task_id, evaluated in sweep.task.items():
+            _check_task_options(task_id, evaluated)
         return sweep
 
     @property
@@ -187,51 +219,61 @@ class Sweep:
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
     def cells(self, only: Iterable[str] = ()) -> list[Cell]:
-        """The grid, in the order models x methods x seeds.
+        """The grid, in the order models x methods x learning rates x seeds.
 
         Args:
-            only: KEY=VALUE filters on model_id, method_id and seed; values of one key add up, keys narrow down.
+            only: KEY=VALUE filters on model_id, method_id, seed and learning_rate; values of one key add up, keys
+                narrow down.
 
         Raises:
             UsageError: an unknown key or a filter that leaves nothing.
             DataError: the data can't be identified.
         """
-        from astraios.collect.ladders import resolve
-        from astraios.collect.methods import METHODS
         from astraios.collect.sources import SOURCES
 
         identity = SOURCES.get(self.data.source).identity(self.data.options)
         wanted = _parse_filters(only)
         cells = []
-        for model_id, method_id, seed in itertools.product(self.models, self.methods, self.seeds):
-            values = {"model_id": model_id, "method_id": method_id, "seed": str(seed)}
-            if any(values[key] not in allowed for key, allowed in wanted.items()):
-                continue
-            method, (_, rung) = METHODS.get(method_id), resolve(model_id)
-            own = dict(self.method.get(method_id, {}))
-            rate = own.pop("learning_rate", None) or self.train.learning_rate or method.learning_rate
-            quantization = self.train.quantization
-            if quantization == "auto":
-                quantization = method.quantization or "none"
-            cells.append(
-                Cell(
-                    sweep=self.sweep_id,
-                    model_id=rung.model_id,
-                    revision=rung.revision,
-                    method_id=method_id,
-                    settings=method.with_defaults(own),
-                    seed=seed,
-                    data=self.data,
-                    data_identity=identity,
-                    train=dataclasses.replace(self.train, learning_rate=float(rate), quantization=quantization),
-                    threads=self.compute.threads,
-                    tasks=self.tasks,
-                    trust_remote_code=self.compute.trust_remote_code,
-                )
-            )
+        for model_id, method_id in itertools.product(self.models, self.methods):
+            for rate, seed in itertools.product(self._rates(method_id), self.seeds):
+                values = {"model_id": model_id, "method_id": method_id, "seed": seed, "learning_rate": rate}
+                if all(values[key] in allowed for key, allowed in wanted.items()):
+                    cells.append(self._cell(model_id, method_id, rate, seed, identity))
         if not cells:
             raise UsageError(f"--only {' '.join(only)}: no cell of sweep {self.name!r} is left")
         return cells
+
+    def _rates(self, method_id: str) -> tuple[float, ...]:
+        from astraios.collect.methods import METHODS
+
+        rate = self.method.get(method_id, {}).get("learning_rate")
+        rate = rate or self.train.learning_rate or METHODS.get(method_id).learning_rate
+        return tuple(map(float, rate)) if isinstance(rate, (list, tuple)) else (float(rate),)
+
+    def _cell(self, model_id: str, method_id: str, rate: float, seed: int, identity: str) -> Cell:
+        from astraios.collect.ladders import resolve
+        from astraios.collect.methods import METHODS
+
+        method, (_, rung) = METHODS.get(method_id), resolve(model_id)
+        quantization = self.train.quantization
+        if quantization == "auto":
+            quantization = method.quantization or "none"
+        own = {key: value for key, value in self.method.get(method_id, {}).items() if key != "learning_rate"}
+        return Cell(
+            sweep=self.sweep_id,
+            model_id=rung.model_id,
+            revision=rung.revision,
+            method_id=method_id,
+            settings=method.with_defaults(own),
+            seed=seed,
+            data=self.data,
+            data_identity=identity,
+            train=dataclasses.replace(self.train, learning_rate=rate, quantization=quantization),
+            threads=self.compute.threads,
+            tasks=self.tasks,
+            trust_remote_code=self.compute.trust_remote_code,
+            task_options={name: self.task[name] for name in self.tasks if name in self.task},
+        )
 
 
 def built_in_sweeps() -> dict[str, str]:
@@ -242,6 +284,22 @@ def built_in_sweeps() -> dict[str, str]:
         for file in folder.iterdir()
         if file.name.endswith(".toml")
     }
+
+
+def _extended(table: dict[str, Any], depth: int = 0) -> dict[str, Any]:
+    """A table laid over the built-in sweep that it `extends`: only what differs need be said."""
+    if "extends" not in table:
+        return table
+    built_in, name = built_in_sweeps(), table["extends"]
+    if name not in built_in or depth > 8:
+        raise UsageError(f"extends = {name!r}: no built-in sweep; {did_you_mean(str(name), built_in)}")
+    under = _extended(tomllib.loads(built_in[name]), depth + 1)
+    return _laid_over(under, {key: value for key, value in table.items() if key != "extends"})
+
+
+def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    both = {key: value for key, value in under.items() if isinstance(value, dict) and isinstance(over.get(key), dict)}
+    return {**under, **over, **{key: _laid_over(value, over[key]) for key, value in both.items()}}
 
 
 def _build(kind: type[T], table: Any, section: str) -> T:
@@ -267,6 +325,27 @@ def _check_type(where: str, annotation: Any, value: Any) -> None:
         raise UsageError(f"{where} = {value!r}: must be of type {wanted}")
 
 
+TASK_OPTIONS = {
+    "data_dir": "str",
+    "n_samples": "int",
+    "language_level": "int",
+    "nominal": "float",
+    "limit": "int",
+    "workers": "int",
+    "batch": "int",
+}
+"""What [task.NAME] may set, with types."""
+
+
+def _check_task_options(task_id: str, options: Any) -> None:
+    if not isinstance(options, Mapping):
+        raise UsageError(f"[task.{task_id}] must be a table")
+    for key, value in options.items():
+        if key not in TASK_OPTIONS:
+            raise UsageError(f"[task.{task_id}] unknown field {key!r}: {did_you_mean(key, TASK_OPTIONS)}")
+        _check_type(f"[task.{task_id}] {key}", TASK_OPTIONS[key], value)
+
+
 def _list_of(kind: type, value: Any, key: str) -> tuple[Any, ...]:
     if not isinstance(value, list) or not value or any(type(v) is not kind for v in value):
         if value == [] and key == "tasks":
@@ -285,12 +364,31 @@ def _expand_models(models: Any) -> tuple[str, ...]:
     return _list_of(str, models, "models")
 
 
-def _parse_filters(only: Iterable[str]) -> dict[str, set[str]]:
-    keys = ("model_id", "method_id", "seed")
-    wanted: dict[str, set[str]] = {}
+def _parse_filters(only: Iterable[str]) -> dict[str, set[Any]]:
+    kinds: dict[str, Callable[[str], Any]] = {"model_id": str, "method_id": str, "seed": int, "learning_rate": float}
+    wanted: dict[str, set[Any]] = {}
     for item in only:
         key, found, value = item.partition("=")
-        if not found or key not in keys:
-            raise UsageError(f"--only {item!r}: write KEY=VALUE with KEY one of {', '.join(keys)}")
-        wanted.setdefault(key, set()).add(value)
+        if not found or key not in kinds:
+            raise UsageError(f"--only {item!r}: write KEY=VALUE with KEY one of {', '.join(kinds)}")
+        try:
+            wanted.setdefault(key, set()).add(kinds[key](value))
+        except ValueError:
+            raise UsageError(f"--only {item!r}: {value!r} is no number") from None
     return wanted
+
+
+def _check_rates(method_id: str, rate: Any) -> None:
+    rates = rate if isinstance(rate, (list, tuple)) else [1.0 if rate is None else rate]
+    if not rates or any(isinstance(r, bool) or not isinstance(r, (int, float)) or r <= 0 for r in rates):
+        raise UsageError(f"[method.{method_id}] learning_rate = {rate!r}: a positive number, or a list of them")
+    if len(set(rates)) < len(rates):
+        raise UsageError(f"[method.{method_id}] learning_rate names a rate twice")
+
+
+def _asked(spec: Any) -> list[str]:
+    """Fields that are part of what was asked: a later one (`metadata`) only where it is not at its default, so that
+    a new field leaves the ids of older runs as they were."""
+    return [
+        f.name for f in dataclasses.fields(spec) if not (f.metadata.get("later") and getattr(spec, f.name) == f.default)
+    ]

@@ -9,8 +9,11 @@ import numpy as np
 from astraios.fit.data import Ladder, Series
 from astraios.fit.ensemble import Ensemble
 from astraios.fit.notes import FitWarning
+from astraios.fit.pooled import PooledFit
 
 FAR = 100.0
+VANISHING = 0.02
+"""Share of the smallest loss below which an irreducible loss counts as none."""
 
 
 def of_data(ladder: Ladder) -> list[FitWarning]:
@@ -36,7 +39,9 @@ def of_fit(ensemble: Ensemble) -> list[FitWarning]:
     """Warnings of the best law: parameters at bounds, outliers, starts that disagree."""
     found, fit = [], ensemble.best
     for g, name in enumerate(fit.ladder.names):
-        edge = [p for p, held in zip(fit.law.names, fit.solution.at_bound[g], strict=True) if held]
+        edge = [
+            p for p, held in zip(fit.law.names, fit.solution.at_bound[g], strict=True) if held or _vanishes(fit, g, p)
+        ]
         if edge:
             found.append(
                 FitWarning(
@@ -54,6 +59,13 @@ def of_fit(ensemble: Ensemble) -> list[FitWarning]:
     if fit.agreement < 0.25 and len(fit.ladder) == 1:
         found.append(FitWarning("few_starts_agree", f"{fit.agreement:.0%} of the starts reached the best optimum"))
     return found
+
+
+def _vanishes(fit: PooledFit, g: int, name: str) -> bool:
+    """Whether an irreducible loss is next to nothing: its bound is 0."""
+    k = fit.law.names.index(name)
+    smallest = float(fit.ladder.series[g].log_loss.min())
+    return fit.law.parameters[k].role == "floor" and float(fit.theta[g, k]) < smallest + np.log(VANISHING)
 
 
 def of_target(ladder: Ladder, sizes: Sequence[float]) -> list[FitWarning]:

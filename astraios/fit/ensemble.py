@@ -1,14 +1,18 @@
 """Several laws as one: weights from rolling hold-outs, draws from all of them, and what no law knows.
 
-The last part is the form's own error: how far the average of the laws missed the hidden sizes beyond what its draws
-explain. It is split into what the series shared (a wrong form misses all of them alike) and what was each one's own,
-and grows with the distance of the target.
+The last part is the form's own error. Its size is taken from how badly the laws fit where there are data (the noise
+sigma, which holds the misfit) and from the distance of the target: variance sigma^2 times the distance in natural
+logarithms. Then the whole deviation of a draw is stretched by a factor of its own, so that deviations follow a
+Student t: its freedom and scale are learnt on held-out sizes of real tables (calibration.toml says how).
 """
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
 import numpy as np
 
@@ -19,16 +23,9 @@ from astraios.fit.pooled import PooledFit, pool
 from astraios.fit.select import Rolling, reach, roll, splits, weigh
 
 DRAWS = 400
-FORM_FREEDOM = 4.0
-"""Degrees of freedom of the form's error: few hold-outs speak for it."""
-
-
-@dataclass(frozen=True)
-class Discrepancy:
-    """Standard deviation of the form's error per natural logarithm of distance."""
-
-    common: float
-    own: float
+SHARED = 0.7
+"""Share of the form's error that all series have in common, where no rolling hold-out says."""
+CALIBRATION: dict[str, Any] = tomllib.loads(files("astraios.fit").joinpath("calibration.toml").read_text())
 
 
 @dataclass(frozen=True)
@@ -59,13 +56,14 @@ class Ensemble:
     weights: Array
     draws: tuple[Array, ...]
     """Parameters for each law: (series, its share of the draws, parameters)."""
-    discrepancy: Discrepancy
-    common: Array
-    """(draws,) standardised form error that all series share."""
-    own: Array
-    """(series, draws) standardised form error of each series."""
+    shared: float
+    """Share of the form's error that all series have in common."""
+    form: Array
+    """(series, draws) standardised form error."""
     noise: Array
     """(series, draws) standardised noise of a new run."""
+    stretch: Array
+    """(draws,) factor on every deviation."""
     sigma: float
 
     @property
@@ -84,9 +82,11 @@ class Ensemble:
             if theta.shape[1]:
                 parts.append(fit.log_predict(theta, x))
         mean = np.tensordot(self.weights, np.stack(means), 1)
-        form = self.discrepancy.common * self.common + self.discrepancy.own * self.own
-        draws = np.concatenate(parts, axis=1) + form[:, :, None] * far[:, None, :]
-        return Draws(mean, draws, draws + self.sigma * self.noise[:, :, None])
+        form = self.sigma * self.form[:, :, None] * np.sqrt(far)[:, None, :]
+        off = np.concatenate(parts, axis=1) - mean[:, None, :] + form
+        run = self.sigma * self.noise[:, :, None]
+        stretch = self.stretch[None, :, None]
+        return Draws(mean, mean[:, None, :] + stretch * off, mean[:, None, :] + stretch * (off + run))
 
 
 def build(laws: Sequence[Law], ladder: Ladder, estimator: str = "huber", seed: int = 0, count: int = DRAWS) -> Ensemble:
@@ -105,25 +105,30 @@ def build(laws: Sequence[Law], ladder: Ladder, estimator: str = "huber", seed: i
         for fit, share in zip(fits, shares, strict=True)
     )
     sigma = float(np.sqrt(np.sum(weights * np.array([fit.sigma**2 for fit in fits]))))
-    freedom = fits[int(np.argmax(weights))].freedom
+    shared = _shared(rollings, weights, sigma)
+    common, own = rng.standard_normal(count), rng.standard_normal((len(ladder), count))
     return Ensemble(
-        ladder, fits, rollings, weights, draws, _discrepancy(rollings, weights, sigma),
-        rng.standard_t(FORM_FREEDOM, count), rng.standard_t(FORM_FREEDOM, (len(ladder), count)),
-        rng.standard_t(max(freedom, 3.0), (len(ladder), count)), sigma,
+        ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own,
+        rng.standard_normal((len(ladder), count)), _stretch(rng, count), sigma,
     )  # fmt: skip
 
 
-def _discrepancy(rollings: Sequence[Rolling], weights: Array, sigma: float) -> Discrepancy:
-    """From the average's rolling errors per unit of distance, less the noise of the hidden runs themselves."""
-    common, own = [], []
-    for s, far in enumerate(rollings[0].reach):
+def _stretch(rng: np.random.Generator, count: int) -> Array:
+    """Factors that turn normal deviations into Student's, spread evenly over their distribution."""
+    freedom, scale = CALIBRATION["loss"]["freedom"], CALIBRATION["loss"]["scale"]
+    chi = np.sort(rng.chisquare(freedom, (64, count)), axis=1).mean(0)
+    return scale * np.sqrt(freedom / rng.permutation(chi))
+
+
+def _shared(rollings: Sequence[Rolling], weights: Array, sigma: float) -> float:
+    """How much of the average's rolling errors the series had in common."""
+    common, own = 0.0, 0.0
+    for s in range(len(rollings[0].reach)):
         errors = sum(w * r.errors[s] for w, r in zip(weights, rollings, strict=True))
         names = np.array(rollings[0].groups[s])
-        means = np.array([errors[names == name].mean() for name in dict.fromkeys(names)])
-        counts = np.array([(names == name).sum() for name in dict.fromkeys(names)])
-        common.append((means.mean() / far) ** 2)
-        if len(means) > 1:
-            own.append(max(means.var(ddof=1) - sigma**2 / counts.mean(), 0.0) / far**2)
-    if not common:
-        return Discrepancy(0.0, 0.0)
-    return Discrepancy(float(np.sqrt(np.mean(common))), float(np.sqrt(np.mean(own))) if own else 0.0)
+        kept = list(dict.fromkeys(names))
+        if len(kept) > 2:
+            means = np.array([errors[names == name].mean() for name in kept])
+            common += float(means.mean() ** 2)
+            own += max(float(means.var(ddof=1)) - sigma**2 * len(kept) / len(names), 0.0)
+    return common / (common + own) if common + own > 0 else SHARED

@@ -155,7 +155,7 @@ def minimise(problems: Problems, start: Array, max_iter: int = 200, rtol: float 
     count = len(theta)
     final = _state(problems, theta)
     decrement, held = np.full(count, np.inf), np.zeros(theta.shape, bool)
-    active, damping = np.arange(count), np.full(count, 1e-3)
+    active, damping = np.arange(count), np.full(count, 1e-2)
     state, part = final, problems
     floor = np.broadcast_to(1e-20 * (problems.weights * (1 + problems.y**2)).sum(1) + 1e-300, (count,))
     for iteration in range(1, max_iter + 1):  # noqa: B007
@@ -170,7 +170,7 @@ def minimise(problems: Problems, start: Array, max_iter: int = 200, rtol: float 
             setattr(state, name, old)
             if state is not final:
                 getattr(final, name)[active] = old
-        damping[active] = np.where(good, damping[active] * 0.1, np.maximum(damping[active], 1e-6) * 8)
+        damping[active] = np.where(good, damping[active] * 0.2, np.maximum(damping[active], 1e-6) * 8)
         keep = (relative > rtol) & (damping[active] < 1e9)
         if not keep.any():
             break

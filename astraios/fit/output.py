@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios.fit.results import parameter_values
+from astraios.fit.reuse import BEST
 
 if TYPE_CHECKING:
     import polars as pl
@@ -132,8 +133,8 @@ def _loss_rows(analysis: ScalingAnalysis, part: Part, rows: dict[str, list[dict[
         "rolling_error": {r.law.name: r.rmse if r.errors else None for r in ensemble.rollings},
         "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
         "sigma": ensemble.sigma, "freedom": fit.freedom,
-        "form_common": ensemble.discrepancy.common, "form_own": ensemble.discrepancy.own,
-        "largest": {name: float(np.exp(ladder.column(name).max())) for name in fit.law.inputs},
+        "shared": ensemble.shared,
+        "largest": _largest(part),
     }  # fmt: skip
     for g, series in enumerate(ladder.series):
         one = part.ids[series.name]
@@ -156,6 +157,16 @@ def _loss_rows(analysis: ScalingAnalysis, part: Part, rows: dict[str, list[dict[
         ]
         _point_rows(part, g, mean, rows)
         _draw_rows(part, g, one, rows)
+
+
+def _largest(part: Part) -> dict[str, float]:
+    """The largest value of each input that the laws use, and of their product: distances are measured from there."""
+    ladder = part.ensemble.ladder
+    names = list(dict.fromkeys(n for fit in part.ensemble.fits for n in fit.law.inputs))
+    columns = {name: ladder.column(name) for name in names}
+    if len(names) > 1:
+        columns["*".join(names)] = np.sum(list(columns.values()), axis=0)
+    return {name: float(np.exp(column.max())) for name, column in columns.items()}
 
 
 def _point_rows(part: Part, g: int, fitted: np.ndarray, rows: dict[str, list[dict[str, Any]]]) -> None:
@@ -191,6 +202,11 @@ def _point_rows(part: Part, g: int, fitted: np.ndarray, rows: dict[str, list[dic
 def _draw_rows(part: Part, g: int, one: str, rows: dict[str, list[dict[str, Any]]]) -> None:
     ensemble, draw = part.ensemble, 0
     for fit, theta in zip(ensemble.fits, ensemble.draws, strict=True):
+        best = fit.law.natural(fit.law.uncentre(fit.theta[g], fit.centre))
+        rows["fit_draw"] += [
+            {"fit_id": one, "draw": BEST, "law": fit.law.name, "name": name, "value": float(value)}
+            for name, value in zip(fit.law.names, best, strict=True)
+        ]
         natural = fit.law.natural(fit.law.uncentre(theta[g], fit.centre))
         for values in natural:
             rows["fit_draw"] += [
@@ -198,10 +214,10 @@ def _draw_rows(part: Part, g: int, one: str, rows: dict[str, list[dict[str, Any]
                 for name, value in zip(fit.law.names, values, strict=True)
             ]
             draw += 1
-    form = ensemble.discrepancy.common * ensemble.common + ensemble.discrepancy.own * ensemble.own[g]
-    for name, column in (("form_error", form), ("run_noise", ensemble.sigma * ensemble.noise[g])):
+    columns = {"form": ensemble.form[g], "noise": ensemble.noise[g], "stretch": ensemble.stretch}
+    for name, column in columns.items():
         rows["fit_draw"] += [
-            {"fit_id": one, "draw": i, "law": "form", "name": name, "value": float(v)} for i, v in enumerate(column)
+            {"fit_id": one, "draw": i, "law": "auto", "name": name, "value": float(v)} for i, v in enumerate(column)
         ]
 
 

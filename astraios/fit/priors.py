@@ -43,6 +43,8 @@ def weak(law: Law, y: Array, weights: Array) -> Prior:
             anchor[:, k], scale[k] = np.log(excess), 1.5
         elif parameter.role == "exponent" and parameter.transform == "log":
             anchor[:, k], scale[k] = np.log(0.35), 0.6
+        elif parameter.role == "mixing":
+            anchor[:, k], scale[k] = 0.0, 0.3
         elif parameter.role == "exponent":
             anchor[:, k], scale[k] = 0.08, 0.15
         elif parameter.transform == "log":

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios.errors import FitError, UsageError
+from astraios.fit.checks import of_target
 from astraios.fit.curve import Array
 from astraios.fit.ensemble import Ensemble
 from astraios.fit.notes import FitWarning
@@ -146,6 +147,12 @@ class FitResult:
         frame = pl.DataFrame(rows, schema_overrides={"n_tokens": pl.Float64})
         return frame if count > 1 else frame.drop("group")
 
+    def warnings_at(self, n_params: Sequence[float]) -> tuple[FitWarning, ...]:
+        """Warnings about sizes to predict at: `far_extrapolation` beyond 100 times the largest one seen."""
+        if not self.ensemble.ladder.has("n_params"):
+            return ()
+        return tuple(of_target(self.ensemble.ladder, np.atleast_1d(np.asarray(n_params, float)).tolist()))
+
     def summary(self) -> str:
         """A few lines for people: laws and weights, parameters with intervals, certificate, warnings."""
         best = self.ensemble.best
@@ -187,6 +194,6 @@ class FitResult:
 
     def plot(self) -> Any:
         """The fit over its data, as an Altair chart."""
-        from astraios.report.figures import fit_plot
+        from importlib import import_module
 
-        return fit_plot.draw(self)
+        return import_module("astraios.report.figures.fit_plot").draw(self)

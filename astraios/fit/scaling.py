@@ -194,6 +194,7 @@ def analyse(
 def _read(losses: pl.DataFrame) -> Ladder:
     if losses.is_empty():
         raise DataError("no rows to fit: collect or import some runs first")
+    _one_size_a_model(losses)
     inputs = {"n_params": "n_params"}
     if "n_tokens" in losses.columns and losses["n_tokens"].null_count() == 0:
         inputs["n_tokens"] = "n_tokens"
@@ -201,6 +202,20 @@ def _read(losses: pl.DataFrame) -> Ladder:
     if len(inputs) > 1 and not varies(ladder, "n_tokens"):
         ladder = read(losses, group="method_id")
     return ladder
+
+
+def _one_size_a_model(losses: pl.DataFrame) -> None:
+    import polars as pl
+
+    if "model_id" not in losses.columns:
+        return
+    counts = losses.group_by("model_id").agg(pl.col("n_params").n_unique().alias("n")).filter(pl.col("n") > 1)
+    if not counts.is_empty():
+        model = counts["model_id"].sort()[0]
+        sizes = losses.filter(pl.col("model_id") == model)["n_params"].unique().sort().to_list()
+        raise DataError(
+            f"model {model!r} has sizes {sizes[0]} and {sizes[1]}: total and non-embedding parameters are mixed"
+        )
 
 
 def _part(

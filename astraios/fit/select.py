@@ -14,8 +14,9 @@ from astraios.fit.laws import LAWS, Law
 from astraios.fit.pooled import PooledFit, pool
 
 BY_SIZE = ("power_offset", "power")
-BY_SIZE_AND_DATA = ("chinchilla",)
-COUNTED = 6.0
+BY_SIZE_AND_DATA = ("chinchilla", "skaling", "interaction")
+BY_DATA = ("rectified", "data_power")
+COUNTED = 4.0
 """Hidden points that the errors of one split are worth in the weights: points of one size share their error."""
 
 
@@ -129,7 +130,11 @@ def candidates(law: str, ladder: Ladder) -> list[Law]:
         if missing:
             raise FitError(f"the law {law} needs {missing[0]}, which the data do not have: choose another or add it")
         return [chosen]
-    return [LAWS.get(name) for name in (BY_SIZE_AND_DATA if varies(ladder, "n_tokens") else BY_SIZE)]
+    names: tuple[str, ...] = BY_SIZE
+    if varies(ladder, "n_tokens"):
+        fixed = all(len(np.unique(series.inputs["n_params"])) == 1 for series in ladder.series)
+        names = BY_DATA if fixed else BY_SIZE_AND_DATA
+    return [LAWS.get(name) for name in names]
 
 
 def varies(ladder: Ladder, name: str) -> bool:

@@ -88,16 +88,17 @@ def find_figure(name_or_number: str | int) -> Figure:
 
 
 def find_table(name_or_number: str | int) -> Table:
-    """The table with this name, or with this number in the paper (5, t5 or table-5).
+    """The table with this name, or with this number in the paper (5, t5 or table-5; a name may begin with table- too).
 
     Raises:
         UsageError: there is none.
     """
-    text = str(name_or_number).strip().lower().removeprefix("table-").removeprefix("t")
-    if text.isdigit():
+    text = str(name_or_number).strip().lower().removeprefix("table-")
+    number = text.removeprefix("t")
+    if number.isdigit():
         for table in TABLES:
-            if table.number == int(text):
+            if table.number == int(number):
                 return table
         numbers = ", ".join(str(n) for n in sorted(table.number for table in TABLES if table.number))
-        raise UsageError(f"no table {text}: the paper's tables that can be drawn are {numbers}")
-    return TABLES.get(str(name_or_number))
+        raise UsageError(f"no table {number}: the paper's tables that can be drawn are {numbers}")
+    return TABLES.get(text)

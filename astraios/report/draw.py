@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -47,19 +48,20 @@ def draw(figure: Figure, query: Query, study: Study | None) -> Drawn:
     """Runs the figure's query on one study and draws what it gives."""
     sql = study.select(figure.sql) if study else figure.sql
     frame = tame(query(sql))
-    spec = specification(figure.draw(frame)) if frame.height else None
+    spec = specification(figure.draw(frame.drop(KEYS))) if frame.height else None
     return Drawn(figure, sql, frame, spec)
 
 
 def tame(frame: pl.DataFrame) -> pl.DataFrame:
     """The rows as they may be drawn: text of any length or content cut to what fits a label."""
+    shorten = partial(clip, limit=40)
     text = [name for name, kind in frame.schema.items() if kind == pl.String and name not in KEYS]
-    return frame.with_columns(pl.col(name).map_elements(clip, return_dtype=pl.String) for name in text)
+    return frame.with_columns(pl.col(name).map_elements(shorten, return_dtype=pl.String) for name in text)
 
 
 def specification(chart: Any) -> dict[str, Any]:
     """The Vega-Lite specification of a chart, without Altair's own theme and with names that never change."""
-    spec: dict[str, Any] = json.loads(chart.to_json(indent=None))
+    spec: dict[str, Any] = json.loads(chart.to_json(indent=None, validate=False))
     spec.pop("config", None)
     for i, (key, rows) in enumerate(sorted(spec.get("datasets", {}).items())):
         text = json.dumps({**spec, "datasets": {}}).replace(key, f"data-{i}")

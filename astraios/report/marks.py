@@ -42,9 +42,16 @@ def size_axis(frame: pl.DataFrame, column: str = "n_params", title: str = "param
 
 
 def log_ticks(values: Sequence[float]) -> list[float]:
-    """Ticks of a log axis over positive values: powers of ten, and 2 and 5 of each when there are few."""
+    """Ticks of a log axis over positive values: powers of ten, and more between them when there are few."""
     low, high = math.log10(min(values)), math.log10(max(values))
-    steps = [1] if high - low > 2.5 else [1, 3] if high - low > 1.2 else [1, 2, 5]
+    choices = (
+        (2.5, [1]),
+        (1.2, [1, 3]),
+        (0.7, [1, 2, 5]),
+        (0.35, [1, 1.5, 2, 3, 4, 5, 6, 8]),
+        (0.0, [1, 1.1, 1.2, 1.4, 1.6, 1.8, 2, 2.25, 2.5, 3, 3.5, 4, 4.5, 5, 5.5, 6, 7, 8, 9]),
+    )
+    steps = next(steps for reach, steps in choices if high - low >= reach)
     ticks = [step * 10.0**power for power in range(math.floor(low), math.ceil(high) + 1) for step in steps]
     return [tick for tick in ticks if low - 0.05 <= math.log10(tick) <= high + 0.05]
 
@@ -105,11 +112,11 @@ def label_ends(
     return frame.join(pl.concat(parts), on="row_nr", how="left", maintain_order="left").drop("row_nr")
 
 
-def end_labels(base: alt.Chart, ends: tuple[float, float], x: alt.X | None = None) -> list[alt.Chart]:
+def end_labels(base: alt.Chart, scale: alt.Scale, x: alt.X | None = None) -> list[alt.Chart]:
     """Text in the colour of its line at the heights that `label_ends` found: at the right edge, or beside its point."""
     text = base.transform_filter("isValid(datum.end_label)").encode(
         x=alt.value("width") if x is None else x,
-        y=alt.Y("end_y:Q", scale=alt.Scale(domain=list(ends), nice=False)),
+        y=alt.Y("end_y:Q", scale=scale),
         text="end_label:N",
         tooltip=alt.value(None),
     )
@@ -134,27 +141,44 @@ def lines(
     as_percent: bool = False,
     floor: float | None = None,
     label_at_point: bool = False,
-    backwards: bool = False,
+    own_axes: bool = False,
     height: int = HEIGHT,
 ) -> alt.TopLevelMixin:
     """One line for each tuning method over `x`, its name at its end; in panels when `facet` names a column.
 
-    `backwards` says that the axis of `x` is reversed, so that lines end at its least value.
+    With `label_at_point` lines run from the smallest to the largest base model, wherever that is on `x`, and end in
+    their names there. With `own_axes` each panel has a `y` axis of its own.
     """
-    frame = frame.sort(_field(x), descending=backwards)
-    ends = span(frame[y].drop_nulls().to_list(), floor=floor)
-    if math.isclose(*ends):
-        ends = (ends[0] - 0.5, ends[1] + 0.5)
-    frame = label_ends(frame, y, ends, facet, height)
+    order = "n_params" if label_at_point else _field(x)
+    frame = frame.sort(order)
+    parts = frame.partition_by(facet, maintain_order=True) if facet and own_axes else [frame]
+    frame = pl.concat([_prepare(part, y, facet, floor, height) for part in parts])
+    ends = (frame["axis_low"][0], frame["axis_high"][0])
     axis = alt.Axis(format="%" if as_percent else "", tickCount=6)
-    where = alt.Y(f"{y}:Q", title=title, axis=axis, scale=alt.Scale(domain=list(ends), nice=False))
+    scale = alt.Scale(zero=False, nice=False) if own_axes else alt.Scale(domain=list(ends), nice=False)
+    where = alt.Y(f"{y}:Q", title=title, axis=axis, scale=scale)
     base = alt.Chart(frame).encode(color=colour(frame))
-    line = base.mark_line(interpolate="linear").encode(x=x, y=where, tooltip=tooltip)
-    layers = [line]
+    line = base.mark_line(interpolate="linear").encode(x=x, y=where, order=f"{order}:Q", tooltip=tooltip)
+    *under, label = end_labels(base, scale, x if label_at_point else None)
+    layers = [line, *under]
     if points:
         layers.append(base.mark_point().encode(x=x, y=where, shape=shape(frame), tooltip=tooltip))
-    chart = alt.layer(*layers, *end_labels(base, ends, x if label_at_point else None)).properties(height=height)
-    return panels(chart, facet, facet_order, columns, frame) if facet else chart.properties(width=480)
+    if own_axes:
+        layers.append(base.mark_rule(opacity=0).encode(y=alt.Y("axis_low:Q", scale=scale), y2="axis_high:Q"))
+    chart = alt.layer(*layers, label).properties(height=height)
+    if not facet:
+        return chart.properties(width=480)
+    drawn = panels(chart, facet, facet_order, columns, frame)
+    return drawn.resolve_scale(y="independent") if own_axes else drawn
+
+
+def _prepare(frame: pl.DataFrame, y: str, facet: str | None, floor: float | None, height: float) -> pl.DataFrame:
+    """The frame with the ends of its axis and the places of its labels."""
+    low, high = span(frame[y].drop_nulls().to_list(), floor=floor)
+    if math.isclose(low, high):
+        low, high = low - 0.5, high + 0.5
+    placed = label_ends(frame, y, (low, high), facet, height)
+    return placed.with_columns(axis_low=pl.lit(low), axis_high=pl.lit(high))
 
 
 def _field(x: alt.X) -> str:
@@ -162,7 +186,7 @@ def _field(x: alt.X) -> str:
     return str(encoded["field"])
 
 
-def panels(chart: Any, facet: str, order: list[str] | None, columns: int, frame: pl.DataFrame) -> alt.TopLevelMixin:
+def panels(chart: Any, facet: str, order: list[str] | None, columns: int, frame: pl.DataFrame) -> alt.FacetChart:
     """The chart once for each value of `facet`, on the same scales, each with axes of its own."""
     header = alt.Facet(f"{facet}:N", sort=order, title=None)
     columns = min(columns, frame[facet].n_unique())

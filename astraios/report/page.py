@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -57,10 +61,29 @@ def render_page(query: Query, *, title: str = "Scaling report", live: str = "") 
     """
     known = studies(query)
     parts = [_part(query, study, i) for i, study in enumerate(known)] or [_part(query, None, 0)]
+    subtitle = "; ".join(f"{study.title}: {study.counts}" for study in known) or "An empty database"
+    return _render(parts, title, subtitle, live)
+
+
+def render_figure(drawn: Drawn) -> str:
+    """A page with a single figure."""
+    figure = drawn.figure
+    part = {
+        "id": "figure",
+        "title": figure.title,
+        "summary": [],
+        "missing": [],
+        "single": True,
+        "sections": [{"id": figure.section, "title": HEADINGS[figure.section], "shown": [_item(drawn, "")]}],
+    }
+    return _render([part], figure.title, "", "")  # fmt: skip
+
+
+def _render(parts: list[dict[str, Any]], title: str, subtitle: str, live: str) -> str:
     template = _environment().from_string(_file("page.html.jinja"))
     return template.render(
         title=clip(title, 120),
-        subtitle="; ".join(f"{study.title}: {study.counts}" for study in known) or "An empty database",
+        subtitle=subtitle,
         parts=parts,
         configs=embed({name: config(name) for name in ("light", "dark")}),
         css=Markup(_file("page.css")),
@@ -109,13 +132,22 @@ def _title(thing: Figure | Table) -> str:
 
 def _figure(figure: Figure, query: Query, study: Study | None, prefix: str) -> Item | None:
     drawn = draw(figure, query, study)
-    if drawn.spec is None:
-        return None
+    return None if drawn.spec is None else _item(drawn, prefix)
+
+
+def _item(drawn: Drawn, prefix: str) -> Item:
+    figure = drawn.figure
     return Item(
-        id=f"{prefix}{figure.name}", title=_title(figure), sql=drawn.sql, fits=drawn.fit_ids, file=figure.name,
-        caption=" ".join(filter(None, (figure.caption, drawn.seeds))), rows=embed(table_rows(drawn.frame)),
-        spec=embed(drawn.spec), alt=describe(drawn),
-    )  # fmt: skip
+        id=f"{prefix}{figure.name}",
+        title=_title(figure),
+        sql=drawn.sql,
+        fits=drawn.fit_ids,
+        file=figure.name,
+        caption=" ".join(filter(None, (figure.caption, drawn.seeds))),
+        rows=embed(table_rows(drawn.frame)),
+        spec=embed(drawn.spec),
+        alt=describe(drawn),
+    )
 
 
 def _table(table: Table, query: Query, study: Study | None, prefix: str) -> Item | None:
@@ -160,10 +192,27 @@ def embed(value: Any) -> Markup:
 
 @cache
 def vega() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script, from the library that also makes the images."""
+    """Vega, Vega-Lite and Vega-Embed as one script, from the library that also makes the images.
+
+    Bundling takes seconds, so the script is kept in the user's cache folder, by the library's version.
+    """
     import vl_convert
 
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+    folder = Path(os.environ.get("ASTRAIOS_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "astraios")
+    kept = folder.expanduser() / f"vega-embed-{version('vl-convert-python')}.js"
+    with contextlib.suppress(OSError):
+        return kept.read_text(encoding="utf-8")
+    bundle = _in_html(vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;"))
+    with contextlib.suppress(OSError):
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        draft = kept.with_suffix(f".{os.getpid()}")
+        draft.write_text(bundle, encoding="utf-8")
+        draft.replace(kept)
+    return bundle
+
+
+def _in_html(bundle: str) -> str:
+    """The script as it may stand in a script element."""
     return re.sub(r"</(?=script)|<(?=!--)", lambda m: "<\\/" if m[0] == "</" else "\\x3c", bundle, flags=re.IGNORECASE)
 
 

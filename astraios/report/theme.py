@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+STAR = "M0,-1L.23,-.31L.95,-.31L.36,.12L.59,.81L0,.38L-.59,.81L-.36,.12L-.95,-.31L-.23,-.31Z"
 METHODS: tuple[tuple[str, str, str, str], ...] = (
     # method_id, colour in the light scheme, colour in the dark scheme, shape
     ("lora", "#c2410c", "#ff8a5c", "square"),
@@ -19,7 +20,7 @@ METHODS: tuple[tuple[str, str, str, str], ...] = (
     ("ia3", "#047857", "#3fcf9f", "triangle-right"),
     ("fft", "#1f2328", "#f3f1ea", "circle"),
     ("prompt", "#7c5a45", "#c9a58c", "triangle-left"),
-    ("adalora", "#be123c", "#ff8fa3", "wedge"),
+    ("adalora", "#be123c", "#ff8fa3", STAR),
 )
 OTHERS: tuple[tuple[str, str, str], ...] = (
     ("#5b6470", "#a9b1bd", "circle"),
@@ -31,7 +32,7 @@ OTHERS: tuple[tuple[str, str, str], ...] = (
 
 ORDER = [method[0] for method in METHODS]
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
-SCHEMES = {
+SCHEMES: dict[str, dict[str, Any]] = {
     "light": {
         "ink": "#1f2328",
         "soft": "#57606a",
@@ -89,6 +90,7 @@ def config(scheme: str) -> dict[str, Any]:
         "legend": {"labelColor": c["soft"], "titleColor": c["soft"], "labelFontSize": 12, "titleFontSize": 12,
                    "titleFontWeight": "normal", "orient": "top", "symbolStrokeWidth": 2, "labelLimit": 280},
         "range": {"category": palette(scheme, 24), "symbol": shapes(24), "ordinal": c["roles"]},
+        "mark": {"color": c["accent"]},
         "line": {"strokeWidth": 2},
         "point": {"size": 55, "filled": True, "opacity": 1},
         "text": {"fontSize": 12, "color": c["ink"]},

@@ -98,6 +98,17 @@ def test_the_same_request_is_the_same_run(small_sweep: Path, small_models: list[
     assert Sweep.from_toml(sweep_toml(small_models, moved), "x").cells()[0].run_id == cells[0].run_id
 
 
+def test_a_sweep_that_extends_another_says_only_what_differs() -> None:
+    tiny = {c.run_id for c in Sweep.read("tiny").cells(["model_id=tiny/66k"])}
+    seeds = Sweep.read("tiny_seeds")
+    assert {c.run_id for c in seeds.cells(["model_id=tiny/66k"])} == tiny
+    assert len({c.run_id for c in seeds.cells()}) == 12 * 7
+    changed = Sweep.from_toml('extends = "tiny"\nname = "x"\n[method.lora]\nrank = 4', "x")
+    lora = changed.cells(["model_id=tiny/66k", "method_id=lora"])[0]
+    assert lora.settings["rank"] == 4
+    assert lora.train.learning_rate == 1e-2, "the rest of the table stays"
+
+
 @pytest.mark.parametrize("method_id", ["fft", "lora", "ptuning"])
 def test_resume_equals_no_interruption(small_sweep: Path, tmp_path: Path, method_id: str) -> None:
     sweep = Sweep.read(str(small_sweep))

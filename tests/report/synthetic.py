@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 
 import duckdb
+import polars as pl
 
 ROOT = Path(__file__).parents[2]
 SIZES = {"tiny/32": (59_000, 23_360), "tiny/64": (165_000, 91_776), "tiny/96": (415_000, 298_464),
@@ -47,9 +48,16 @@ def create(con: duckdb.DuckDBPyConnection) -> None:
         waiting = later
 
 
-def insert(con: duckdb.DuckDBPyConnection, table: str, **values: object) -> None:
-    marks = ", ".join("?" * len(values))
-    con.execute(f"insert into {table} ({', '.join(values)}) values ({marks})", list(values.values()))
+class Rows(dict[str, list[dict[str, object]]]):
+    """Rows by table, inserted at once: one statement a row takes a hundred times longer."""
+
+    def add(self, table: str, **values: object) -> None:
+        self.setdefault(table, []).append(values)
+
+    def insert(self, con: duckdb.DuckDBPyConnection) -> None:
+        for table, rows in self.items():
+            frame = pl.DataFrame(rows, infer_schema_length=None)  # noqa: F841 (DuckDB reads it by its name)
+            con.execute(f"insert into {table} by name select * from frame")
 
 
 def run_id(*parts: object) -> str:
@@ -58,85 +66,86 @@ def run_id(*parts: object) -> str:
 
 def fill(con: duckdb.DuckDBPyConnection, seeds: int = 3, methods: dict | None = None, fits: bool = True) -> None:
     """The tiny ladder, seven methods, `seeds` seeds for fft and lora and one for the others, two tasks, fits."""
-    rng = random.Random(7)
+    rng, rows = random.Random(7), Rows()
     methods = methods or METHODS
-    insert(con, "dataset", dataset_id="tiny@5f2c", name="tiny", hash="5f2c", n_train_tokens=102_400,
+    rows.add("dataset", dataset_id="tiny@5f2c", name="tiny", hash="5f2c", n_train_tokens=102_400,
            n_test_tokens=12_288, bytes_per_token=2.4)  # fmt: skip
     for model, (n, inner) in SIZES.items():
-        insert(con, "base_model", model_id=model, ladder="tiny", revision="r1", architecture="GPTBigCodeForCausalLM",
+        rows.add("base_model", model_id=model, ladder="tiny", revision="r1", architecture="GPTBigCodeForCausalLM",
                n_params=n, n_params_nonembedding=inner)  # fmt: skip
     for method, (title, kind, _, _) in methods.items():
-        insert(con, "tuning_method", method_id=method, title=title, kind=kind)
+        rows.add("tuning_method", method_id=method, title=title, kind=kind)
     for task, (title, chance, metric) in TASKS.items():
-        insert(con, "task", task_id=task, title=title, kind="likelihood", metric=metric, chance=chance, ceiling=1.0,
+        rows.add("task", task_id=task, title=title, kind="likelihood", metric=metric, chance=chance, ceiling=1.0,
                higher_is_better=True)  # fmt: skip
-    losses, summaries = [], []
     for method, (_, _, share, finals) in methods.items():
         for (model, (n, inner)), final in zip(SIZES.items(), finals, strict=True):
             for seed in range(seeds if method in ("fft", "lora") else 1):
                 key = run_id(method, model, seed)
                 last = final + rng.gauss(0, 0.006)
-                insert(con, "run", run_id=key, origin="measured", model_id=model, method_id=method,
+                rows.add("run", run_id=key, origin="measured", model_id=model, method_id=method,
                        dataset_id="tiny@5f2c", seed=seed, n_params=n, n_params_nonembedding=inner,
                        n_trainable=int(share * n), n_tokens=102_400, steps=200, tokens_per_step=512,
                        train_flops=6.0 * n * 102_400, bytes_per_token=2.4, created_at=START)  # fmt: skip
                 seconds = 4 + n / 60_000 * (1 + share)
-                insert(con, "attempt", run_id=key, attempt=1, state="done", started_at=START,
+                rows.add("attempt", run_id=key, attempt=1, state="done", started_at=START,
                        finished_at=START + dt.timedelta(hours=1), wall_seconds=seconds * 1.2, device_seconds=seconds,
                        tokens_per_second=102_400 / seconds, peak_memory_bytes=int(4e8 + 16 * n * share),
                        checkpoint_bytes=int(4 * n * share), content_hash=key)  # fmt: skip
                 for split, shift in (("test", 0.0), ("train", -0.05)):
                     for step in range(0, 201, 10):
                         value = last + shift + 0.6 * math.exp(-step / 45) - 0.6 * math.exp(-200 / 45)
-                        losses.append((key, 1, split, step, step * 512, value))
-                    summaries.append((key, 1, split, 21, 200, last + shift, last + shift, last + shift + 0.004))
+                        rows.add("loss_point", run_id=key, attempt=1, split=split, step=step, n_tokens=step * 512,
+                                 loss_nats=value)  # fmt: skip
+                    rows.add("loss_summary", run_id=key, attempt=1, split=split, n_points=21, last_step=200,
+                             last_loss=last + shift, min_loss=last + shift,
+                             mean_last5_loss=last + shift + 0.004)  # fmt: skip
                 for task, value in (("next-token", 0.92 - last * 0.14), ("mutant", 0.73 + rng.gauss(0, 0.01))):
-                    insert(con, "evaluation", run_id=key, attempt=1, task_id=task, n_shot=0, n_items=400)
-                    insert(con, "score", run_id=key, attempt=1, task_id=task, n_shot=0, metric="accuracy",
+                    rows.add("evaluation", run_id=key, attempt=1, task_id=task, n_shot=0, n_items=400)
+                    rows.add("score", run_id=key, attempt=1, task_id=task, n_shot=0, metric="accuracy",
                            value=value, stderr=0.012, ci_low=value - 0.0235, ci_high=value + 0.0235, n=400,
                            n_failed=0)  # fmt: skip
-    con.executemany("insert into loss_point values (?, ?, ?, ?, ?, ?, null)", losses)
-    con.executemany("insert into loss_summary values (?, ?, ?, ?, ?, ?, ?, ?)", summaries)
     if fits:
-        fill_fits(con, methods)
+        fill_fits(rows, methods)
+    rows.insert(con)
 
 
-def fill_fits(con: duckdb.DuckDBPyConnection, methods: dict) -> None:
+def fill_fits(rows: Rows, methods: dict) -> None:
     """A target fit and a backtest for each method, and one link for each task."""
     n_last = SIZES["tiny/128"][0]
     best = {"fft": 0.97, "lora": 0.02, "adapterh": 0.01}
     for method, (_, _, _, finals) in methods.items():
         for role in ("target", "backtest"):
             fit = run_id("fit", method, role)
-            insert(con, "fit", fit_id=fit, created_at=START + dt.timedelta(hours=2), role=role, quantity="loss",
+            rows.add("fit", fit_id=fit, created_at=START + dt.timedelta(hours=2), role=role, quantity="loss",
                    method_id=method, law="power_offset", estimator="huber", loss_definition="last", split="test",
                    level=0.9, seed=0, objective=0.001, n_points=4 if role == "target" else 3,
                    warnings='["few_sizes"]')  # fmt: skip
             for i, (model, (n, _)) in enumerate(SIZES.items()):
-                insert(con, "fit_point", fit_id=fit, run_id=run_id(method, model, 0), n_params=n, observed=finals[i],
+                rows.add("fit_point", fit_id=fit, run_id=run_id(method, model, 0), n_params=n, observed=finals[i],
                        fitted=finals[i], weight=1.0, held_out=role == "backtest" and i == 3)  # fmt: skip
-        insert(con, "fit_parameter", fit_id=run_id("fit", method, "target"), name="alpha", value=0.3, low=0.2,
+        rows.add("fit_parameter", fit_id=run_id("fit", method, "target"), name="alpha", value=0.3, low=0.2,
                high=0.5, at_bound=False)  # fmt: skip
         slope = (finals[3] - finals[2]) / math.log(850 / 415)
         for n in (n_last, 1_700_000, TARGET):
             mean = finals[3] + 0.8 * slope * math.log(n / n_last)
             wide = 0.02 + 0.02 * math.log(n / n_last)
-            insert(con, "projection", fit_id=run_id("fit", method, "target"), role="target", quantity="loss",
+            rows.add("projection", fit_id=run_id("fit", method, "target"), role="target", quantity="loss",
                    method_id=method, n_params=n, mean=mean, low=mean - wide, high=mean + wide,
                    new_low=mean - wide - 0.012, new_high=mean + wide + 0.012, level=0.9,
                    p_best=best.get(method, 0.0))  # fmt: skip
         guess = finals[3] + 0.011
-        insert(con, "backtest", fit_id=run_id("fit", method, "backtest"), quantity="loss", method_id=method,
+        rows.add("backtest", fit_id=run_id("fit", method, "backtest"), quantity="loss", method_id=method,
                law="power_offset", n_params=n_last, n_train_points=3, mean=guess, new_low=guess - 0.05,
                new_high=guess + 0.05, level=0.9, observed=finals[3], relative_error=0.011 / finals[3], covered=True,
                carry_forward=finals[2], carry_forward_error=(finals[2] - finals[3]) / finals[3])  # fmt: skip
         for task in TASKS:
             fit = run_id("link", task)
             value = 0.92 - (finals[3] - 0.1) * 0.14 if task == "next-token" else 0.735
-            insert(con, "projection", fit_id=fit, role="target", quantity="score", method_id=method, task_id=task,
+            rows.add("projection", fit_id=fit, role="target", quantity="score", method_id=method, task_id=task,
                    metric="accuracy", n_params=TARGET, mean=value, low=value - 0.01, high=value + 0.01,
                    new_low=value - 0.02, new_high=value + 0.02, level=0.9)  # fmt: skip
-            insert(con, "backtest", fit_id=run_id("link-backtest", task), quantity="score", method_id=method,
+            rows.add("backtest", fit_id=run_id("link-backtest", task), quantity="score", method_id=method,
                    task_id=task, metric="accuracy", law="sigmoid", n_params=n_last, n_train_points=21, mean=value,
                    new_low=value - 0.02, new_high=value + 0.02, level=0.9, observed=value + 0.005,
                    relative_error=0.012, covered=True, carry_forward=value - 0.01,
@@ -144,8 +153,8 @@ def fill_fits(con: duckdb.DuckDBPyConnection, methods: dict) -> None:
     for task in TASKS:
         for role, name in (("target", "link"), ("backtest", "link-backtest")):
             fit = run_id(name, task)
-            insert(con, "fit", fit_id=fit, created_at=START + dt.timedelta(hours=2), role=role, quantity="score",
+            rows.add("fit", fit_id=fit, created_at=START + dt.timedelta(hours=2), role=role, quantity="score",
                    task_id=task, metric="accuracy", law="sigmoid", estimator="binomial", split="test", level=0.9,
                    seed=0, n_points=28)  # fmt: skip
-            insert(con, "fit_point", fit_id=fit, run_id=run_id("fft", "tiny/32", 0), n_params=59_000, observed=0.3,
+            rows.add("fit_point", fit_id=fit, run_id=run_id("fft", "tiny/32", 0), n_params=59_000, observed=0.3,
                    fitted=0.3, weight=1.0, held_out=False)  # fmt: skip

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import socket
+import urllib.parse
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +53,10 @@ class HubLadder(Ladder):
 
         with _explained(rung.model_id):
             return AutoConfig.from_pretrained(
-                rung.model_id, revision=rung.revision, trust_remote_code=trust_remote_code
+                rung.model_id,
+                revision=rung.revision,
+                trust_remote_code=trust_remote_code,
+                local_files_only=_no_network(),
             )
 
     def load(
@@ -96,13 +102,22 @@ def load_pretrained(
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    common: dict[str, Any] = {
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": _no_network(),
+    }
     extra: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     if quantized is not None:
         extra |= {"quantization_config": quantized, "device_map": {"": device}}
     with _explained(source):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **common, **extra)
+    if quantization == "nf4":
+        # In evaluation bitsandbytes repacks weights on CPUs with AVX512-BF16, and training after that fails.
+        for module in model.modules():
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False  # type: ignore[assignment]
     if quantized is None:
         model.to(torch.device(device))  # type: ignore[arg-type]
     return model.eval(), tokenizer
@@ -119,17 +134,18 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
     if not quantization:
         return None
     if quantization not in QUANTIZATIONS:
-        raise UsageError(f"unknown quantization {quantization!r}: known: {', '.join(QUANTIZATIONS)}, or none")
+        raise UsageError(f"unknown train.quantization {quantization!r}: known: {', '.join(QUANTIZATIONS)}, or none")
     if importlib.util.find_spec("bitsandbytes") is None:
-        raise MissingExtraError("bitsandbytes", "train", f"quantization = {quantization!r}")
+        raise MissingExtraError("bitsandbytes", "train", f"train.quantization = {quantization!r}")
     try:
         import bitsandbytes  # noqa: F401
         import torch
         from transformers import BitsAndBytesConfig
     except (ImportError, RuntimeError, OSError) as error:
+        line = str(error).splitlines()[0]
         raise CellError(
-            f"quantization = {quantization!r} can't be had, bitsandbytes does not load: {str(error).splitlines()[0]}; "
-            'set quantization = "none"'
+            f"train.quantization = {quantization!r} can't be had, bitsandbytes does not load: {line}; "
+            'set train.quantization = "none"'
         ) from error
     if quantization == "8bit":
         return BitsAndBytesConfig(load_in_8bit=True)
@@ -140,6 +156,20 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
     )
+
+
+def _no_network() -> bool:
+    """Whether the hub's name can't even be looked up: then what is cached is used, without minutes of retries."""
+    from huggingface_hub import constants
+
+    proxies = urllib.request.getproxies()
+    if constants.HF_HUB_OFFLINE or "https" in proxies or "all" in proxies:
+        return bool(constants.HF_HUB_OFFLINE)
+    try:
+        socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return True
+    return False
 
 
 class _explained:  # noqa: N801
@@ -155,12 +185,13 @@ class _explained:  # noqa: N801
         if error is None or not isinstance(error, Exception):
             return
         text = str(error) or type(error).__name__
-        line = text.splitlines()[0].strip()
+        line = text.splitlines()[0].strip().rstrip(".")
         if Path(self.source).is_dir():
             raise CellError(f"the model in {self.source} can't be loaded: {line}") from error
         if "out of memory" in text.lower():
             raise CellError(
-                f"base model {self.source!r} does not fit the device's memory: set quantization or a smaller dtype"
+                f'base model {self.source!r} does not fit the device\'s memory: set train.quantization = "8bit" or '
+                '"nf4", or a smaller train.dtype'
             ) from error
         if "trust_remote_code" in text:
             raise CellError(

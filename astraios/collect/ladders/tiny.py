@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,38 +61,51 @@ RECIPES = {
 
 
 class TinyLadder(Ladder):
-    """Five rungs that are built on the spot."""
+    """Five rungs that are built on the spot; tiny/66k-s1 is the first one pretrained with another seed, and so on."""
 
     name = "tiny"
 
     def rungs(self) -> tuple[Rung, ...]:
-        return tuple(
-            Rung(
-                model_id=model_id,
-                ladder=self.name,
-                name=model_id.removeprefix("tiny/"),
-                config=architecture(recipe),
-                revision=revision(recipe),
-            )
-            for model_id, recipe in RECIPES.items()
+        return tuple(self._described(model_id) for model_id in RECIPES)
+
+    def find(self, model_id: str) -> Rung | None:
+        rung = super().find(model_id)
+        name, _, seed = model_id.rpartition("-s")
+        if rung is None and name in RECIPES and seed.isdecimal():
+            return self._described(model_id)
+        return rung
+
+    def _described(self, model_id: str) -> Rung:
+        recipe = _recipe(model_id)
+        return Rung(
+            model_id=model_id,
+            ladder=self.name,
+            name=model_id.removeprefix("tiny/"),
+            config=architecture(recipe),
+            revision=revision(recipe),
         )
 
     def is_ready(self, model_id: str) -> bool:
         """Whether the base is in the cache."""
-        return (_folder(RECIPES[model_id]) / "done.json").is_file()
+        return (_folder(_recipe(model_id)) / "done.json").is_file()
 
     def prepare(self, model_id: str, progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Pretrains the base where the cache has none; goes on from its last checkpoint."""
-        folder = _folder(RECIPES[model_id])
+        folder = _folder(_recipe(model_id))
         with exclusive(folder.with_suffix(".lock"), wait=math.inf, what=f"base model {model_id}"):
             if not self.is_ready(model_id):
-                _pretrain(model_id, RECIPES[model_id], folder, progress)
+                _pretrain(model_id, _recipe(model_id), folder, progress)
 
     def load(self, model_id: str, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from astraios.collect.ladders.hub import load_pretrained
 
         self.prepare(model_id)
-        return load_pretrained(str(_folder(RECIPES[model_id])), **{**options, "trust_remote_code": False})
+        return load_pretrained(str(_folder(_recipe(model_id))), **{**options, "trust_remote_code": False})
+
+
+def _recipe(model_id: str) -> Recipe:
+    name, _, seed = model_id.rpartition("-s")
+    return replace(RECIPES[name], seed=int(seed)) if name in RECIPES else RECIPES[model_id]
 
 
 def architecture(recipe: Recipe) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,7 +44,7 @@ class TuningMethod:
         """The method's settings with the sweep's in place of the defaults.
 
         Raises:
-            UsageError: an override names no setting of this method.
+            UsageError: an override names no setting of this method, or has a value of the wrong kind.
         """
         unknown = set(overrides) - set(self.settings)
         if unknown:
@@ -51,6 +52,10 @@ class TuningMethod:
             raise UsageError(
                 f"tuning method {self.name!r} has no setting {name!r}: {did_you_mean(name, self.settings)}"
             )
+        for name, value in overrides.items():
+            problem = _problem(name, value, self.settings[name])
+            if problem:
+                raise UsageError(f"method.{self.name}.{name} = {value!r}: {problem}")
         return {**self.settings, **overrides}
 
     def n_virtual_tokens(self, settings: Mapping[str, Any]) -> int:
@@ -83,13 +88,13 @@ class TuningMethod:
         if sequence_length and positions and sequence_length + virtual > positions:
             extra = f" and {virtual} virtual tokens" if virtual else ""
             raise UsageError(
-                f"sequence_length {sequence_length}{extra} of tuning method {self.name!r} exceed the base model's "
-                f"{positions} positions: set sequence_length to at most {positions - virtual}"
+                f"data.sequence_length {sequence_length}{extra} of tuning method {self.name!r} exceed the base model's "
+                f"{positions} positions: set data.sequence_length to at most {positions - virtual}"
             )
         if quantization and not self.quantizable:
             raise UsageError(
                 f"tuning method {self.name!r} changes the base's own weights and can't work on a {quantization} base: "
-                f'set quantization = "none" for it'
+                'set train.quantization = "auto", which takes each method\'s own'
             )
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PeftConfig | None:
@@ -122,10 +127,21 @@ class TuningMethod:
             return model.requires_grad_(True)
         check_targets(model, config, self.name)
         try:
-            return get_peft_model(model, config)
+            with warnings.catch_warnings():
+                for message in _BENIGN:
+                    warnings.filterwarnings("ignore", message=message)
+                return get_peft_model(model, config)
         except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, AttributeError) as error:
             kind = getattr(model.config, "model_type", type(model).__name__)
             raise CellError(f"tuning method {self.name!r} does not fit a {kind} model: {_first_line(error)}") from error
+
+    def n_trainable(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> int:
+        """Parameters that `attach` would make trainable, for a model on torch's meta device; it is changed."""
+        import torch
+
+        with torch.device("meta"):
+            tuned = self.attach(model, settings, steps)
+        return sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
 
     def regularizer(self, model: nn.Module) -> Tensor | None:
         """What the method adds to the cross-entropy in training, a scalar, or None.
@@ -201,6 +217,31 @@ class TuningMethod:
             return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
         except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
             raise CellError(f"the adapter in {directory} can't be loaded: {_first_line(error)}") from error
+
+
+# What PEFT warns of without need: LN tuning meets layers that aren't linear, BOFT looks for its CUDA extension.
+_BENIGN = ("Unsupported layer type .*Norm", "Failed to load the CUDA extension", "Setting boft_n_butterfly_factor to 1")
+
+
+def _problem(name: str, value: Any, default: Any) -> str | None:
+    """What is wrong with a setting's value, judged by its default and its name."""
+    if name.endswith("_modules"):
+        if value is None or isinstance(value, str):
+            return None
+        fine = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+        return None if fine else "must be a list of names of modules, or a regular expression"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, str) and not isinstance(value, str):
+        return "must be a word"
+    if isinstance(default, float) and not number:
+        return "must be a number"
+    if isinstance(default, int) and not (number and value == int(value)):
+        return "must be a whole number"
+    if name == "dropout" and not 0 <= value < 1:
+        return "must be at least 0 and below 1"
+    if isinstance(default, int) and name != "projection_seed" and value < 1:
+        return "must be at least 1"
+    return None
 
 
 def _first_line(error: BaseException) -> str:

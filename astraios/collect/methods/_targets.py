@@ -58,7 +58,7 @@ ROLES: Mapping[str, Roles] = {
     "codegen": Roles(("qkv_proj",), ("qkv_proj",), ("out_proj",), ("fc_in",), ("fc_out",)),
     **dict.fromkeys(
         (
-            *("llama", "mistral", "ministral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2"),
+            *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2"),
             *("olmo3", "granite", "cohere", "cohere2", "stablelm", "smollm3", "seed_oss"),
         ),
         _GATED,
@@ -132,6 +132,13 @@ def check_targets(model: nn.Module, config: PeftConfig, method: str) -> None:
                     f"method.{method}.{setting}: {name!r} matches no module of a {kind} model; "
                     f"it has {', '.join(_linear_names(model))}"
                 )
+
+
+def matched(model: nn.Module, config: PeftConfig) -> list[tuple[str, nn.Module]]:
+    """(path, module) of all that the configuration targets."""
+    from peft.tuners.tuners_utils import check_target_module_exists
+
+    return [(path, one) for path, one in model.named_modules() if path and check_target_module_exists(config, path)]
 
 
 def _linear_names(model: nn.Module) -> list[str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.methods._prompt import PromptMethod
+from astraios.errors import UsageError
 
 if TYPE_CHECKING:
     from peft import PromptEncoderConfig
@@ -20,6 +21,8 @@ class PTuning(PromptMethod):
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PromptEncoderConfig:
         from peft import PromptEncoderConfig
 
+        if settings["encoder"] not in ("MLP", "LSTM"):
+            raise UsageError(f"method.{self.name}.encoder must be MLP or LSTM, not {settings['encoder']!r}")
         return PromptEncoderConfig(
             task_type="CAUSAL_LM",
             num_virtual_tokens=settings["n_virtual_tokens"],

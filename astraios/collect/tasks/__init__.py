@@ -104,6 +104,19 @@ class Task:
     id_key: str = "task_id"
     """Key of an item's name in generations and gold data."""
 
+    def describe(self) -> dict[str, Any]:
+        """The row of the table `task`."""
+        return {
+            "task_id": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "metric": self.metric,
+            "chance": self.chance,
+            "ceiling": self.ceiling,
+            "higher_is_better": self.higher_is_better,
+            "citation": self.citation or None,
+        }
+
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Scores a model: unless a task does it otherwise, by generating, running and scoring (`collect.generate`).
 

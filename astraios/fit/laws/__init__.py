@@ -33,6 +33,10 @@ class Law(Curve):
         """
         raise NotImplementedError
 
+    def centre(self, means: Array) -> Array:
+        """What is taken from each log input, given their means, (inputs,) both."""
+        return means
+
     def uncentre(self, theta: Array, centre: Array) -> Array:
         """`theta` for inputs that are not centred, given the centre (log) that was taken from each input."""
         raise NotImplementedError

@@ -8,6 +8,9 @@ import numpy as np
 
 from astraios.fit.laws import Array, Law, spread
 
+PULL = 3e-3
+"""Weight of the pull in the starts, against one mean squared relative residual."""
+
 
 @dataclass(frozen=True)
 class SumLaw(Law):
@@ -72,25 +75,34 @@ class SumLaw(Law):
         return len(set(amplitudes)) < len(amplitudes)
 
     def guess(self, x: Array, log_loss: Array, rng: np.random.Generator, starts: int) -> Array:
-        """Half of the smallest loss for the floor, the rest shared by the other terms, exponents of 0.35.
+        """Exponents of 0.35 (0.1 without a floor), then random ones; amplitudes by linear least squares given those.
 
-        Floors are drawn below the smallest loss, uniformly on the loss itself: above it a start has to climb.
+        The loss is linear in its amplitudes, so a start needs luck in the exponents alone. A slight pull towards
+        equal shares keeps the amplitudes positive.
         """
-        floor_rows = [amplitude for amplitude, powers in self.terms if not powers]
-        smallest, middle = float(np.exp(log_loss.min())), float(np.exp(np.median(log_loss)))
-        excess = np.log(max(middle - 0.6 * smallest * bool(floor_rows), 1e-3 * middle))
-        count = len(self.terms) - len(floor_rows)
-        best, width = np.zeros(len(self.parameters)), np.full(len(self.parameters), 1.5)
-        for amplitude, powers in self.terms:
-            best[amplitude] = excess - np.log(count)
-            for _, k in powers:
-                best[k] = float(self.parameters[k].forward(0.35 if floor_rows else 0.1))
-                width[k] = 1.2 if self.parameters[k].transform == "log" else 0.3
-        for row in floor_rows:
-            best[row] = np.log(0.6 * smallest)
+        floored = any(not powers for _, powers in self.terms)
+        best, width = np.zeros(len(self.parameters)), np.zeros(len(self.parameters))
+        for k, parameter in enumerate(self.parameters):
+            if parameter.role == "exponent":
+                best[k] = float(parameter.forward(0.35 if floored else 0.1))
+                width[k] = 1.5 if parameter.transform == "log" else 0.3
+            elif parameter.role == "mixing":
+                width[k] = 0.3
         theta = spread(best, width, rng, starts)
-        for row in floor_rows:
-            theta[1:, row] = np.log(smallest * rng.uniform(0.02, 0.98, starts - 1))
+        amplitudes = [amplitude for amplitude, _ in self.terms]
+        logs = np.zeros((starts, len(self.terms), x.shape[1]))
+        for row, (_, powers) in enumerate(self.terms):
+            for column, k in powers:
+                logs[:, row] -= self._exponent(theta, k) * x[column]
+        design = np.exp(np.clip(logs, -50, 50)) / np.exp(log_loss)
+        mean = np.maximum(design.mean(2), 1e-30)
+        count = len(self.terms) - floored
+        share = np.array([0.6 if not powers else (0.4 if floored else 1.0) / count for _, powers in self.terms])
+        gram = design @ design.transpose(0, 2, 1) / x.shape[1]
+        rows = np.arange(len(self.terms))
+        gram[:, rows, rows] += PULL * mean**2
+        solved = np.linalg.solve(gram, (mean + PULL * mean * share)[..., None])[..., 0]
+        theta[:, amplitudes] = np.log(np.maximum(solved * mean, 0.05) / mean)
         return np.clip(theta, *self.bounds())
 
     def uncentre(self, theta: Array, centre: Array) -> Array:

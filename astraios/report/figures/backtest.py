@@ -34,7 +34,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     title = "test loss, nats per token, at the hidden size"
     base = alt.Chart(frame).encode(y=y)
     bar = base.mark_rule(strokeWidth=3, opacity=0.5).encode(
-        x=alt.X("new_low:Q", scale=scale, title=title), x2="new_high:Q", tooltip=shown
+        x=alt.X("new_low:Q", scale=scale, title=title, axis=alt.Axis(tickCount=7)), x2="new_high:Q", tooltip=shown
     )
     points = (
         base.transform_fold(["observed", "mean", "carry_forward"], as_=["which", "loss"])

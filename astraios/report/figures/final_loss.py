@@ -9,12 +9,12 @@ from astraios.report.base import Figure
 from astraios.report.marks import lines, size_axis, tips, with_sizes
 
 SQL = """\
-select origin, ladder, dataset_id, method_id, coalesce(t.title, method_id) as method, n_params,
-    split || ' loss' as split, loss_nats, loss_sd, n_seeds
-from method_size_grid
+select g.origin, g.ladder, g.dataset_id, g.method_id, coalesce(t.title, g.method_id) as method, g.n_params,
+    g.split || ' loss' as split, loss_nats, loss_sd, n_seeds
+from method_size_grid g
 left join tuning_method t using (method_id)
-where split in ('train', 'test')
-order by split, method_id, n_params"""
+where g.split in ('train', 'test'){only}
+order by split, g.method_id, g.n_params"""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
@@ -30,6 +30,15 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     )
 
 
+FAILING = """
+    and (g.method_id in ('prompt', 'adalora') or exists (
+        select 1
+        from method_size_grid o
+        where o.split = 'test' and o.method_id = g.method_id and o.origin = g.origin
+            and o.dataset_id is not distinct from g.dataset_id
+        having count(*) > 1 and max_by(o.loss_nats, o.n_params) > min_by(o.loss_nats, o.n_params)))"""
+"""Prompt Tuning and AdaLoRA, and whatever method ends higher at its largest size than at its smallest."""
+
 FIGURE = Figure(
     name="final-loss",
     number=3,
@@ -38,7 +47,21 @@ FIGURE = Figure(
     order=10,
     caption="Cross-entropy at the last evaluation, mean over seeds, on the training text and on held-out text. "
     "The loss axis does not start at zero.",
-    sql=SQL,
+    sql=SQL.format(only=""),
     draw=draw,
     missing="No losses are stored: run astraios collect, or import training logs with astraios import.",
+)
+
+FAILURE = Figure(
+    name="failure-loss",
+    number=11,
+    title="Methods that fail to scale: final loss",
+    section="loss",
+    order=60,
+    caption="Prompt Tuning, AdaLoRA and any method whose final test loss is higher at the largest size than at the "
+    "smallest. The usual cause is a learning rate that fits another size.",
+    sql=SQL.format(only=FAILING),
+    draw=draw,
+    missing="No method fails to scale here, and neither Prompt Tuning nor AdaLoRA was run: run astraios collect with "
+    "the methods prompt and adalora.",
 )

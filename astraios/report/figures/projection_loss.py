@@ -44,7 +44,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     y = alt.Y("loss:Q", title="test loss, nats per token", scale=alt.Scale(domain=list(span(bounds)), nice=False))
     kind = alt.Scale(domain=KINDS, range="ordinal")
     shown = tips("source", "loss", "level", "n_seeds", "fit_id", **interval(".4f"))
-    x = size_axis(frame)
+    x = size_axis(frame, title="parameters")
     base = alt.Chart(frame).encode(x=x)
     shade = alt.Color("source:N", title=None, scale=kind)
     path = base.transform_filter(f"datum.source == '{KINDS[0]}'").mark_line(strokeWidth=1.5).encode(y=y, color=shade)

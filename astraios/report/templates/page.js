@@ -9,28 +9,29 @@
 
   const scheme = () => chosen ?? (prefersDark.matches ? "dark" : "light");
 
-  // A chart is drawn once at a guessed width and, when axes and labels took more or less room, once more to fit.
+  // A chart is drawn at a guessed width, then stretched by what axes and labels left over.
   async function draw(box) {
     const room = Math.floor(box.getBoundingClientRect().width);
     const source = read(box.dataset.spec);
     const facet = "facet" in source;
     const columns = facet ? Math.max(1, Math.min(source.columns, Math.floor(room / 290))) : 1;
-    const config = configs[scheme()];
+    const shared = configs[scheme()];
+    const config = { ...shared, legend: { ...shared.legend, columns: room < 520 ? 1 : 0 } };
+    const spec = { ...source };
     let width = Math.max(80, Math.floor(room / columns) - 140);
-    for (let pass = 0; pass < 3; pass += 1) {
-      const spec = { ...source };
-      if (facet) {
-        spec.columns = columns;
-        spec.spec = { ...source.spec, width };
-      } else spec.width = width;
-      const old = box.view;
-      const result = await vegaEmbed(box, spec, { actions: false, renderer: "svg", config, tooltip: { theme: scheme() } });
-      box.view = result.view;
-      if (old) old.finalize();
+    if (facet) {
+      spec.columns = columns;
+      spec.spec = { ...source.spec, width };
+    } else spec.width = width;
+    const { view } = await vegaEmbed(box, spec, { actions: false, renderer: "svg", config, tooltip: { theme: scheme() } });
+    box.view?.finalize();
+    box.view = view;
+    for (let pass = 0; pass < 2; pass += 1) {
       const spare = room - box.querySelector("svg").getBoundingClientRect().width;
       const change = Math.floor(spare / columns);
       if (Math.abs(spare) < 3 || change === 0 || width + change < 80) break;
       width += change;
+      await view.signal(facet ? "child_width" : "width", width).resize().runAsync();
     }
     const svg = box.querySelector("svg");
     svg.setAttribute("role", "img");

@@ -1,0 +1,57 @@
+create or replace view correlations as
+with cell as (
+    select origin, ladder, dataset_id, n_params, method_id, any_value(n_trainable)::double as n_trainable,
+        -max(loss_nats) filter (where split = 'train') as train_loss,
+        -max(loss_nats) filter (where split = 'test') as test_loss,
+        max(mean_score) as mean_score
+    from (select * from method_size_grid union all by name select * from mean_task_score)
+    group by origin, ladder, dataset_id, n_params, method_id
+),
+pair as (
+    select origin, ladder, dataset_id, n_params, 'n_trainable' as x, 'train_loss' as y, n_trainable as a, train_loss as b from cell
+    union all select origin, ladder, dataset_id, n_params, 'n_trainable', 'test_loss', n_trainable, test_loss from cell
+    union all select origin, ladder, dataset_id, n_params, 'n_trainable', 'mean_score', n_trainable, mean_score from cell
+    union all select origin, ladder, dataset_id, n_params, 'train_loss', 'mean_score', train_loss, mean_score from cell
+    union all select origin, ladder, dataset_id, n_params, 'test_loss', 'mean_score', test_loss, mean_score from cell
+),
+part as (
+    select *, dense_rank() over (order by origin, ladder, dataset_id, x, y, n_params) as part
+    from (select * from pair union all select * replace (null::bigint as n_params) from pair)
+    where a is not null and b is not null
+),
+ranked as (
+    select *, row_number() over (partition by part order by a, b) as i,
+        rank() over (partition by part order by a) + count(*) over (partition by part, a) / 2 as rank_a,
+        rank() over (partition by part order by b) + count(*) over (partition by part, b) / 2 as rank_b
+    from part
+),
+tau as (
+    select p.part, sum(sign(p.a - q.a) * sign(p.b - q.b))
+        / sqrt(sum(abs(sign(p.a - q.a)))::double * sum(abs(sign(p.b - q.b)))::double) as kendall
+    from ranked p
+    join ranked q on p.part = q.part and p.i < q.i
+    group by p.part
+),
+found as (
+    select origin, ladder, dataset_id, x, y, n_params, any_value(kendall) as kendall, corr(a, b) as pearson,
+        corr(rank_a, rank_b) as spearman, count(*) as n_points
+    from ranked
+    join tau using (part)
+    group by origin, ladder, dataset_id, x, y, n_params
+    having count(*) >= 3
+)
+select origin, ladder, dataset_id, x, y, n_params, coefficient, value, p_value, n_points, source
+from correlation
+union all
+select f.origin, f.ladder, f.dataset_id, f.x, f.y, f.n_params, c.coefficient,
+    case c.coefficient when 'kendall' then f.kendall when 'pearson' then f.pearson else f.spearman end,
+    null, f.n_points, 'losses and scores of this database'
+from found f
+cross join (values ('kendall'), ('pearson'), ('spearman')) c(coefficient)
+where not exists (
+    select 1
+    from correlation k
+    where k.origin = f.origin and k.ladder is not distinct from f.ladder and k.x = f.x and k.y = f.y
+        and k.dataset_id is not distinct from f.dataset_id and k.n_params is not distinct from f.n_params
+        and k.coefficient = c.coefficient);
+comment on view correlations is 'Correlations over tuning methods, by size and over all sizes (n_params null): those stored, and for the rest those that follow from the losses and scores here. Losses count as negative: positive means that better goes with more.';
