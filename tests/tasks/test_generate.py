@@ -171,7 +171,7 @@ def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
         ANSWERS.update({row["task_id"]: row["canonical_solution"] for row in task.gold(scoring)})
 
         class Oracle(Generator):
-            def run(self, requests, gold=gold):
+            def run(self, requests):
                 for request in requests:
                     yield request, ANSWERS[request.item_id] + "\ndef more():\n    pass\nprint(1)"
 
