@@ -17,6 +17,7 @@ from astraios.collect.execute.engine import Engine
 from astraios.collect.score import identify, score_generations, score_rows
 from astraios.collect.tasks import TASKS
 from astraios.collect.tasks._answers import after_answer, yes_or_no
+from astraios.collect.tasks._files import Layout, read_generations
 from astraios.collect.tasks.aatk import until_closed
 from astraios.collect.tasks.bigclonebench import macro_f1
 from astraios.collect.tasks.devign import NO, YES, paper_sample
@@ -76,7 +77,7 @@ def cell(path: Path, engine: Engine) -> tuple[float, float, float]:
 
 @needs_data
 @pytest.mark.must(4, 1)
-@pytest.mark.parametrize("name", ["defect__1b__lora", "defect__3b__ia3", "recode_format__3b__lora"])
+@pytest.mark.parametrize("name", ["defect__1b__lora", "defect__3b__ia3", "humanevalexplain_python__3b__ia3"])
 def test_sampled_cells_of_the_paper(name: str, engine: Engine) -> None:
     value, wanted, tolerance = cell(PAPER / "generations" / f"{name}.jsonl.gz", engine)
     assert abs(value - wanted) <= tolerance
@@ -158,22 +159,35 @@ def test_all_forms_of_generations_give_the_same(form: str, engine: Engine, tmp_p
 
 
 @needs_data
-@pytest.mark.parametrize(
-    ("raw", "tidy", "task"),
-    [
-        ("generations-defectdetection-starcoderbase-1b-lora.json.gz", "defect__1b__lora", "devign"),
-        (
-            "generations-humaneval-format-num_seeds_5-starcoderbase-1b-lora.json.gz",
-            "recode_format__1b__lora",
-            "recode-format",
-        ),
-    ],
-)
-def test_raw_files_give_what_tidy_ones_give(raw: str, tidy: str, task: str, engine: Engine) -> None:
-    a = score_generations(PAPER / "raw" / raw, task, PAPER / "gold", engine=engine)
-    b = score_generations(PAPER / "generations" / f"{tidy}.jsonl.gz", task, PAPER, engine=engine)
+def test_raw_files_give_what_tidy_ones_give(engine: Engine) -> None:
+    raw = PAPER / "raw" / "generations-defectdetection-starcoderbase-1b-lora.json.gz"
+    tidy = PAPER / "generations" / "defect__1b__lora.jsonl.gz"
+    a = score_generations(raw, "devign", PAPER / "gold", engine=engine)
+    b = score_generations(tidy, "devign", PAPER, engine=engine)
     assert a.scores == b.scores
     assert a.samples == b.samples
+
+
+ROWS = Layout([str(i) for i in range(1640)], ("row",))
+
+
+@needs_data
+@pytest.mark.parametrize(
+    ("raw", "tidy", "layout"),
+    [
+        (
+            "generations-humaneval-format-num_seeds_5-starcoderbase-1b-lora",
+            "recode_format",
+            ROWS,
+        ),
+        ("generations-humanevalexplainsynthesize-python-starcoderbase-1b-lora", "humanevalexplain_python", None),
+        ("generations-humanevalsynthesizepython-starcoderbase-1b-lora", "humanevalsynth_python", None),
+    ],
+)
+def test_raw_files_hold_what_tidy_ones_hold(raw: str, tidy: str, layout: Layout | None) -> None:
+    layout = layout or Layout([f"Python/{i}" for i in range(164)], ("task_id",), folded=True)
+    a = read_generations(PAPER / "raw" / f"{raw}.json.gz", layout)
+    assert a == read_generations(PAPER / "generations" / f"{tidy}__1b__lora.jsonl.gz", layout)
 
 
 @needs_data
@@ -228,12 +242,23 @@ def test_wrong_counts_unknown_tasks_and_missing_gold_are_one_line(tmp_path: Path
         score_generations(path, "perplexity", PAPER / "gold")
 
 
+def test_robust_pass_is_the_worst_transformation_over_all_seeds() -> None:
+    task = TASKS.get("recode-format")
+    gold, passed = [], []
+    for kind, seeds in (("a", 1), ("b", 3)):
+        for seed in range(seeds):
+            for problem in range(4):
+                gold.append({"perturbation_name": kind, "seed": seed, "task_id": problem})
+                passed.append([problem < 3 and not (kind == "b" and seed == 2 and problem == 1)])
+    robust, change, mean = task.scores(gold, passed, 0, 0.75)
+    assert (robust.metric, robust.value, robust.n) == ("robust_pass@1", 0.5, 4)
+    assert (change.metric, change.value, change.ci_low) == ("robust_change@1", 0.25, None)
+    assert (mean.metric, mean.value, mean.n) == ("mean_pass@1", 11 / 16, 4)
+
+
 @needs_data
-def test_robust_change_is_against_the_nominal(engine: Engine) -> None:
+def test_nominal_is_a_fraction(engine: Engine) -> None:
     path = PAPER / "generations" / "recode_format__3b__lora.jsonl.gz"
-    result = score_generations(path, "recode-format", PAPER / "gold", engine=engine, nominal=35 / 164)
-    change = next(score for score in result.scores if score.metric == "robust_change@1")
-    assert 100 * change.value == pytest.approx(14.63, abs=0.01)
     with pytest.raises(UsageError, match="between 0 and 1"):
         score_generations(path, "recode-format", PAPER / "gold", engine=engine, nominal=21.3)
 
@@ -244,7 +269,7 @@ def test_robust_change_is_against_the_nominal(engine: Engine) -> None:
         (" Yes", 1),
         (" NO", 0),
         ("no, there is a defect", 0),
-        ("I know it: yes.", 1),
+        ("I know it: yes.", -1),
         ("I do not see. There is a defect", 1),
         ("yes and no", -1),
         ("yes, no", 1),
