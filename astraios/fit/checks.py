@@ -28,7 +28,7 @@ def of_data(ladder: Ladder) -> list[FitWarning]:
                     "few_sizes", f"{min(sizes)} sizes for {_names(few)}: the bend rests on other series and priors"
                 )
             )
-        found += [_rising(s) for s in ladder.series if _rises(s)]
+        found += [_rising(s) for s in ladder.series if s.rises]
     found += _collinear(ladder)
     found += _crowded(ladder)
     found += _identical(ladder)
@@ -86,15 +86,6 @@ def _several(ladder: Ladder, name: str) -> bool:
 
 def _names(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _means(log_size: np.ndarray, log_loss: np.ndarray) -> np.ndarray:
-    return np.array([log_loss[log_size == level].mean() for level in np.unique(log_size)])
-
-
-def _rises(series: Series) -> bool:
-    means = _means(series.inputs["n_params"], series.log_loss)
-    return bool(len(means) > 1 and means[-1] > means[:-1].min() + 0.002)
 
 
 def _rising(series: Series) -> FitWarning:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+RISE = 0.002
+"""Rise of a log loss that is more than noise between seeds."""
+
+
 @dataclass(frozen=True)
 class Series:
     """One curve: the runs of one group, sorted by size and data, in natural logarithms."""
@@ -29,6 +33,15 @@ class Series:
 
     def __len__(self) -> int:
         return len(self.log_loss)
+
+    @property
+    def rises(self) -> bool:
+        """Whether the loss at the largest size is higher than at a smaller one, by more than 0.2 %."""
+        size = self.inputs.get("n_params")
+        if size is None or len(self.inputs) > 1:
+            return False
+        means = [self.log_loss[size == level].mean() for level in np.unique(size)]
+        return len(means) > 1 and bool(means[-1] > min(means[:-1]) + RISE)
 
     def keep(self, mask: Mask) -> Series:
         """The points where `mask` is true."""

@@ -119,9 +119,10 @@ def _stretch(laws: Sequence[Law], ladder: Ladder, rng: np.random.Generator, coun
     """Factors that turn normal deviations into Student's, spread evenly over their distribution.
 
     Short ladders of sizes alone take none: their draws have Student tails already, from noise that few runs measure.
+    Two sizes say nothing about a bend and take the factors again.
     """
     sizes = max(len(np.unique(next(iter(s.inputs.values())))) for s in ladder.series)
-    if sizes < SHORT and all(law.inputs == ("n_params",) for law in laws):
+    if 2 < sizes < SHORT and all(law.inputs == ("n_params",) for law in laws):
         return np.ones(count)
     freedom, scale = CALIBRATION["loss"]["freedom"], CALIBRATION["loss"]["scale"]
     chi = np.sort(rng.chisquare(freedom, (64, count)), axis=1).mean(0)

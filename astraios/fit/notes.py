@@ -11,14 +11,13 @@ CODES = {
     "not_monotone": "the loss rises with size",
     "one_size_of_data": "the amount of data does not vary",
     "collinear": "size and data vary together",
-    "mixed_sizes": "sizes that differ by a few per cent under one name",
-    "no_replicates": "one run per size: the noise between seeds is assumed",
+    "mixed_sizes": "sizes so close that they look like one model counted in two ways",
+    "no_backtest": "too few sizes to hide the largest",
     "identical_seeds": "repeated runs agree to the last digit",
     "outliers": "runs far from the curve",
     "few_starts_agree": "few starts reached the best optimum",
     "not_predictable": "the score does not go with the loss",
     "near_chance": "scores at chance level",
-    "steep": "the bend at the small end is outside the law",
 }
 
 
@@ -29,6 +28,10 @@ class FitWarning:
     code: str
     message: str
     group: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.code not in CODES:
+            raise ValueError(f"{self.code} is no warning code: list it in CODES")
 
     def to_dict(self) -> dict[str, str | None]:
         """As JSON prints it."""

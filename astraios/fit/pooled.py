@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from astraios.fit.curve import Array, Mask
 from astraios.fit.data import Ladder
 from astraios.fit.estimate import Problems, Solution, minimise
-from astraios.fit.laws import Array, Law
+from astraios.fit.laws import Law
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 
 HUBER = 1.345
@@ -58,7 +59,7 @@ class PooledFit:
     mean: Array
     """(series, parameters): where each series' prior ended."""
     tau: Array
-    """(parameters,): spread between series."""
+    """(series, parameters): spread around the mean; the weak prior's for series that are kept out of the pool."""
     mean_error: Array
     """(parameters,): standard error of the shared mean."""
     problems: Problems
@@ -83,7 +84,7 @@ class PooledFit:
         k = len(self.law.parameters)
         noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
         centre = self.mean[:, None] + self.mean_error * rng.standard_normal((1, draws, k))
-        centre = centre + self.tau * rng.standard_normal((series, draws, k))
+        centre = centre + self.tau[:, None] * rng.standard_normal((series, draws, k))
         y = np.repeat(self.problems.y[:, None], draws, axis=1)
         weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
         for g, one in enumerate(self.ladder.series):
@@ -141,7 +142,8 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
     guesses = np.concatenate(
         [law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)]
     )
-    sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.scale.shape), prior.scale
+    trusted = np.array([not series.rises for series in ladder.series])
+    sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
     problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
     every = np.repeat(np.arange(len(ladder)), starts)
     wide = minimise(repeat(problems, every), guesses, 100, 1e-8)
@@ -156,9 +158,9 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
         inverse = inverse_of(solution.hessian)
-        sigma, freedom = _noise(problems, theta, inverse, rule)
+        sigma, freedom = _noise(problems, theta, inverse, rule, trusted)
         if rule.prior:
-            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior)
+            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior, trusted)
         if moved < 1e-5:
             break
     return PooledFit(
@@ -194,14 +196,14 @@ def inverse_of(hessian: Array) -> Array:
     return (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
 
 
-def _noise(problems: Problems, theta: Array, inverse: Array, rule: Estimator) -> tuple[float, float]:
+def _noise(problems: Problems, theta: Array, inverse: Array, rule: Estimator, trusted: Mask) -> tuple[float, float]:
     """Noise of a run and its degrees of freedom; robust where the points are many, with a weak prior where few."""
     f, _ = problems.model.evaluate(theta, problems.x)
-    there = problems.weights > 0
+    there = (problems.weights > 0) & (trusted | ~trusted.any())[:, None]
     residual, weights = (f - problems.y)[there], problems.weights[there]
     worth = float(weights.sum())
     shrunk = np.einsum("gkk,gk->", inverse, problems.prior_precision)
-    used = min(theta.size - shrunk, 0.95 * worth)
+    used = min((theta.size - shrunk) * there.sum() / (problems.weights > 0).sum(), 0.95 * worth)
     freedom = worth - used
     robust = 1.4826 * _median(np.abs(residual), weights)
     limit = np.inf if rule.delta == np.inf else 3 * max(robust, NOISE)
@@ -218,11 +220,16 @@ def _median(values: Array, weights: Array) -> float:
     return float(np.interp(0.5 * weights.sum(), share, values[order]))
 
 
-def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior) -> tuple[Array, Array, Array]:
-    """One EM step: shared mean, spread between series, and the mean's standard error."""
-    series = len(u)
-    if series == 1:
-        return np.zeros(u.shape[1]), prior.scale, np.zeros(u.shape[1])
+def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior, trusted: Mask) -> tuple[Array, Array, Array]:
+    """One EM step: shared mean and spread (series, parameters) each, and the mean's standard error (parameters,).
+
+    Series whose loss rises with size, usually for want of tuning, neither teach the others nor are drawn to them.
+    """
+    series = int(trusted.sum())
+    shifts, taus = np.zeros(u.shape), np.tile(prior.scale, (len(u), 1))
+    if series < 2:
+        return shifts, taus, np.zeros(u.shape[1])
+    u, inverse = u[trusted], inverse[trusted]
     variance = sigma**2 * np.diagonal(inverse, axis1=1, axis2=2)
     total = u.var(0) + variance.mean(0) + 1e-8
     keep = prior.scale**2 / (prior.scale**2 + total / series)
@@ -230,4 +237,5 @@ def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior) -> tuple[Array,
     spread = ((u - shift) ** 2 + variance).sum(0)
     tau2 = (spread + POOL_WEIGHT * (0.3 * prior.scale) ** 2) / (series + POOL_WEIGHT)
     tau = np.sqrt(np.minimum(tau2, prior.scale**2))
-    return shift, tau, np.sqrt(keep * tau**2 / series)
+    shifts[trusted], taus[trusted] = shift, tau
+    return shifts, taus, np.sqrt(keep * tau**2 / series)

@@ -80,7 +80,8 @@ def _split(ladder: Ladder, inputs: Sequence[str], values: Array, cut: float) -> 
         masks.append(values[start : start + len(series)] < cut - 1e-6)
         start += len(series)
     train, hidden = ladder.keep(masks), ladder.keep([~m for m in masks])
-    names = set(train.names)
+    rising = {s.name for s in ladder.series if s.rises}
+    names = set(train.names) - (rising if len(rising) < len(ladder) else set())
     hidden = Ladder(tuple(s for s in hidden.series if s.name in names), ladder.quantity)
     if not len(train) or not len(hidden) or len(np.unique(np.round(train.column(inputs[0]), 6))) < 2:
         return None

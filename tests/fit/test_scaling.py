@@ -118,8 +118,12 @@ def test_rising_loss_is_flagged(tiny: pl.DataFrame) -> None:
             "n_params": sorted(set(tiny["n_params"])), "n_tokens": 102_400, "loss": [4.7, 4.75, 4.8, 4.9],
         }
     ).select(tiny.columns).cast(dict(tiny.schema))  # fmt: skip
-    warnings = analyse(pl.concat([tiny, failing])).warnings
-    assert [w.group for w in warnings if w.code == "not_monotone"] == ["adalora"]
+    result = analyse(pl.concat([tiny, failing]), targets=[2e6])
+    assert [w.group for w in result.warnings if w.code == "not_monotone"] == ["adalora"]
+    alone = {p.method_id: p.mean for p in analyse(tiny, targets=[2e6]).of("target")}
+    for p in result.of("target"):
+        if p.method_id != "adalora":
+            assert p.mean == pytest.approx(alone[p.method_id], rel=0.003)
 
 
 @pytest.mark.parametrize(
