@@ -25,9 +25,9 @@ BEGINNINGS = {
 @pytest.mark.parametrize("format", FIGURE_FORMATS)
 def test_a_figure_in_every_format(format: str, query: Query, tmp_path: Path) -> None:
     first = save_figure(3, query, tmp_path / "a", format).read_bytes()
-    start = time.perf_counter()
+    start = time.process_time()  # of this process: what else runs on the machine does not count
     second = save_figure("final-loss", query, tmp_path / "b", format).read_bytes()
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert first == second
     assert first.startswith(BEGINNINGS[format])
 
