@@ -7,8 +7,7 @@ import errno
 import json
 import math
 import os
-import resource
-import sys
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 from astraios.collect import data as instruction_data
 from astraios.collect.cache import cache_dir, exclusive
 from astraios.collect.environment import current
+from astraios.collect.keep import check_disk, is_kept
 from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
-from astraios.collect.plan import describe
+from astraios.collect.plan import Plan, describe
 from astraios.collect.sources import Record
 from astraios.collect.spool import RunDirectory, utc_now
-from astraios.collect.sweep import Cell
+from astraios.collect.sweep import Cell, KeepSpec
 from astraios.collect.tasks import TASKS, TunedModel
 from astraios.errors import AstraiosError, CellError
 from astraios.records import TaskResult
@@ -31,8 +31,24 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedTokenizerBase
 
+    from astraios.collect.train import Trainer
+
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
+
+
+PACKING = 2
+"""Version of the packing, a part of its name in the cache."""
+
+COSTS = (
+    "tuning_seconds",
+    "device_seconds",
+    "tokens_per_second",
+    "peak_memory_bytes",
+    "matmul_flops_per_second",
+    "model_flops_utilisation",
+)
+"""What an attempt records of tuning."""
 
 
 def run_cell(
@@ -77,9 +93,86 @@ def one_line(error: BaseException) -> str:
         return text
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and run the same command again"
-    if "out of memory" in text.lower() or isinstance(error, MemoryError):
-        return "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch or sequence_length"
+    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", text, re.IGNORECASE):
+        return (
+            "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch, a smaller [data] "
+            "sequence_length, or [train] processes and fsdp"
+        )
     return f"{type(error).__name__}: {text[:500]}"
+
+
+class Training:
+    """A cell's base model and training loop, for the process that does all of it and for those that share it.
+
+    Args:
+        cell: what is asked for.
+        device: where the base is loaded.
+        computes_on: cpu or cuda, where that is another: decides the precision.
+    """
+
+    def __init__(self, cell: Cell, device: str, computes_on: str | None = None) -> None:
+        self.cell, self.device, self.computes_on = cell, device, computes_on or device
+        self.method = METHODS.get(cell.method_id)
+
+    def load_base(self) -> tuple[Any, PreTrainedTokenizerBase]:
+        """The base model as the recipe wants it, and its tokenizer."""
+        ladder, rung = resolve(self.cell.model_id)
+        return ladder.load(
+            rung.model_id,
+            quantization=self._quantization,
+            dtype=self._dtype(),
+            device=self.device,
+            trust_remote_code=self.cell.trust_remote_code,
+        )
+
+    @property
+    def _quantization(self) -> str | None:
+        return None if self.cell.train.quantization == "none" else self.cell.train.quantization
+
+    def _dtype(self) -> str:
+        import torch
+
+        if self.cell.train.dtype != "auto":
+            return self.cell.train.dtype
+        return "bfloat16" if self.computes_on.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+
+    def check(self, config: Any) -> None:
+        """Refuses what can't be trained, before anything is spent on it."""
+        from astraios.collect import distributed
+
+        self.method.check(
+            config,
+            self.cell.settings,
+            self.cell.train.steps,
+            sequence_length=self.cell.data.sequence_length,
+            quantization=self._quantization,
+        )
+        distributed.check(self.cell, self.method)
+
+    def trainer(self, base: Any, packed: instruction_data.PackedData, **hooks: Any) -> Trainer:
+        """The loop over the tuned model; `hooks` are those of Trainer."""
+        import torch
+
+        from astraios.collect.train import Trainer
+
+        cell, spec = self.cell, self.cell.train
+        self.check(base.config)
+        if spec.gradient_checkpointing:
+            base.activation_checkpointing_enable({"use_reentrant": False})
+            base.enable_input_require_grads()
+        torch.manual_seed(cell.seed)
+        model = self.method.attach(base, cell.settings, spec.steps)
+        assert spec.learning_rate is not None  # filled in by the sweep
+        return Trainer(
+            model,
+            packed,
+            spec,
+            method=self.method,
+            settings=dict(cell.settings),
+            learning_rate=spec.learning_rate,
+            seed=cell.seed,
+            **hooks,
+        )
 
 
 class _Work:
@@ -99,6 +192,8 @@ class _Work:
         self.cell, self.directory, self.report, self.rows, self.ending = cell, directory, report, rows, ending
         self.method = METHODS.get(cell.method_id)
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.training = Training(cell, self.device)
+        self.keep = KeepSpec(**json.loads(rows["sweep_json"]).get("keep", {}))
         torch.set_num_threads(cell.threads)
 
     def run(self) -> None:
@@ -111,14 +206,18 @@ class _Work:
             **dataclasses.asdict(environment),
         }
         self.ending["environment_id"] = environment.environment_id
-        model, tokenizer = self._load_base()
+        if facts.problem:
+            raise CellError(facts.problem)
+        self._prepare(facts)
+        self.report("loading", 0, 1)
+        model, tokenizer = self.training.load_base()
         packed, dataset, held_out = prepared_data(self.cell, tokenizer)
         self.rows["dataset"] = dataclasses.asdict(dataset)
         self.rows["run"] |= {
             "dataset_id": dataset.dataset_id,
             "bytes_per_token": dataset.bytes_per_token,
         }
-        tuned, cost = self._tuned(model, packed, facts.n_tokens)
+        tuned, cost = self._tuned(model, packed, facts, environment.environment_id)
         tasks = self._score(tuned, tokenizer, held_out)
         self.ending |= {
             **cost,
@@ -126,7 +225,6 @@ class _Work:
             "finished_at": utc_now(),
             "wall_seconds": cost["tuning_seconds"] + sum(seconds for _, seconds in tasks.values()),
             "setup_seconds": max(0.0, time.perf_counter() - started - cost["tuning_seconds"]),
-            "peak_memory_bytes": peak_memory_bytes(self.device),
             "checkpoint_bytes": sum(f.stat().st_size for f in self.directory.adapter_path.rglob("*") if f.is_file()),
         }
         price = json.loads(self.rows["sweep_json"]).get("compute", {}).get("price_per_device_hour")
@@ -137,80 +235,65 @@ class _Work:
 
         Checkpoint(self.directory.checkpoint_path).remove()
 
-    def _load_base(self) -> tuple[Any, PreTrainedTokenizerBase]:
+    def _finished_before(self) -> dict[str, Any] | None:
+        """The record of an earlier try that finished training and left the tuned model, or None."""
+        manifest = self.directory.manifest()
+        if manifest is None or manifest["state"] != "done" or not self.directory.adapter_path.is_dir():
+            return None
+        return dict(manifest["rows"]["attempts"][-1])
+
+    def _prepare(self, facts: Plan) -> None:
+        """What is refused is refused before anything is loaded; what several processes train, they train here."""
+        from astraios.collect import distributed
+
+        if self._finished_before() is not None:
+            return
         ladder, rung = resolve(self.cell.model_id)
-        spec = self.cell.train
-        self.report("loading", 0, 1)
-        return ladder.load(
-            rung.model_id,
-            quantization=None if spec.quantization == "none" else spec.quantization,
-            dtype=self._dtype(),
-            device=self.device,
-            trust_remote_code=self.cell.trust_remote_code,
-        )
-
-    def _dtype(self) -> str:
-        import torch
-
-        if self.cell.train.dtype != "auto":
-            return self.cell.train.dtype
-        return "bfloat16" if self.device.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+        self.training.check(ladder.config(rung.model_id))
+        check_disk([facts], self.keep, self.directory.path.parent)
+        if self.cell.train.processes > 1:
+            distributed.train(self.cell, self.directory.path, self.device, self.report)
 
     def _tuned(
-        self, base: Any, packed: instruction_data.PackedData, n_tokens: int
-    ) -> tuple[nn.Module, dict[str, float]]:
+        self, base: Any, packed: instruction_data.PackedData, facts: Plan, environment_id: str
+    ) -> tuple[nn.Module, dict[str, Any]]:
         """The tuned model and what tuning it cost: trained, or loaded where an earlier try had finished."""
-        manifest = self.directory.manifest()
-        if manifest is not None and manifest["state"] == "done":
-            known = manifest["rows"]["attempts"][-1]
-            names = ("tuning_seconds", "device_seconds", "tokens_per_second")
-            return self.method.load(base, self.directory.adapter_path), {name: known[name] for name in names}
+        from astraios.collect.flops import matmul_rate
+
+        known = self._finished_before()
+        if known is not None:
+            return self.method.load(base, self.directory.adapter_path), {name: known.get(name) for name in COSTS}
         model, state = self._train(base, packed)
+        spec = self.cell.train
+        device_seconds = state.train_seconds * spec.processes
+        rate = matmul_rate(environment_id, self.device, self.cell.threads)
         return model, {
             "tuning_seconds": state.train_seconds + state.eval_seconds,
-            "device_seconds": state.train_seconds,
-            "tokens_per_second": n_tokens / state.train_seconds,
+            "device_seconds": device_seconds,
+            "tokens_per_second": facts.n_tokens / state.train_seconds,
+            "peak_memory_bytes": state.peak_memory_bytes,
+            "matmul_flops_per_second": rate,
+            "model_flops_utilisation": facts.train_flops / device_seconds / rate,
         }
 
     def _train(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, Any]:
-        import torch
-
         from astraios.collect.checkpoint import Checkpoint
-        from astraios.collect.train import Trainer
 
-        cell, spec = self.cell, self.cell.train
-        quantization = None if spec.quantization == "none" else spec.quantization
-        self.method.check(
-            base.config,
-            cell.settings,
-            spec.steps,
-            sequence_length=cell.data.sequence_length,
-            quantization=quantization,
-        )
-        if spec.gradient_checkpointing:
-            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-            base.enable_input_require_grads()
-        torch.manual_seed(cell.seed)
-        model = self.method.attach(base, cell.settings, spec.steps)
         checkpoint = Checkpoint(self.directory.checkpoint_path)
-        assert spec.learning_rate is not None  # filled in by the sweep
-        trainer = Trainer(
-            model,
+        trainer = self.training.trainer(
+            base,
             packed,
-            spec,
-            method=self.method,
-            settings=dict(cell.settings),
-            learning_rate=spec.learning_rate,
-            seed=cell.seed,
             on_loss=self.directory.append_loss,
-            on_step=lambda step: self.report("training", step, spec.steps),
+            on_step=lambda step: self.report("training", step, self.cell.train.steps),
             save=checkpoint.save,
         )
         if state := checkpoint.load():
             trainer.restore(state)
         state = trainer.run()
-        self.method.save(model, self.directory.adapter_path)
-        return model, state
+        trainer.lower_precision()
+        if is_kept(self.method.kind, self.keep):
+            self.method.save(trainer.model, self.directory.adapter_path)
+        return trainer.model, state
 
     def _score(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, held_out: list[Record]
@@ -247,16 +330,6 @@ def positions(config: Any) -> int:
     return int(found or 1 << 30)
 
 
-def peak_memory_bytes(device: str) -> int:
-    """Peak memory of the device, or of this process on a CPU."""
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.max_memory_allocated())
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
 def prepared_data(
     cell: Cell, tokenizer: PreTrainedTokenizerBase
 ) -> tuple[instruction_data.PackedData, instruction_data.DatasetRecord, list[Record]]:
@@ -269,7 +342,7 @@ def prepared_data(
 
     import torch
 
-    content = json.dumps([dataclasses.asdict(cell.data), cell.data_identity, tokenizer.name_or_path], sort_keys=True)
+    content = json.dumps([PACKING, dataclasses.asdict(cell.data), cell.data_identity, tokenizer.name_or_path])
     vocabulary = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
     key = hashlib.sha256((content + vocabulary).encode()).hexdigest()[:24]
     file = cache_dir() / "data" / f"{key}.pt"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import asdict
+from dataclasses import fields
 from pathlib import Path
 
 from astraios.collect.train import TrainState
@@ -21,7 +21,8 @@ class Checkpoint:
 
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
         with open(temporary, "wb") as file:
-            torch.save(asdict(state), file)
+            # Not asdict, which would copy every tensor.
+            torch.save({f.name: getattr(state, f.name) for f in fields(state)}, file)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, self.path)

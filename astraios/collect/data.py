@@ -35,6 +35,8 @@ class DataSpec:
     """Size of the fixed part of the training data whose loss is reported as split train."""
     answers_only: bool = False
     """Whether only the answer's tokens count in the loss (the paper counts all)."""
+    chat_template: bool = field(default=False, metadata={"later": True})
+    """Whether the tokenizer's chat template takes the place of `prompt_format`: a user's turn, then the assistant's."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the source takes: path, id, columns, ..."""
 
@@ -57,7 +59,7 @@ class PackedData:
     test_labels: Tensor
     train_eval_blocks: int
     bytes_per_token: float
-    """UTF-8 bytes a token over the test set."""
+    """UTF-8 bytes of text a token, over the tokens of the test set that count in the loss."""
 
 
 @dataclass(frozen=True)
@@ -83,29 +85,60 @@ def load(spec: DataSpec) -> InstructionData:
     return SOURCES.get(spec.source).load(spec.options)
 
 
-def prompt_text(spec: DataSpec, prompt: str) -> str:
-    """What stands before the answer of a record."""
+def prompt_text(spec: DataSpec, prompt: str, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
+    """What stands before the answer of a record; a chat template needs the tokenizer that has it.
+
+    Raises:
+        DataError: the tokenizer has no chat template.
+    """
+    if spec.chat_template:
+        return _chat(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)
     return spec.prompt_format.split("{completion}")[0].replace("{prompt}", prompt)
 
 
-def record_text(spec: DataSpec, record: Record) -> str:
+def record_text(spec: DataSpec, record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
     """A record as the model reads it, without end-of-text."""
+    if spec.chat_template:
+        turns = [{"role": "user", "content": record.prompt}, {"role": "assistant", "content": record.completion}]
+        return _chat(tokenizer, turns)
     return prompt_text(spec, record.prompt) + record.completion + spec.prompt_format.split("{completion}")[1]
+
+
+def _chat(tokenizer: PreTrainedTokenizerBase | None, turns: list[dict[str, str]], **how: Any) -> str:
+    if tokenizer is None or not tokenizer.chat_template:
+        raise DataError("the base model's tokenizer has no chat template: set [data] chat_template = false")
+    return str(tokenizer.apply_chat_template(turns, tokenize=False, **how))
+
+
+def token_ids(spec: DataSpec, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
+    """Token ids of texts that `prompt_text` or `record_text` gave; a chat template has written its own markers."""
+    return list(tokenizer(list(texts), add_special_tokens=not spec.chat_template)["input_ids"]) if texts else []
 
 
 def encode(
     spec: DataSpec, records: Sequence[Record], tokenizer: PreTrainedTokenizerBase
 ) -> Iterator[tuple[list, list]]:
-    """(token ids, labels) of each record, end-of-text at its end."""
-    prompts = [prompt_text(spec, r.prompt) for r in records]
-    texts = [record_text(spec, r) for r in records]
+    """(token ids, labels) of each record, end-of-text at its end.
+
+    With `answers_only`, a token counts from the first one on that is not the prompt's: one that holds the prompt's last
+    and the answer's first characters does.
+    """
     end = tokenizer.eos_token_id
     if end is None:
         raise DataError("the tokenizer has no end-of-text token: packing needs one between records")
-    ids = tokenizer(texts)["input_ids"] if texts else []
-    lengths = [len(p) for p in tokenizer(prompts)["input_ids"]] if spec.answers_only and texts else [0] * len(texts)
-    for tokens, skipped in zip(ids, lengths, strict=True):
-        yield [*tokens, end], [*([IGNORED] * skipped), *tokens[skipped:], end]
+    ids = token_ids(spec, [record_text(spec, r, tokenizer) for r in records], tokenizer)
+    skipped = [0] * len(ids)
+    if spec.answers_only:
+        heads = token_ids(spec, [prompt_text(spec, r.prompt, tokenizer) for r in records], tokenizer)
+        skipped = [_common(head, tokens) for head, tokens in zip(heads, ids, strict=True)]
+    for tokens, n in zip(ids, skipped, strict=True):
+        whole = tokens if spec.chat_template and tokens and tokens[-1] == end else [*tokens, end]
+        yield whole, [*([IGNORED] * n), *whole[n:]]
+
+
+def _common(head: list[int], tokens: list[int]) -> int:
+    """How many tokens both begin with."""
+    return next((i for i, (a, b) in enumerate(zip(head, tokens, strict=False)) if a != b), min(len(head), len(tokens)))
 
 
 def pack(pieces: Iterable[tuple[list, list]], length: int) -> tuple[Tensor, Tensor]:
@@ -147,16 +180,19 @@ def prepare(
         )
     if spec.test_blocks:
         test, test_labels = test[: spec.test_blocks], test_labels[: spec.test_blocks]
-    n_bytes = len(str(tokenizer.decode(test.flatten().tolist())).encode())
+    # Of what counts in the loss; end-of-text is a token of it, but no text.
+    counted = test[test_labels != IGNORED]
+    n_bytes = len(str(tokenizer.decode(counted.tolist(), skip_special_tokens=True)).encode())
     packed = PackedData(
         train=train,
         train_labels=train_labels,
         test=test,
         test_labels=test_labels,
         train_eval_blocks=min(spec.train_eval_blocks, len(train)),
-        bytes_per_token=n_bytes / test.numel(),
+        bytes_per_token=n_bytes / max(1, counted.numel()),
     )
     digest = content_hash(data)
+    prompt_format = "chat template" if spec.chat_template else spec.prompt_format
     record = DatasetRecord(
         dataset_id=f"{data.name}@{digest[:12]}",
         name=data.name,
@@ -164,7 +200,7 @@ def prepare(
         n_train_tokens=train.numel(),
         n_test_tokens=test.numel(),
         bytes_per_token=packed.bytes_per_token,
-        settings={**data.settings, "sequence_length": length, "prompt_format": spec.prompt_format},
+        settings={**data.settings, "sequence_length": length, "prompt_format": prompt_format},
     )
     return packed, record
 

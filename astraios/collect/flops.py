@@ -56,3 +56,43 @@ def train_flops(
     attention = 12 * config.num_hidden_layers * positions * width * config.num_attention_heads
     per_position = 4 * base + 2 * gradients + 6 * added + attention
     return float(n_tokens) * positions / sequence_length * per_position
+
+
+def matmul_rate(environment_id: str, device: str, threads: int) -> float:
+    """Operations a second of a large matrix product on one device: what model FLOPs utilisation is a share of.
+
+    Measured once for an environment and number of threads, as the best of several tries, in bfloat16 on a GPU that
+    has it and in float32 elsewhere; kept in the cache.
+    """
+    import json
+
+    from astraios.collect.cache import cache_dir, exclusive, write_atomically
+
+    kind = device.partition(":")[0]
+    file = cache_dir() / "matmul" / f"{environment_id}-{kind}-{threads}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with exclusive(file.with_suffix(".lock"), wait=float("inf"), what="the measurement of the matrix rate"):
+        if not file.is_file():
+            write_atomically(file, json.dumps({"flops_per_second": _measured_matmul_rate(kind)}).encode())
+        return float(json.loads(file.read_text())["flops_per_second"])
+
+
+def _measured_matmul_rate(kind: str) -> float:
+    import time
+
+    import torch
+
+    gpu = kind == "cuda"
+    size, tries = (8192, 20) if gpu else (768, 8)
+    dtype = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float32
+    a, b = (torch.randn(size, size, device=kind, dtype=dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(tries):
+        if gpu:
+            torch.cuda.synchronize()
+        start = time.perf_counter()
+        a @ b
+        if gpu:
+            torch.cuda.synchronize()
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from astraios.collect.keep import check_disk
 from astraios.collect.ladders import resolve
 from astraios.collect.launch import LAUNCHERS, Event, Job
 from astraios.collect.plan import Plan, describe
 from astraios.collect.spool import RunDirectory
 from astraios.collect.sweep import Sweep
-from astraios.errors import StoreError
+from astraios.errors import StoreError, UsageError
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,15 @@ class Outcome:
 
 
 def plan(sweep: Sweep, only: list[str]) -> list[Plan]:
-    """The cells of a sweep with their sizes and costs; nothing is run."""
-    return [describe(cell) for cell in sweep.cells(only)]
+    """The cells of a sweep with their sizes and costs; nothing is run.
+
+    Raises:
+        UsageError: no cell can be run; the first one's reason.
+    """
+    plans = [describe(cell) for cell in sweep.cells(only)]
+    if all(p.problem for p in plans):
+        raise UsageError(f"sweep {sweep.name!r}: {plans[0].problem}")
+    return plans
 
 
 def jobs_for(plans: list[Plan], out: Path) -> list[Job]:
@@ -70,13 +78,15 @@ def collect(
         start: called with the jobs before the first one starts.
 
     Raises:
-        StoreError: the folder can't be written.
+        StoreError: the folder can't be written, or would outgrow the sweep's disk budget.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{out}: can't be made ({error.strerror}); choose another folder with --out") from None
     jobs = jobs_for(plans, out)
+    left = {job.key for job in jobs}
+    check_disk([p for p in plans if p.cell.run_id in left], sweep.keep, out)
     start(jobs)
     failed = LAUNCHERS.get(launcher).run(jobs, sweep.to_json(), out, sweep.compute, tell) if jobs else {}
     n_left = sum(job.cell is not None for job in jobs)

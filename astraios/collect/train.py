@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.data import PackedData, block_order
-from astraios.collect.loss import cross_entropy_sum, mean_cross_entropy
+from astraios.collect.group import ALONE, Group
+from astraios.collect.loss import cross_entropy_sum, summed_cross_entropy
 from astraios.errors import CellError, UsageError
 from astraios.records import LossPoint
 
@@ -47,19 +50,27 @@ class TrainSpec:
     checkpoint_every: int = 10
     """Steps between states from which an interrupted run goes on."""
     dtype: str = "auto"
-    """Of the base: float32, bfloat16, or auto (bfloat16 where the device has it)."""
+    """Of the base: float32, bfloat16, or auto (bfloat16 where the device has it). What is trained is kept in float32
+    while it is trained: in bfloat16 a step at 1e-6 would be lost in rounding."""
     quantization: str = "auto"
     """Of the frozen base: none, 8bit, nf4, or auto (the tuning method's own)."""
     gradient_checkpointing: bool = False
+    processes: int = field(default=1, metadata={"later": True})
+    """Processes that train a cell together, a device each; they share the global batch."""
+    fsdp: bool = field(default=False, metadata={"later": True})
+    """Whether each of them holds only its share of the model (FSDP) rather than a copy."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "micro_batch", "eval_every", "log_every", "checkpoint_every"):
+        for name in ("steps", "batch_size", "micro_batch", "eval_every", "log_every", "checkpoint_every", "processes"):
             if getattr(self, name) < 1:
                 raise UsageError(f"[train] {name} = {getattr(self, name)}: must be at least 1")
-        if self.batch_size % self.micro_batch:
+        if self.batch_size % (self.micro_batch * self.processes):
+            times = f" x processes = {self.processes}" if self.processes > 1 else ""
             raise UsageError(
-                f"[train] batch_size = {self.batch_size} is no multiple of micro_batch = {self.micro_batch}"
+                f"[train] batch_size = {self.batch_size} is no multiple of micro_batch = {self.micro_batch}{times}"
             )
+        if self.fsdp and self.processes < 2:
+            raise UsageError("[train] fsdp = true shares a model among processes: set processes to 2 or more")
         for name, known in (
             ("dtype", ("auto", "float32", "bfloat16")),
             ("quantization", ("auto", "none", "8bit", "nf4")),
@@ -76,6 +87,8 @@ class TrainState:
     train_seconds: float = 0.0
     """Seconds spent in training steps, evaluations left out."""
     eval_seconds: float = 0.0
+    peak_memory_bytes: int = 0
+    """Most that a device (or a process on a CPU) has held so far."""
     tensors: dict[str, Any] = field(default_factory=dict)
     """Trainable parameters, optimizer and generator states."""
 
@@ -101,6 +114,16 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> Any:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=spec.betas, fused=True)
 
 
+def raise_precision(model: nn.Module) -> list[nn.Parameter]:
+    """Makes trainable parameters float32 that are in half precision; gives back which they were."""
+    import torch
+
+    low = [p for p in model.parameters() if p.requires_grad and p.dtype in (torch.bfloat16, torch.float16)]
+    for parameter in low:
+        parameter.data = parameter.data.float()
+    return low
+
+
 class Trainer:
     """One run of the loop over one model.
 
@@ -115,6 +138,7 @@ class Trainer:
         on_loss: called with each LossPoint.
         on_step: called with the number of steps done.
         save: called with a TrainState at checkpoints.
+        group: the processes that train together; by default this one alone.
     """
 
     def __init__(
@@ -130,30 +154,27 @@ class Trainer:
         on_loss: Callable[[LossPoint], None],
         on_step: Callable[[int], None] = lambda step: None,
         save: Callable[[TrainState], None] = lambda state: None,
+        group: Group = ALONE,
     ) -> None:
-        self.model, self.data, self.spec, self.method = model, data, spec, method
+        self.data, self.spec, self.method, self.group = data, spec, method, group
         self.learning_rate, self.seed = learning_rate, seed
         self.on_loss, self.on_step, self.save = on_loss, on_step, save
         self.n_virtual = method.n_virtual_tokens(settings or {}) if method else 0
-        self.device = next(model.parameters()).device
-        self.optimizer = build_optimizer(model, spec)
+        self.raised = raise_precision(model)
+        self.model = group.shard(model)
+        self.device = next(self.model.parameters()).device
+        self.optimizer = build_optimizer(self.model, spec)
         self.tokens_per_step = spec.batch_size * data.train.shape[1]
         self.order = block_order(len(data.train), spec.steps * spec.batch_size, seed)
         self.state = TrainState()
+        group.vary_seed(seed)
 
     def restore(self, state: TrainState) -> None:
         """Goes back to a checkpoint that `save` was given."""
-        import torch
-
-        if self.method:
-            self.method.load_trainable_state(self.model, state.tensors["model"])
-        else:
-            self.model.load_state_dict(state.tensors["model"], strict=False)
-        self.optimizer.load_state_dict(state.tensors["optimizer"])
-        torch.set_rng_state(state.tensors["rng"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state.tensors["cuda_rng"])
-        self.state = state
+        self.group.load_weights(self.model, self.method, state.tensors["model"])
+        self.group.load_optimizer(self.optimizer, state.tensors["optimizer"])
+        self.group.load_generators(self.device, state.tensors)
+        self.state = replace(state, tensors={})
 
     def run(self) -> TrainState:
         """Trains to the last step.
@@ -182,6 +203,11 @@ class Trainer:
             self.on_step(step)
         return self.state
 
+    def lower_precision(self) -> None:
+        """Gives the trained parameters the base's precision back, once training is over."""
+        for parameter in self.raised:
+            parameter.data = parameter.data.bfloat16()
+
     def _step(self, step: int) -> tuple[float, float | None]:
         """One optimizer step (numbered from 1); mean cross-entropy of its batch and the method's regulariser."""
         import torch
@@ -191,23 +217,35 @@ class Trainer:
             group["lr"] = lr
         batch = self.order[(step - 1) * self.spec.batch_size : step * self.spec.batch_size]
         counted = int((self.data.train_labels[batch][:, 1:] >= 0).sum())
+        if not counted:
+            raise CellError(f"no token of step {step}'s batch counts in the loss: set [data] answers_only = false")
         total, regularizer = 0.0, None
-        for ids, labels in self._micro_batches(batch):
-            loss, _ = cross_entropy_sum(self.model, ids, labels, self.n_virtual)
+        for ids, labels in self._micro_batches(self.group.part_of(batch)):
+            with self._autocast():
+                loss, _ = cross_entropy_sum(self.model, ids, labels, self.n_virtual)
             total += float(loss.detach())
             loss = loss / counted
             extra = self.method.regularizer(self.model) if self.method else None
             if extra is not None:
                 regularizer = float(extra.detach())
                 loss = loss + extra * (len(ids) / len(batch))
-            loss.backward()
+            (loss * self.group.loss_scale).backward()
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        self.group.add_gradients(trainable)
         if self.spec.clip_norm:
-            torch.nn.utils.clip_grad_norm_([p for p in self.model.parameters() if p.requires_grad], self.spec.clip_norm)
+            torch.nn.utils.clip_grad_norm_(trainable, self.spec.clip_norm)
         self.optimizer.step()
         if self.method:
             self.method.after_step(self.model, step)
         self.optimizer.zero_grad(set_to_none=True)
+        [total] = self.group.sums([total])
         return total / counted, regularizer
+
+    def _autocast(self) -> Any:
+        """Computes in bfloat16 where float32 weights stand in for a bfloat16 model's."""
+        import torch
+
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.raised))
 
     def _micro_batches(self, batch: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
         for start in range(0, len(batch), self.spec.micro_batch):
@@ -222,15 +260,32 @@ class Trainer:
             ("train", self.data.train[:n], self.data.train_labels[:n]),
         ):
             if len(ids):
-                loss = mean_cross_entropy(self.model, ids, labels, self.n_virtual)
-                self.on_loss(LossPoint(split, step, step * self.tokens_per_step, loss))
+                ids, labels = self.group.share_of_blocks(ids, labels)
+                with self._autocast():
+                    total, count = self.group.sums([*summed_cross_entropy(self.model, ids, labels, self.n_virtual)])
+                if not count:
+                    raise CellError(
+                        f"no token of the {split} split counts in the loss: set [data] answers_only = false"
+                    )
+                self.on_loss(LossPoint(split, step, step * self.tokens_per_step, total / count))
         self.state.eval_seconds += time.perf_counter() - start
 
     def _checkpoint(self) -> TrainState:
+        state, group = self.state, self.group
+        state.peak_memory_bytes = max(state.peak_memory_bytes, group.largest(peak_memory_bytes(self.device.type)))
+        tensors = {
+            "model": group.weights(self.model, self.method),
+            "optimizer": group.whole(self.optimizer.state_dict()),
+            **group.generators(self.device),
+        }
+        return replace(state, tensors=tensors)
+
+
+def peak_memory_bytes(device: str) -> int:
+    """Peak memory of the device so far, or of this process on a CPU."""
+    if device.startswith("cuda"):
         import torch
 
-        weights = self.method.trainable_state(self.model) if self.method else self.model.state_dict()
-        tensors = {"model": weights, "optimizer": self.optimizer.state_dict(), "rng": torch.get_rng_state()}
-        if self.device.type == "cuda":
-            tensors["cuda_rng"] = torch.cuda.get_rng_state()
-        return TrainState(self.state.step, self.state.train_seconds, self.state.eval_seconds, tensors)
+        return int(torch.cuda.max_memory_allocated())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -50,8 +50,11 @@ class _Pool:
         self.failed: dict[str, str] = {}
         self.running: list[_Running] = []
         self.keys = {job.key for job in jobs}
-        self.devices = _cuda_devices(compute.device)
-        self.slots = list(range(compute.workers or len(self.devices) or max(1, _cores() // compute.threads)))
+        together = max((job.cell.train.processes for job in jobs if job.cell), default=1)
+        self.devices = _groups(_cuda_devices(compute.device), together)
+        self.slots = list(
+            range(compute.workers or len(self.devices) or max(1, _cores() // (compute.threads * together)))
+        )
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["astraios.collect.launch._preload"])
 
@@ -149,6 +152,12 @@ def _cuda_devices(device: str) -> list[str]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return [str(i) for i in range(pool.apply(_count_cuda_devices))]
+
+
+def _groups(devices: list[str], size: int) -> list[str]:
+    """Devices in lots of those that train a cell together; fewer than a lot is given as it is."""
+    lots = [",".join(devices[i : i + size]) for i in range(0, len(devices) - size + 1, size)]
+    return lots or ([",".join(devices)] if devices else [])
 
 
 def _count_cuda_devices() -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.collect.data import prompt_text
+from astraios.collect.data import prompt_text, token_ids
 from astraios.collect.likelihood import score_tokens
 from astraios.collect.sources import Record
 from astraios.collect.tasks import Task, TunedModel
@@ -59,7 +59,7 @@ def encode_records(model: TunedModel, records: Sequence[Record]) -> tuple[list[i
     """
     lengths, sequences = [], []
     for record in records:
-        head = model.tokenizer(prompt_text(model.data, record.prompt))["input_ids"]
+        [head] = token_ids(model.data, [prompt_text(model.data, record.prompt, model.tokenizer)], model.tokenizer)
         ids = (head + model.tokenizer(record.completion)["input_ids"])[: model.n_positions]
         if len(ids) > len(head) + 1:
             lengths.append(len(head))

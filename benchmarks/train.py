@@ -1,0 +1,251 @@
+"""Training throughput and peak memory of astraios against the plain transformers Trainer: same model, recipe, blocks.
+
+    python benchmarks/train.py                      # on the CPU: a small GPTBigCode with StarCoder's vocabulary
+    python benchmarks/train.py --device cuda        # a 1B-shaped StarCoder with random weights, bf16 and 8-bit
+
+Each measurement is a process of its own (its peak memory is its own), sides alternate, and the first step of each,
+which warms up, is left out. The last losses of both stand beside, as a check that they train the same thing. Prints
+Markdown tables with ratios astraios / Trainer: above 1 in throughput and below 1 in memory are in astraios's favour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SIDES = ("astraios", "Trainer")
+RATE = {"lora": 1e-3, "fft": 1e-4}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What both sides train."""
+
+    method: str
+    quantization: str
+    """none or 8bit: of the base."""
+    dtype: str
+    fields: dict[str, int]
+    sequence_length: int
+    micro_batch: int
+    batch_size: int
+    steps: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.method}, {'8-bit base' if self.quantization == '8bit' else self.dtype}"
+
+
+def cases(device: str, steps: int) -> list[Case]:
+    """The models and recipes that are measured on a device."""
+    if device == "cpu":
+        small = {"n_embd": 256, "n_layer": 4, "n_head": 4, "n_inner": 1024, "n_positions": 512}
+        return [Case(m, "none", "float32", small, 512, 1, 4, steps) for m in ("lora", "fft")]
+    one_b = {"n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 8192}
+    which = (("lora", "none"), ("lora", "8bit"), ("fft", "none"))
+    return [Case(method, precision, "bfloat16", one_b, 2048, 1, 32, steps) for method, precision in which]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=3, help="measurements of each side")
+    parser.add_argument("--steps", type=int, default=4, help="optimizer steps, the first of which is not counted")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        measure(json.loads(options.child))
+        return
+    import torch
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("GPU part: not run, there is no CUDA device here")
+    print(f"device {options.device}, threads {options.threads}, load before the run {os.getloadavg()[0]:.1f}\n")
+    compare(options)
+    print(f"\nload after the run {os.getloadavg()[0]:.1f}")
+    if options.device == "cpu":
+        print("GPU part: not run (--device cuda)")
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Measures all cases and prints both tables."""
+    print("| case | side | tokens / s (median) | all rounds | peak memory, MB | last loss |")
+    print("| --- | --- | ---: | --- | ---: | ---: |")
+    ratios = []
+    for case in cases(options.device, options.steps):
+        found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
+        for number in range(options.rounds):
+            for side in SIDES if number % 2 == 0 else SIDES[::-1]:
+                found[side].append(run_child(case, side, options))
+        for side, results in found.items():
+            speeds = [r["tokens_per_second"] for r in results]
+            print(
+                f"| {case.name} | {side} | {statistics.median(speeds):.0f} | {', '.join(f'{s:.0f}' for s in speeds)} | "
+                f"{max(r['peak_bytes'] for r in results) / 1e6:.0f} | {results[-1]['loss']:.4f} |",
+                flush=True,
+            )
+        pairs = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(*found.values(), strict=True)]
+        ours, plain = (max(r["peak_bytes"] for r in found[side]) for side in SIDES)
+        ratios.append((case.name, statistics.median(pairs), pairs, ours / plain))
+    print("\n| case | throughput, astraios / Trainer (median of pairs) | pairs | peak memory, astraios / Trainer |")
+    print("| --- | ---: | --- | ---: |")
+    for name, speed, pairs, space in ratios:
+        print(f"| {name} | {speed:.2f} | {', '.join(f'{p:.2f}' for p in pairs)} | {space:.2f} |")
+
+
+def run_child(case: Case, side: str, options: argparse.Namespace) -> dict[str, float]:
+    """One measurement in a process of its own."""
+    job = {"case": asdict(case), "side": side, "device": options.device, "threads": options.threads}
+    command = [sys.executable, __file__, "--child", json.dumps(job)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(options.threads)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        sys.exit(f"{case.name}, {side}: {done.stderr[-2000:]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def measure(job: dict[str, Any]) -> None:
+    """What that process does."""
+    import torch
+
+    from astraios.collect.quiet import hush
+    from astraios.collect.train import peak_memory_bytes
+
+    hush()
+    torch.set_num_threads(job["threads"])
+    case, device = Case(**job["case"]), job["device"]
+    plain = job["side"] == "Trainer"
+    # The usual way to tune all of a model in bf16: weights in float32, computed in bf16. astraios does so by itself.
+    model = build(case, device, "float32" if plain and case.method == "fft" else case.dtype)
+    shape = (case.steps * case.batch_size, case.sequence_length)
+    blocks = torch.randint(0, model.config.vocab_size, shape, generator=torch.Generator().manual_seed(0))
+    ends, loss = (train_plain if plain else train_astraios)(case, model, blocks, device)
+    tokens = (len(ends) - 1) * case.batch_size * case.sequence_length
+    result = {"tokens_per_second": tokens / (ends[-1] - ends[0]), "loss": loss}
+    print(json.dumps({**result, "peak_bytes": peak_memory_bytes(device)}))
+
+
+def build(case: Case, device: str, dtype: str) -> Any:
+    """The model ready to be tuned, with random weights; dropout off, so that both sides' losses can be compared."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from astraios.collect.ladders.hub import quantization_config
+    from astraios.collect.methods import METHODS
+
+    torch.manual_seed(0)
+    off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    config = AutoConfig.for_model(
+        "gpt_bigcode", vocab_size=49152, multi_query=True, bos_token_id=0, eos_token_id=0, **case.fields, **off
+    )
+    base = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).to(device)
+    if case.quantization == "8bit":
+        with tempfile.TemporaryDirectory() as folder:
+            base.save_pretrained(folder)
+            del base
+            base = AutoModelForCausalLM.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                device_map={"": device},
+                quantization_config=quantization_config("8bit", dtype),
+            )
+    method = METHODS.get(case.method)
+    return method.attach(base, method.with_defaults({"dropout": 0.0} if case.method == "lora" else {}), case.steps)
+
+
+def clock(device: str) -> float:
+    """Seconds, when the device has done what it was given."""
+    if device == "cuda":
+        import torch
+
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def train_astraios(case: Case, model: Any, blocks: Any, device: str) -> tuple[list[float], float]:
+    """When each step ended, and the last step's loss."""
+    from astraios.collect.data import PackedData
+    from astraios.collect.methods import METHODS
+    from astraios.collect.train import Trainer, TrainSpec
+
+    ends: list[float] = []
+    losses: list[float] = []
+    spec = TrainSpec(
+        steps=case.steps,
+        batch_size=case.batch_size,
+        micro_batch=case.micro_batch,
+        warmup_steps=1,
+        log_every=1,
+        checkpoint_every=case.steps + 1,
+    )
+    trainer = Trainer(
+        model,
+        PackedData(blocks, blocks, blocks[:0], blocks[:0], 0, 0.0),
+        spec,
+        method=METHODS.get(case.method),
+        settings=METHODS.get(case.method).with_defaults({}),
+        learning_rate=RATE[case.method],
+        seed=0,
+        on_loss=lambda point: losses.append(point.loss_nats),
+        on_step=lambda step: ends.append(clock(device)),
+    )
+    trainer.order = list(range(len(blocks)))
+    trainer.run()
+    return ends, losses[-1]
+
+
+def train_plain(case: Case, model: Any, blocks: Any, device: str) -> tuple[list[float], float]:
+    """The same by the transformers Trainer, which shuffles otherwise: it is told to keep the order."""
+    from torch.utils.data import SequentialSampler
+    from transformers import Trainer, TrainerCallback, TrainingArguments
+
+    ends: list[float] = []
+    losses: list[float] = []
+
+    class Clock(TrainerCallback):
+        def on_step_end(self, *arguments: Any, **more: Any) -> None:
+            ends.append(clock(device))
+
+        def on_log(self, *arguments: Any, logs: Any = None, **more: Any) -> None:
+            if logs and "loss" in logs:
+                losses.append(float(logs["loss"]))
+
+    class InOrder(Trainer):
+        def _get_train_sampler(self, *arguments: Any) -> Any:
+            return SequentialSampler(self.train_dataset)
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = TrainingArguments(
+            output_dir=folder,
+            max_steps=case.steps,
+            per_device_train_batch_size=case.micro_batch,
+            gradient_accumulation_steps=case.batch_size // case.micro_batch,
+            learning_rate=RATE[case.method],
+            lr_scheduler_type="cosine",
+            warmup_steps=1,
+            weight_decay=0.05,
+            logging_steps=1,
+            save_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+            use_cpu=device == "cpu",
+            bf16=device == "cuda",
+        )
+        rows = [{"input_ids": block, "labels": block} for block in blocks]
+        InOrder(model=model, args=settings, train_dataset=rows, callbacks=[Clock()]).train()
+    return ends, losses[-1]
+
+
+if __name__ == "__main__":
+    main()
