@@ -91,7 +91,12 @@ class Worker:
         self.scratch, self.config = scratch, config
         self.preambles: dict[str, dict[str, Any]] = {}
         self.tests: dict[str, CodeType] = {}
-        self.filter = system.Filter(processes=False) if config["level"] != "weak" else None
+        # With namespaces one filter for the worker and all its children does (a filter costs a program 1.5 ms), and
+        # RLIMIT_NPROC forbids processes; but the kernel exempts root from that limit.
+        self.cheap = scratch is not None and os.geteuid() != 0
+        self.filter = system.Filter(processes=False) if config["level"] != "weak" and not self.cheap else None
+        if self.cheap:
+            system.Filter(processes=True).install()
         self.requests, self.replies = os.dup(0), os.dup(1)
         null = os.open("/dev/null", os.O_RDWR)
         for descriptor in (0, 1, 2):
@@ -196,6 +201,8 @@ class Worker:
     def _confine(self) -> None:
         if self.filter:
             self.filter.install()
+        elif self.cheap:
+            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
     def _collect(self, child: int, reader: int, request: dict[str, Any]) -> dict[str, Any]:
         """Wait for the child within the wall cap; read its verdict; leave nothing behind."""
@@ -236,8 +243,8 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(-1, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, 0 if self.scratch else os.WNOHANG)[0]:
-                pass
+            while True:  # without namespaces only a process that dies with its parent can be left
+                os.waitpid(-1, 0)
         if self.scratch:
             self.scratch.clean()
 
@@ -273,7 +280,7 @@ class Worker:
                         file.write(text)
                 os.dup2(writer, 1)
                 os.dup2(writer, 2)
-                if self.config["level"] != "weak":
+                if self.filter:
                     system.Filter(processes=True).install()
                 os.execvpe(request["command"][0], request["command"], {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
             finally:
