@@ -159,7 +159,6 @@ class Training:
         self.check(base.config)
         if spec.gradient_checkpointing:
             base.activation_checkpointing_enable({"use_reentrant": False})
-            base.enable_input_require_grads()
         torch.manual_seed(cell.seed)
         model = self.method.attach(base, cell.settings, spec.steps)
         assert spec.learning_rate is not None  # filled in by the sweep

@@ -96,7 +96,7 @@ def main(arguments: list[str]) -> int:
         from astraios.collect.cell import one_line
 
         reason = str(error) if isinstance(error, AstraiosError) else one_line(error)
-        print(json.dumps({"failed": reason}), flush=True)  # noqa: T201  the starter reads it
+        _tell({"failed": reason})
         return 1
     return 0
 
@@ -147,7 +147,7 @@ def _train_part(directory: Path, device: str) -> None:
         if _orphaned():
             os._exit(1)
         if first:
-            print(json.dumps({"step": step}), flush=True)  # noqa: T201  the starter reads it
+            _tell({"step": step})
 
     def nothing(_: Any) -> None:
         return None
@@ -163,6 +163,11 @@ def _train_part(directory: Path, device: str) -> None:
     if state := checkpoint.load():
         trainer.restore(state)
     trainer.run()
+
+
+def _tell(news: dict[str, Any]) -> None:
+    """A line for the process that started this one; one write, so that lines of several processes don't mix."""
+    os.write(1, f"{json.dumps(news)}\n".encode())
 
 
 def _orphaned() -> bool:

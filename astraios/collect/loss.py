@@ -55,7 +55,8 @@ def summed_cross_entropy(
     training = model.training
     model.eval()
     total, count = 0.0, 0
-    with torch.inference_mode():
+    # Not inference mode: FSDP keeps what it gathered then, and can't train with it.
+    with torch.no_grad():
         for start in range(0, len(ids), batch):
             piece = slice(start, start + batch)
             loss, n = cross_entropy_sum(model, ids[piece].to(device), labels[piece].to(device), n_virtual)

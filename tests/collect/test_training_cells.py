@@ -211,6 +211,17 @@ def test_half_precision_bases_are_tuned_in_float32(
     assert stored
 
 
+def test_recomputed_activations_give_the_same_losses(small_models: list[str], pairs_file: Path, tmp_path: Path) -> None:
+    text = sweep_toml(small_models[:1], pairs_file, methods=["lora"], tasks=[])
+    curves = []
+    for change in ("", "gradient_checkpointing = true"):
+        sweep = Sweep.from_toml(text.replace("[train]", f"[train]\n{change}"), "x")
+        [cell] = sweep.cells()
+        run_cell(cell, sweep.to_json(), tmp_path, device="cpu")
+        curves.append([p.loss_nats for p in RunDirectory(tmp_path / cell.run_id).losses()])
+    assert curves[0] == pytest.approx(curves[1], abs=1e-6), "dropout's masks among them"
+
+
 def test_a_shared_model_takes_no_quantized_base(small_models: list[str], pairs_file: Path) -> None:
     from astraios.collect.distributed import check
     from astraios.collect.methods import METHODS
