@@ -52,6 +52,11 @@ qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id)
 order by loss_nats"""
 
 
+def _chance(probability: float) -> str:
+    """A probability in words that claim no certainty: draws are finite."""
+    return "over 99%" if probability > 0.99 else f"{probability:.0%}"
+
+
 def summary(query: Query, study: Study | None) -> list[tuple[str, str]]:
     """Pairs of a heading and sentences about one study."""
     if study is None:
@@ -118,7 +123,7 @@ def _sure(ranking: list[dict[str, Any]], backtests: list[dict[str, Any]]) -> str
     said = []
     if ranking:
         first = ranking[0]
-        said.append(f"{clip(first['method'])} is the best with a probability of {first['p_best']:.0%}.")
+        said.append(f"{clip(first['method'])} is the best with a probability of {_chance(first['p_best'])}.")
         if sum(row["may_be_best"] for row in ranking) > 1:
             said.append(f"That is not enough for a winner at a level of {first['level']:.0%}.")
     for row in sorted(backtests, key=lambda row: row["quantity"]):
