@@ -1,0 +1,28 @@
+"""What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
+
+from astraios.workflow.collecting import collect, plan, status
+from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
+from astraios.workflow.importing import import_results
+from astraios.workflow.reporting import ReportRequest, serve_report, write_report
+from astraios.workflow.scoring import ScoreRequest, compare, score
+from astraios.workflow.selecting import FitRequest
+
+__all__ = [
+    "FitRequest",
+    "ReportRequest",
+    "ScoreRequest",
+    "backtest",
+    "collect",
+    "compare",
+    "design",
+    "fit_file",
+    "fit_scaling",
+    "import_results",
+    "load_fit",
+    "plan",
+    "reuse",
+    "score",
+    "serve_report",
+    "status",
+    "write_report",
+]

@@ -1,0 +1,89 @@
+"""Reporting: the page, single figures, and the page served live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astraios import store
+from astraios.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """The options of `astraios report`."""
+
+    figure: str | None = None
+    form: str | None = None
+    width: str = "page"
+    scheme: str = "light"
+    study: str | None = None
+
+
+def write_report(db: Path, output: Path | None, request: ReportRequest) -> Path:
+    """The page of a database as one self-contained file, or a single figure or table of it.
+
+    Raises:
+        StoreError: no database, or the file can't be written.
+        UsageError: unknown figure or format.
+    """
+    from astraios.report.export import render_markdown, save_figure
+    from astraios.report.page import render_page
+
+    title = f"Scaling report: {db.stem}"
+    with store.reading(db) as connection:
+
+        def ask(sql: str) -> pl.DataFrame:
+            return store.run_query(connection, sql)
+
+        try:
+            if request.figure is not None:
+                output = output or Path(f"figure-{request.figure}.{request.form or 'html'}")
+                output.parent.mkdir(parents=True, exist_ok=True)
+                return save_figure(
+                    request.figure,
+                    ask,
+                    output,
+                    request.form,
+                    width=request.width,
+                    scheme=request.scheme,
+                    study=request.study,
+                )
+            as_markdown = request.form == "markdown" or (request.form is None and str(output or "").endswith(".md"))
+            if request.form not in (None, "html", "markdown"):
+                raise UsageError(f"--format {request.form}: the whole report is html or markdown; or name a --figure")
+            output = output or Path("report.md" if as_markdown else "report.html")
+            page = (render_markdown if as_markdown else render_page)(ask, title=title)
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise store.StoreError(
+                f"{output}: can't be written ({error.strerror}); choose another file with -o"
+            ) from None
+    return output
+
+
+def serve_report(db: Path, host: str, port: int, allow_remote: bool, started: Callable[[str], None]) -> None:
+    """The page over HTTP, made anew as runs arrive, until Ctrl-C.
+
+    Raises:
+        StoreError: no database, or the port is taken.
+        UsageError: a host beyond this machine without `allow_remote`.
+    """
+    from astraios.report.serve import make_server
+
+    def ask(sql: str) -> pl.DataFrame:
+        # Opened for each question, so that a writer never waits for a reader.
+        return store.query(db, sql)
+
+    ask("select 1")
+    with make_server(
+        ask, host=host, port=port, title=f"Scaling report: {db.stem}", allow_remote=allow_remote
+    ) as server:
+        started(server.url)
+        server.serve_forever()

@@ -1,0 +1,182 @@
+"""Scoring generations made elsewhere, and comparing two runs on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astraios import store
+from astraios.errors import DataError, UsageError
+from astraios.workflow.sizes import parse_size
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """The options of `astraios score`."""
+
+    task: str
+    data: Path | None = None
+    model: str | None = None
+    method: str | None = None
+    size: str | None = None
+    language_level: int | None = None
+    nominal: float | None = None
+    n_shot: int | None = None
+    extraction: str | None = None
+    sarif: Path | None = None
+    isolation: str = "auto"
+    allow_weak: bool = False
+
+
+def score(
+    db: Path | None, path: Path, request: ScoreRequest, cache: Path | None, progress: Callable[[int, int], None]
+) -> tuple[list[dict[str, Any]], str]:
+    """Scores generations made elsewhere, and records them where it is known whose they are.
+
+    Args:
+        db: the database, or None to record nothing.
+        path: the generations.
+        request: options.
+        cache: file of verdicts.
+        progress: told programs judged and in all.
+
+    Returns:
+        One object a metric, and what was recorded.
+
+    Raises:
+        DataError: the generations or the gold data are not what the task needs.
+        UsageError: unknown task or model, or options that don't fit.
+    """
+    import dataclasses
+    import time
+
+    from astraios.collect.score import identify, score_generations
+
+    source = identify(path, request.model, request.method)
+    known = source.model_id is not None and source.method_id is not None
+    described = (
+        _describe_scored(source.model_id, source.method_id, request.size, request.task) if db and known else None
+    )
+    start = time.perf_counter()
+    result = score_generations(
+        path,
+        request.task,
+        request.data,
+        language_level=request.language_level,
+        nominal=request.nominal,
+        n_shot=request.n_shot,
+        extraction=request.extraction,
+        sarif=request.sarif,
+        cache=cache,
+        isolation=request.isolation,
+        allow_weak=request.allow_weak,
+        progress=progress,
+    )
+    rows = [{**dataclasses.asdict(one), "isolation": result.isolation} for one in result.scores]
+    if db is None:
+        return rows, "not recorded"
+    if described is None:
+        return rows, "not recorded: the name does not say whose generations these are; give --model and --method"
+    _record_scores(db, path, request, result, described, time.perf_counter() - start)
+    run = described["run"][0]
+    return rows, f"recorded as run {run['run_id']} ({run['model_id']}, {run['method_id']}) in {db}"
+
+
+def _describe_scored(
+    model_id: str | None, method_id: str | None, size: str | None, task: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Rows of base_model, tuning_method, task and run for generations made elsewhere."""
+    import hashlib
+
+    from astraios.collect.ladders import resolve
+    from astraios.collect.methods import METHODS
+    from astraios.collect.tasks import TASKS
+
+    ladder, rung = resolve(str(model_id))
+    n_params = parse_size(size, {}) if size else rung.n_params
+    if n_params is None:
+        raise UsageError(f"the size of {model_id} is not known: give it with --size, for instance --size 7B")
+    method, chosen = METHODS.get(str(method_id)), TASKS.get(task)
+    run_id = hashlib.sha256(f"imported {rung.model_id} {method.name}".encode()).hexdigest()[:16]
+    about = {"model_id": rung.model_id, "n_params": int(n_params)}
+    return {
+        "base_model": [{**about, "ladder": ladder.name, "architecture": rung.config.get("model_type")}],
+        "tuning_method": [
+            {"method_id": method.name, "title": method.title, "kind": method.kind, "citation": method.citation}
+        ],
+        "task": [chosen.describe()],
+        "run": [{**about, "run_id": run_id, "origin": "imported", "method_id": method.name}],
+    }
+
+
+def _record_scores(
+    db: Path, path: Path, request: ScoreRequest, result: Any, described: dict[str, list[dict[str, Any]]], seconds: float
+) -> None:
+    import dataclasses
+
+    evaluation = {
+        "task_id": request.task,
+        "n_shot": result.scores[0].n_shot if result.scores else 0,
+        "n_items": result.n_items,
+        "isolation": result.isolation,
+        "wall_seconds": seconds,
+        "settings": {**result.settings, "source": path.name},
+    }
+    rows = {
+        "evaluation": evaluation,
+        "score": [dataclasses.asdict(one) for one in result.scores],
+        "sample_score": [dataclasses.asdict(one) for one in result.samples],
+    }
+    store.add_evaluation(db, described, described["run"][0], rows)
+
+
+def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, Any], str]:
+    """Whether two runs differ on the same samples of one task, as numbers and in words.
+
+    Args:
+        db: the database.
+        a: run id (its beginning will do), or MODEL:METHOD.
+        b: likewise.
+        task: the task.
+        seed: of the bootstrap.
+
+    Raises:
+        UsageError: no such run, or more than one.
+        DataError: the runs have no sample of that task in common.
+    """
+    import dataclasses
+
+    from astraios.collect.compare import compare as compare_samples
+    from astraios.records import SampleScore
+
+    with store.reading(db) as connection:
+        names, samples = [], []
+        for wanted in (a, b):
+            run_id, name = _find_run(connection, wanted)
+            frame = store.run_query(
+                connection,
+                "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
+                "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? and n_shot = 0",
+                [run_id, task],
+            )
+            names.append(name)
+            samples.append([SampleScore(**row) for row in frame.iter_rows(named=True)])
+            if frame.is_empty():
+                raise DataError(f"run {name} has no samples of task {task!r} in {db}: score it first")
+    found = compare_samples(samples[0], samples[1], seed=seed)
+    return {**dataclasses.asdict(found), "differ": found.differ, "runs": names}, found.words(*names)
+
+
+def _find_run(connection: Any, wanted: str) -> tuple[str, str]:
+    frame = store.run_query(
+        connection,
+        "select run_id, model_id || ' ' || method_id || ' seed ' || coalesce(seed, 0) as name from run "
+        "where starts_with(run_id, ?) or model_id || ':' || method_id = ? order by run_id",
+        [wanted, wanted],
+    )
+    if len(frame) != 1:
+        what = "no run" if frame.is_empty() else f"{len(frame)} runs"
+        raise UsageError(f"{what} {wanted!r}: give the beginning of one run_id, or MODEL:METHOD")
+    return str(frame["run_id"][0]), str(frame["name"][0])
