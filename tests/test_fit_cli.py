@@ -1,0 +1,134 @@
+"""fit-scaling, design and their options on a database and on files, right and wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import astraios
+from astraios import store
+from astraios.workflow.sizes import hidden_size, next_rung, parse_size
+from tests.conftest import assert_one_line, run_cli
+
+SIZES = (70_000, 150_000, 300_000, 600_000, 1_200_000)
+METHODS = {"fft": 3.0, "lora": 3.1, "ia3": 3.4}
+
+
+def loss_of(method: str, n_params: int) -> float:
+    return METHODS[method] + 60.0 * n_params**-0.35
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A made-up study of three methods at five sizes, with costs."""
+    path = tmp_path_factory.mktemp("fit") / "a.duckdb"
+    runs = [(f"{method}{n}", method, n) for method in METHODS for n in SIZES]
+    frames = {
+        "base_model": [{"model_id": f"made/{n}", "ladder": "made", "n_params": n} for n in SIZES],
+        "tuning_method": [{"method_id": m, "title": m, "kind": "other"} for m in METHODS],
+        "run": [
+            {"run_id": r, "origin": "imported", "model_id": f"made/{n}", "method_id": m, "seed": 0, "n_params": n}
+            for r, m, n in runs
+        ],
+        "attempt": [{"run_id": r, "attempt": 1, "state": "done", "device_seconds": n / 1000.0} for r, _, n in runs],
+        "loss_point": [
+            {"run_id": r, "attempt": 1, "split": "test", "step": s, "loss_nats": loss_of(m, n) + 1.0 - s / 10}
+            for r, m, n in runs
+            for s in (0, 10)
+        ],
+    }
+    store.import_frames(path, {name: pl.DataFrame(rows) for name, rows in frames.items()})
+    return path
+
+
+def test_the_backtest_stands_beside_the_projection(db: Path) -> None:
+    result = run_cli("fit-scaling", "--db", db, "--target", "4M", "--json")
+    content = json.loads(result.stdout)
+    assert {fit["group"] for fit in content["fits"]} == set(METHODS)
+    for fit in content["fits"]:
+        by_role = {p["role"]: p for p in fit["projections"]}
+        assert by_role["target"]["n_params"] == 4e6
+        back = by_role["backtest"]
+        assert back["n_params"] == SIZES[-1]
+        assert back["observed"] == pytest.approx(loss_of(fit["group"], SIZES[-1]))
+        assert back["relative_error"] < back["carry_forward_error"]
+    assert [row["method_id"] for row in content["ranking"]] == ["fft", "lora", "ia3"]
+    for table in ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest"):
+        assert len(store.query(db, f"from {table}")), table
+    assert store.failed_checks(db) == {}
+    n_fits = len(store.query(db, "from fit"))
+    assert run_cli("fit-scaling", "--db", db, "--target", "4M", "--json").stdout == result.stdout
+    assert len(store.query(db, "from fit")) == n_fits, "the same fit is stored once"
+
+
+def test_a_stored_fit_is_used_again_without_data(db: Path) -> None:
+    content = json.loads(run_cli("fit-scaling", "--db", db, "--target", "8M", "--json").stdout)
+    fit = content["fits"][0]
+    [target] = [p for p in fit["projections"] if p["role"] == "target"]
+    rows = json.loads(run_cli("fit-scaling", "--db", db, "--reuse", fit["fit_id"], "--target", "8M", "--json").stdout)
+    assert rows[0]["mean"] == pytest.approx(target["mean"], rel=1e-6)
+    assert astraios.load_fit(fit["fit_id"], db).predict([8e6])["mean"][0] == pytest.approx(target["mean"], rel=1e-6)
+    assert_one_line(run_cli("fit-scaling", "--db", db, "--reuse", "nothing", "--target", "8M"), 2, "no fit 'nothing'")
+
+
+def test_every_size_is_backtested(db: Path) -> None:
+    rows = json.loads(run_cli("fit-scaling", "--db", db, "--backtest", "--json").stdout)
+    losses = [row for row in rows if row["quantity"] == "loss"]
+    assert {row["n_params"] for row in losses} == set(SIZES[2:])
+    assert {"auto", "power_offset", "power"} <= {row["law"] for row in losses}
+    assert len(store.query(db, "from calibration"))
+
+
+def test_the_next_runs_fit_the_budget(db: Path) -> None:
+    plan = json.loads(run_cli("design", "--db", db, "--budget", "1", "--target", "4M", "--json").stdout)
+    assert plan["runs"]
+    assert plan["spent"] <= 1
+    assert plan["width_after"] < plan["width_before"]
+    assert_one_line(run_cli("design", "--db", db, "--budget", "-1"), 2, "must be positive")
+    assert_one_line(run_cli("design", "--db", db, "--budget", "1e-9"), 1, "no run fits")
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "pattern"),
+    [
+        (("--target", "huge"), 2, "size 'huge'"),
+        (("--holdout", "5B"), 2, "no run of that size; sizes: 70,000"),
+        (("--level", "1.5"), 2, "between 0 and 1"),
+        (("--law", "powr"), 2, "powr"),
+        (("--split", "tset"), 2, "did you mean 'test'"),
+        (("--ladder", "tiny"), 2, "--ladder 'tiny'"),
+        (("--definition", "best"), 2, "--definition 'best'"),
+    ],
+)
+def test_requests_that_make_no_sense(db: Path, options: tuple[str, ...], code: int, pattern: str) -> None:
+    assert_one_line(run_cli("fit-scaling", "--db", db, *options), code, pattern)
+
+
+def test_a_file_of_somebody_elses_runs(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        [{"how": m, "size": n, "final": loss_of(m, n)} for m in METHODS for n in SIZES],
+    )
+    frame.write_csv(tmp_path / "runs.csv")
+    frame.write_parquet(tmp_path / "runs.parquet")
+    printed = []
+    for name in ("runs.csv", "runs.parquet"):
+        result = run_cli(
+            *("fit-scaling", "--data", tmp_path / name, "--n", "size", "--loss", "final", "--group", "how", "--json")
+        )
+        assert result.returncode == 0, result.stderr
+        printed.append([fit["projections"] for fit in json.loads(result.stdout)["fits"]])
+    assert printed[0] == printed[1]
+    assert_one_line(run_cli("fit-scaling", "--data", tmp_path / "runs.csv"), 1, "no column 'n_params'")
+    assert_one_line(run_cli("fit-scaling", "--data", tmp_path / "none.csv"), 1, "no file")
+    (tmp_path / "bad.parquet").write_bytes(b"no parquet")
+    assert_one_line(run_cli("fit-scaling", "--data", tmp_path / "bad.parquet"), 1, "not a readable")
+
+
+def test_sizes_are_read_as_people_write_them() -> None:
+    assert parse_size("16B", {"16b": 15_517_456_384}) == 15_517_456_384
+    assert [parse_size(t, {}) for t in ("16B", "350M", "1.5e9", "66k", "2T")] == [16e9, 350e6, 1.5e9, 66e3, 2e12]
+    assert next_rung([1e6, 2e6, 4e6]) == 8e6
+    assert hidden_size("7B", [1e9, 7.3e9], {}) == 7.3e9
