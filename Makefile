@@ -7,12 +7,13 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # skip and say so.
 SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless gcc:gcc npm:npm
 
-.PHONY: demo test lint verify system bench help
+.PHONY: demo test lint verify system bench gallery help
 
 help:
 	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
 	@echo "make test    set up, lint, check types, run the tests"
 	@echo "make verify  run every 'must show' line of every issue in full and print what held"
+	@echo "make gallery draw docs/gallery.md anew from the demo and the paper's numbers"
 	@echo "make bench   run the benchmarks (see benchmarks/RESULTS.md)"
 
 demo: $(VENV)/train.stamp
@@ -30,6 +31,9 @@ lint: $(VENV)/dev.stamp
 
 verify: $(VENV)/dev.stamp system
 	$(BIN)/pytest --verify
+
+gallery: demo
+	$(BIN)/python docs/draw_gallery.py astraios.duckdb
 
 bench: $(VENV)/dev.stamp
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
