@@ -92,6 +92,16 @@ def test_torn_lines_are_left_out(tmp_path: Path) -> None:
     assert [(p.step, p.loss_nats) for p in directory.losses()] == [(0, 4.0), (1, 3.7)], "the last of a step counts"
 
 
+def test_stopped_just_before_the_manifest_it_is_the_same_try(tmp_path: Path) -> None:
+    directory = make_run(tmp_path, "run0")
+    (directory.path / "manifest.json").unlink()
+    assert directory.start("{}")[0] == 1
+    make_run(tmp_path, "run0")
+    assert [(a["attempt"], a["state"]) for a in directory.attempts()] == [(1, "done")]
+    directory._append("attempts.jsonl", {"attempt": 1, "state": "failed", "error": "why"})
+    assert directory.start("{}")[0] == 2, "after a failure a new try begins"
+
+
 def test_a_locked_database_is_waited_for_and_then_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out, db = tmp_path / "runs", tmp_path / "a.duckdb"
     make_run(out, "run0")

@@ -66,7 +66,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path / "cell.json", cell_json.encode())
             entries = self.attempts()
-            if entries and entries[-1]["state"] == "started":
+            # Done without a manifest was stopped just before it was written; done with one is scored on a new task.
+            if entries and entries[-1]["state"] in ("started", "done"):
                 return entries[-1]["attempt"], entries[-1]["started_at"]
             number, now = (entries[-1]["attempt"] + 1 if entries else 1), utc_now()
             self._append("attempts.jsonl", {"attempt": number, "state": "started", "started_at": now})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,6 +77,16 @@ def processes() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
+def settled(before: set[int], expected: int) -> set[int]:
+    """Processes that are new since `before`, once those that are ending have had a moment to end."""
+    for _ in range(50):
+        running = processes() - before
+        if len(running) <= expected:
+            break
+        time.sleep(0.1)
+    return running
+
+
 @pytest.mark.parametrize(("level", "user_namespace"), LEVELS)
 def test_python_attacks(level: str, user_namespace: bool, canary: Canary) -> None:
     if isolation().reasons[level] != "available":
@@ -90,7 +101,7 @@ def test_python_attacks(level: str, user_namespace: bool, canary: Canary) -> Non
     pool = PythonPool(level, 2, user_namespace)
     try:
         verdicts = [verdict for _, verdict in sorted(pool.judge(programs), key=lambda pair: pair[0])]
-        running = processes() - before
+        running = settled(before, 4)
     finally:
         pool.close()
     passed = [name for name, verdict in zip(names, verdicts[::2], strict=True) if verdict.passed]

@@ -10,7 +10,7 @@ join task k using (task_id)
 left join tuning_method t using (method_id)
 where s.task_id in ('devign', 'bigclonebench') and s.n_shot = 0 and s.is_main_metric
 group by s.origin, s.ladder, s.dataset_id, s.method_id, t.title, s.task_id, k.title, s.n_params
-order by s.task_id desc, s.n_params"""
+order by s.task_id desc, s.n_params, s.method_id"""
 
 TABLE = Table(
     name="comprehension",

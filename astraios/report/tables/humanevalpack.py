@@ -23,7 +23,7 @@ select c.origin, c.ladder, c.dataset_id,
 from cell c
 left join tuning_method t using (method_id)
 where c.value is not null
-order by block desc, head = 'Code explanation', head = 'Code repair', c.n_params"""
+order by block desc, head = 'Code explanation', head = 'Code repair', c.n_params, c.method_id"""
 
 TABLE = Table(
     name="humanevalpack",

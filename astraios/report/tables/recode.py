@@ -13,7 +13,7 @@ from final_score s
 left join tuning_method t using (method_id)
 where s.task_id like 'recode-%' and s.metric in ('robust_pass@1', 'robust_change@1')
 group by s.origin, s.ladder, s.dataset_id, s.metric, s.method_id, t.title, s.task_id, s.n_params
-order by block desc, head = 'Docstring', head = 'Syntax', head = 'Function', s.n_params"""
+order by block desc, head = 'Docstring', head = 'Syntax', head = 'Function', s.n_params, s.method_id"""
 
 TABLE = Table(
     name="recode",

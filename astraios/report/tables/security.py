@@ -10,7 +10,7 @@ from final_score s
 left join tuning_method t using (method_id)
 where s.task_id = 'aatk' and s.metric in ('valid', 'insecure')
 group by s.origin, s.ladder, s.dataset_id, s.metric, s.method_id, t.title, s.n_params
-order by head desc, s.n_params"""
+order by head desc, s.n_params, s.method_id"""
 
 TABLE = Table(
     name="security",
