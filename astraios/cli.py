@@ -244,9 +244,9 @@ def status(
     as_json: Json = False,
 ) -> None:
     """How the runs stand: waiting, started, failed (and why), done."""
-    from astraios import console, store, workflow
+    from astraios import console, workflow
 
-    rows = workflow.status(store.database_path(None), out, sweep)
+    rows = workflow.status(out, sweep)
     if as_json:
         console.print_json(rows)
     else:

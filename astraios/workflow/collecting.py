@@ -63,7 +63,6 @@ class _Ingester:
         self.db, self.out = db, out
         self.news, self.ended = threading.Event(), False
         self.thread = threading.Thread(target=self._work, daemon=True)
-        self.failure: Exception | None = None
 
     def __enter__(self) -> _Ingester:
         # The first one makes the database, and says at once when that can't be done.
@@ -85,12 +84,12 @@ class _Ingester:
             self.news.clear()
             try:
                 store.ingest(self.db, self.out)
-            except Exception as error:
+            except Exception:
                 # Nothing is lost: the last ingest of the command meets the same trouble and reports it.
-                self.failure = error
+                continue
 
 
-def status(db: Path, out: Path, sweep_name: str | None) -> list[dict[str, Any]]:
+def status(out: Path, sweep_name: str | None) -> list[dict[str, Any]]:
     """How the runs stand: those in the folder, and where a sweep is named those that it still lacks."""
     from astraios.collect.spool import RunDirectory
 

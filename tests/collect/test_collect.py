@@ -121,9 +121,6 @@ def test_resume_equals_no_interruption(small_sweep: Path, tmp_path: Path, method
     whole = RunDirectory(tmp_path / "whole" / cell.run_id)
     run_cell(cell, sweep.to_json(), tmp_path / "whole", device="cpu")
 
-    class StoppedError(Exception):
-        pass
-
     def stop_at_five(stage: str, done: int, total: int) -> None:
         if stage == "training" and done == 5:
             raise KeyboardInterrupt
