@@ -13,6 +13,7 @@ from tests.report import synthetic
 
 from .conftest import Open, database, ready
 
+expect = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed").expect
 WIDTHS = (1100, 390)
 
 
@@ -97,9 +98,9 @@ def test_the_sql_panel_and_the_table_open(files: dict[str, Path], opened: Open) 
     figure.get_by_text("SQL", exact=True).click()
     assert "from method_size_grid" in figure.locator("pre").inner_text()
     figure.get_by_text("Data as a table").click()
-    assert figure.locator(".rows tbody tr").count() == 72
+    expect(figure.locator(".rows tbody tr")).to_have_count(72)  # filled by an event that follows the click
     page.locator("#ranking").get_by_text("Fits (9)").click()
-    assert page.locator("#ranking code").count() == 9
+    expect(page.locator("#ranking code")).to_have_count(9)
 
 
 @pytest.mark.must(6, 5)

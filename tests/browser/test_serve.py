@@ -15,6 +15,8 @@ from tests.report import synthetic
 
 from .conftest import Open, ready
 
+expect = pytest.importorskip("playwright.sync_api", reason="the package playwright is not installed").expect
+
 
 @pytest.fixture
 def writer(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -48,8 +50,9 @@ def test_the_page_follows_the_runs_that_arrive(
     assert "An empty database" in page.locator("header").inner_text()
     with page.expect_navigation():
         synthetic.fill(writer.cursor(), seeds=1)
+    # The writer commits row by row: the page may come back more than once before it shows them all.
+    expect(page.locator("header")).to_contain_text("28 runs")
     ready(page)
-    assert "28 runs" in page.locator("header").inner_text()
-    assert page.locator("#final-loss svg").count() == 1
+    expect(page.locator("#final-loss svg")).to_have_count(1)
     assert page.watch.errors == []  # type: ignore[attr-defined]
     assert {url.split("/")[2] for url in page.watch.left()} == {server.url.split("/")[2]}  # type: ignore[attr-defined]
