@@ -132,8 +132,8 @@ def test_core_works_without_torch(tmp_path: Path) -> None:
 import sys
 for name in ("torch", "transformers", "peft"):
     sys.modules[name] = None  # importing it fails, looking for it finds nothing
-import polars as pl, astraios, astraios.workflow, astraios.store, astraios.fit.scaling, astraios.report.page
-astraios.store.ingest(astraios.store.database_path(sys.argv[1]), astraios.store.Path(sys.argv[2]))
+import pathlib, polars as pl, astraios, astraios.workflow, astraios.store, astraios.fit.scaling, astraios.report.page
+astraios.store.ingest(astraios.store.database_path(sys.argv[1]), pathlib.Path(sys.argv[2]))
 print(len(astraios.open_db(sys.argv[1]).sql("from run").pl()))
 """
     result = subprocess.run(

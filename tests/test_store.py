@@ -110,10 +110,10 @@ def test_a_locked_database_is_waited_for_and_then_named(tmp_path: Path, monkeypa
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        monkeypatch.setattr(store, "LOCK_PATIENCE_S", 0.3)
+        monkeypatch.setattr(store.connect, "LOCK_PATIENCE_S", 0.3)
         with pytest.raises(StoreError, match=rf"held by another process.*{holder.pid}"):
             store.query(db, "select 1")
-        monkeypatch.setattr(store, "LOCK_PATIENCE_S", 30.0)
+        monkeypatch.setattr(store.connect, "LOCK_PATIENCE_S", 30.0)
         threading.Timer(0.5, holder.kill).start()
         start = time.monotonic()
         assert store.query(db, "select 1 as a")["a"][0] == 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astraios import store
-from astraios.errors import UsageError
+from astraios.errors import StoreError, UsageError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,9 +62,7 @@ def write_report(db: Path, output: Path | None, request: ReportRequest) -> Path:
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(page, encoding="utf-8")
         except OSError as error:
-            raise store.StoreError(
-                f"{output}: can't be written ({error.strerror}); choose another file with -o"
-            ) from None
+            raise StoreError(f"{output}: can't be written ({error.strerror}); choose another file with -o") from None
     return output
 
 

@@ -149,6 +149,7 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     import dataclasses
 
     from astraios.collect.compare import compare as compare_samples
+    from astraios.collect.tasks import TASKS
     from astraios.records import SampleScore
 
     with store.reading(db) as connection:
@@ -165,7 +166,10 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
             samples.append([SampleScore(**row) for row in frame.iter_rows(named=True)])
             if frame.is_empty():
                 raise DataError(f"run {name} has no samples of task {task!r} in {db}: score it first")
-    found = compare_samples(samples[0], samples[1], seed=seed)
+    cluster = TASKS.get(task).cluster if task in TASKS else str
+    clusters = {one.item_id: cluster(one.item_id) for one in samples[0]}
+    shared = clusters if len(set(clusters.values())) < len(clusters) else None
+    found = compare_samples(samples[0], samples[1], shared, seed=seed)
     return {**dataclasses.asdict(found), "differ": found.differ, "runs": names}, found.words(*names)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios import store
-from astraios.errors import UsageError, did_you_mean
+from astraios.errors import StoreError, UsageError, did_you_mean
 from astraios.workflow.sizes import known_sizes, next_rung, parse_size
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def check_level(level: float) -> None:
 def _choose_ladder(connection: Any, db: Path, request: FitRequest) -> str | None:
     frame = store.run_query(connection, "select ladder, split, count(*) as n from final_loss group by all order by all")
     if frame.is_empty():
-        raise store.StoreError(f"{db} holds no finished run with a loss: run `astraios collect` first")
+        raise StoreError(f"{db} holds no finished run with a loss: run `astraios collect` first")
     splits = sorted(set(frame["split"]))
     if request.split not in splits:
         raise UsageError(f"--split {request.split!r}: {did_you_mean(request.split, splits)}")

@@ -152,6 +152,10 @@ class Task:
         """How the paper draws answers for this task (appendix E)."""
         return Decoding()
 
+    def cluster(self, item_id: str) -> str:
+        """What items have in common that must be resampled together: variants of one problem give the problem."""
+        return item_id
+
     def finish(self, prompt: Prompt, answer: str) -> str:
         """The sample that is stored: the answer after the task's post-processing."""
         return prompt.prefix + answer

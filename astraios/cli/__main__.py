@@ -1,0 +1,5 @@
+"""`python -m astraios.cli`."""
+
+from astraios.cli import main
+
+main()

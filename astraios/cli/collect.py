@@ -1,0 +1,79 @@
+"""Verbs that run a sweep and follow it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from astraios.cli.app import Db, Json, Out, app, example
+
+
+@app.command(
+    epilog=example(
+        "astraios collect tiny",
+        "astraios collect my.toml --only method_id=lora --only seed=0",
+        "astraios collect astraios --dry-run --json",
+    )
+)
+def collect(
+    sweep: Annotated[str, typer.Argument(help="A TOML file, or a built-in sweep.")] = "tiny",
+    out: Out = Path("runs"),
+    db: Db = None,
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only cells with this model_id, method_id or seed.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
+    launcher: Annotated[str, typer.Option(help="Where cells run.")] = "local",
+    as_json: Json = False,
+) -> None:
+    """Train and score a grid of models, and record them. Stop it at any time: the same command goes on."""
+    from astraios import console, store, workflow
+
+    request, plans = workflow.plan(sweep, only or [])
+    if dry_run:
+        rows = [p.to_dict() for p in plans]
+        if as_json:
+            console.print_json(rows)
+        else:
+            console.print_table(rows, title=f"Sweep {request.name}: {len(rows)} cells")
+        return
+    progress = console.SweepProgress(quiet=as_json)
+    try:
+        outcome, ingested = workflow.collect(
+            request, plans, out, store.database_path(db), launcher, progress.start, progress.tell
+        )
+    finally:
+        progress.stop()
+    console.sweep_summary(outcome, ingested, store.database_path(db), as_json)
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+@app.command(epilog=example("astraios status tiny", "astraios status --json"))
+def status(
+    sweep: Annotated[str | None, typer.Argument(help="A sweep, to see what it still lacks.")] = None,
+    out: Out = Path("runs"),
+    as_json: Json = False,
+) -> None:
+    """How the runs stand: waiting, started, failed (and why), done."""
+    from astraios import console, workflow
+
+    rows = workflow.status(out, sweep)
+    if as_json:
+        console.print_json(rows)
+    else:
+        console.print_table(rows)
+        counts = {
+            state: sum(row["state"] == state for row in rows) for state in ("waiting", "started", "failed", "done")
+        }
+        console.say(", ".join(f"{count} {state}" for state, count in counts.items()))
+
+
+@app.command(epilog=example("astraios ingest --out runs"))
+def ingest(out: Out = Path("runs"), db: Db = None, as_json: Json = False) -> None:
+    """Take finished run directories into the database; those it has already are left alone."""
+    from astraios import console, store
+
+    console.ingest_summary(store.ingest(store.database_path(db), out), as_json)

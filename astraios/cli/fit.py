@@ -1,0 +1,99 @@
+"""Verbs that project and plan."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from astraios.cli.app import Db, Json, app, example
+
+
+@app.command(
+    name="fit-scaling",
+    epilog=example(
+        "astraios fit-scaling",
+        "astraios fit-scaling --target 16B --level 0.9 --json",
+        "astraios fit-scaling --data runs.csv --n n_params --d tokens --loss loss --group method",
+        "astraios fit-scaling --backtest",
+        "astraios fit-scaling --reuse 1a2b3c --target 30B",
+    ),
+)
+def fit_scaling(
+    db: Db = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet file instead of the database.")
+    ] = None,
+    n: Annotated[str, typer.Option("--n", metavar="COL", help="Column of parameters in --data.")] = "n_params",
+    d: Annotated[str | None, typer.Option("--d", metavar="COL", help="Column of tokens in --data.")] = None,
+    loss: Annotated[str, typer.Option(metavar="COL", help="Column of losses (nats) in --data.")] = "loss",
+    group: Annotated[str | None, typer.Option(metavar="COL", help="Column that tells series apart in --data.")] = None,
+    law: Annotated[str, typer.Option(help="A scaling law, or auto.")] = "auto",
+    split: Annotated[str, typer.Option(help="Split of the loss.")] = "test",
+    definition: Annotated[str, typer.Option(help="Which final loss: last, min or mean_last5.")] = "last",
+    ladder: Annotated[str | None, typer.Option(help="Only runs on this ladder of base models.")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="SIZE", help="Size to project to, for instance 16B; may be repeated.")
+    ] = None,
+    holdout: Annotated[
+        str, typer.Option(metavar="largest|none|SIZE", help="Size to hide in the backtest.")
+    ] = "largest",
+    level: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    estimator: Annotated[str, typer.Option(help="Estimator of the laws.")] = "huber",
+    backtest: Annotated[
+        bool, typer.Option("--backtest", help="Hide every size in turn, score several laws, record it.")
+    ] = False,
+    reuse: Annotated[
+        str | None, typer.Option(metavar="FIT_ID", help="Project a stored fit again, without its data.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Project the final loss of each tuning method to a larger size, and what it will score.
+
+    Beside each projection stands the backtest: a size that was measured is hidden and predicted from the smaller ones.
+    """
+    from astraios import console, store, workflow
+
+    request = workflow.FitRequest(
+        law=law,
+        split=split,
+        definition=definition,
+        targets=tuple(target or ()),
+        holdout=holdout,
+        level=level,
+        seed=seed,
+        estimator=estimator,
+        ladder=ladder,
+    )
+    path = store.database_path(db)
+    if reuse is not None or backtest:
+        frame = workflow.backtest(path, request) if backtest else workflow.reuse(path, str(reuse), request.targets)
+        console.write_frame(frame, "json" if as_json else "table")
+        return
+    if data is not None:
+        analysis = workflow.fit_file(data, request, n, loss, d, group)
+    else:
+        analysis = workflow.fit_scaling(path, request)
+    if as_json:
+        console.print_json(analysis.to_json())
+    else:
+        console.print_analysis(analysis.to_json())
+
+
+@app.command(epilog=example("astraios design --budget 10", "astraios design --budget 200 --target 16B --json"))
+def design(
+    budget: Annotated[float, typer.Option(metavar="DEVICE_HOURS", help="What may be spent.")],
+    target: Annotated[str | None, typer.Option(metavar="SIZE", help="Size that matters; else the next rung.")] = None,
+    split: Annotated[str, typer.Option(help="Split of the loss.")] = "test",
+    ladder: Annotated[str | None, typer.Option(help="Only runs on this ladder of base models.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Say which runs to do next: those that buy the most certainty about the target a device-hour."""
+    from astraios import console, store, workflow
+
+    request = workflow.FitRequest(split=split, targets=(target,) if target else (), ladder=ladder, seed=seed)
+    console.print_plan(workflow.design(store.database_path(db), request, budget), as_json)

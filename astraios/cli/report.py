@@ -1,0 +1,48 @@
+"""The verb that draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from astraios.cli.app import Db, app, example
+
+
+@app.command(
+    epilog=example(
+        "astraios report",
+        "astraios report --figure 3 -o fig3.svg --width column",
+        "astraios report --format markdown -o report.md",
+        "astraios report --serve",
+    )
+)
+def report(
+    db: Db = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it goes.")] = None,
+    figure: Annotated[
+        str | None, typer.Option(metavar="N", help="One figure, by the paper's number or by name; or table-N.")
+    ] = None,
+    form: Annotated[
+        str | None, typer.Option("--format", help="html, svg, png, pdf, json, csv, markdown; tables also latex.")
+    ] = None,
+    width: Annotated[str, typer.Option(help="column or page, for a single figure.")] = "page",
+    scheme: Annotated[str, typer.Option(help="light or dark, for a single figure.")] = "light",
+    study: Annotated[str | None, typer.Option(help="Ladder, origin or data set, where there are several.")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Serve the page, refreshed as runs arrive.")] = False,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8765,
+    allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Serve to other machines too.")] = False,
+) -> None:
+    """Draw the page (one HTML file that needs no network), a single figure, or serve it live."""
+    from astraios import console, store, workflow
+
+    path = store.database_path(db)
+    if serve:
+        workflow.serve_report(
+            path, host, port, allow_remote, lambda url: console.say(f"report: {url} (Ctrl-C ends it)")
+        )
+        return
+    request = workflow.ReportRequest(figure, form, width, scheme, study)
+    console.say(f"report: {workflow.write_report(path, output, request).resolve()}")

@@ -1,0 +1,116 @@
+"""Verbs for results that others made, and for comparing runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from astraios.cli.app import Db, Json, Out, app, example
+
+
+@app.command(
+    name="import",
+    epilog=example("astraios import paper", "astraios import runs.csv --map loss=eval_loss --map n_params=size"),
+)
+def import_(
+    source: Annotated[str, typer.Argument(help="A file or folder of another tool, or `paper`.")],
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="Its format; else it is guessed.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", metavar="COLUMN=NAME", help="Name of one of our columns in the source.")
+    ] = None,
+    db: Db = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count, write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take results of another tool into the database; importing the same twice changes nothing."""
+    from astraios import console, store, workflow
+
+    path = store.database_path(db)
+    content = workflow.import_results(path, source, form, mapping or [], dry_run)
+    console.import_summary(content, path, dry_run, as_json)
+
+
+@app.command(
+    epilog=example(
+        "astraios score generations.json --task humanevalsynthesize-python --model 1B --method lora",
+        "astraios score recode_format__1b__lora.jsonl.gz --task recode-format --data gold --nominal 0.1707 --json",
+    )
+)
+def score(
+    generations: Annotated[
+        Path, typer.Argument(help="JSON of the BigCode harness, JSON lines or Parquet; or gzipped.")
+    ],
+    task: Annotated[str, typer.Option(help="The task that they answer.")],
+    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")] = None,
+    model: Annotated[str | None, typer.Option(metavar="ID", help="Base model; else read from the name.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the name.")] = None,
+    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")] = None,
+    language_level: Annotated[
+        int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")
+    ] = None,
+    nominal: Annotated[
+        float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(metavar="N", help="Demonstrations; else read from the name.")] = None,
+    extraction: Annotated[str | None, typer.Option(help="How security completions become source files.")] = None,
+    sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Findings of an analyser, SARIF 2.1.0.")] = None,
+    isolation: Annotated[str, typer.Option(help="Isolation level; auto takes the strongest.")] = "auto",
+    allow_weak: Annotated[bool, typer.Option("--allow-weak", help="Permit the weak level.")] = False,
+    out: Out = Path("runs"),
+    db: Db = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and print, record nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Score generations that somebody made; programs run in the sandbox, verdicts are kept and never made twice."""
+    from astraios import console, store, workflow
+
+    request = workflow.ScoreRequest(
+        task=task,
+        data=data,
+        model=model,
+        method=method,
+        size=size,
+        language_level=language_level,
+        nominal=nominal,
+        n_shot=shots,
+        extraction=extraction,
+        sarif=sarif,
+        isolation=isolation,
+        allow_weak=allow_weak,
+    )
+    path = None if dry_run else store.database_path(db)
+    with console.counted("programs", quiet=as_json) as progress:
+        rows, recorded = workflow.score(path, generations, request, out / "verdicts.jsonl", progress)
+    if as_json:
+        console.print_json(rows)
+    else:
+        console.print_table(rows)
+    console.say(recorded)
+
+
+@app.command(
+    epilog=example(
+        "astraios compare 1a2b3c 4d5e6f --task next-token",
+        "astraios compare bigcode/starcoderbase-1b:lora bigcode/starcoderbase-1b:fft --task humanevalfix-python",
+    )
+)
+def compare(
+    a: Annotated[str, typer.Argument(metavar="RUN", help="Beginning of a run_id, or MODEL:METHOD.")],
+    b: Annotated[str, typer.Argument(metavar="RUN", help="The other one.")],
+    task: Annotated[str, typer.Option(help="The task.")],
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Say whether two runs differ on the same samples of a task."""
+    from astraios import console, store, workflow
+
+    numbers, words = workflow.compare(store.database_path(db), a, b, task, seed)
+    if as_json:
+        console.print_json(numbers)
+    else:
+        typer.echo(words)

@@ -1,0 +1,104 @@
+"""Results that come as rows and not as run directories: imports, scores of generations, fits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.store.connect import writing
+from astraios.store.rows import KEYS, LONG_TABLES, SUMMARISE, arrow_table, insert, merge
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
+
+
+def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+    """Takes rows of another tool or study into the database, all or none; importing the same twice changes nothing.
+
+    What hangs on a run (attempts, losses, scores) replaces what the database had of that run; descriptions that are
+    there already stay. Final losses are worked out here.
+
+    Args:
+        path: the database.
+        frames: rows by table.
+
+    Returns:
+        Rows by table.
+
+    Raises:
+        StoreError: the database can't be written.
+    """
+    with writing(path) as connection:
+        for table, key in KEYS.items():
+            if table in frames:
+                merge(connection, table, key, frames[table].to_dicts())
+        if "run" in frames:
+            connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
+            for table in ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values()):
+                connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
+            for table in ("attempt", "evaluation", *LONG_TABLES.values()):
+                if table in frames:
+                    insert(connection, table, frames[table].to_arrow())
+            connection.execute(SUMMARISE)
+            connection.unregister("arriving")
+        if "correlation" in frames:
+            connection.register("arriving", frames["correlation"].select("source").unique().to_arrow())
+            connection.execute("delete from correlation where source in (select source from arriving)")
+            connection.unregister("arriving")
+            insert(connection, "correlation", frames["correlation"].to_arrow())
+    return {table: len(frame) for table, frame in frames.items()}
+
+
+def add_evaluation(
+    path: Path, described: Mapping[str, Sequence[Mapping[str, Any]]], run: Mapping[str, Any], rows: Mapping[str, Any]
+) -> None:
+    """Records one task's scores of one run, in place of those that it had of that task; its other tasks stay.
+
+    Args:
+        path: the database.
+        described: rows of base_model, tuning_method and task.
+        run: row of the run; one that is there already stays as it is.
+        rows: "evaluation": a row; "score" and "sample_score": lists of rows.
+    """
+    with writing(path) as connection:
+        for table in ("base_model", "tuning_method", "task"):
+            merge(connection, table, KEYS[table], described[table])
+        merge(connection, "run", "run_id", [run])
+        run_id, evaluation = run["run_id"], rows["evaluation"]
+        attempts = connection.execute("select count(*) from attempt where run_id = ?", [run_id]).fetchall()
+        if not attempts[0][0]:
+            insert(
+                connection,
+                "attempt",
+                arrow_table(connection, "attempt", [{"run_id": run_id, "attempt": 1, "state": "done"}]),
+            )
+        mark = {"run_id": run_id, "attempt": 1, "task_id": evaluation["task_id"], "n_shot": evaluation["n_shot"]}
+        for table, content in (
+            ("evaluation", [evaluation]),
+            ("score", rows["score"]),
+            ("sample_score", rows["sample_score"]),
+        ):
+            connection.execute(
+                f"delete from {table} where run_id = ? and task_id = ? and n_shot = ?",
+                [run_id, evaluation["task_id"], evaluation["n_shot"]],
+            )
+            insert(connection, table, arrow_table(connection, table, [{**row, **mark} for row in content]))
+
+
+def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Stores an analysis; a fit with the same id is replaced.
+
+    Args:
+        path: the database.
+        frames: rows by table, for the tables in FIT_TABLES.
+    """
+    with writing(path) as connection:
+        connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
+        for table in FIT_TABLES:
+            connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
+            if table in frames and len(frames[table]):
+                insert(connection, table, frames[table].to_arrow())
+        connection.unregister("fresh")

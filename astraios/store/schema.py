@@ -1,0 +1,106 @@
+"""Migrations, views and keys: the SQL files of db/, and which of them a database has had."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from astraios.errors import StoreError
+from astraios.store.messages import one_line
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+
+@cache
+def sql_root() -> Traversable:
+    packaged = resources.files("astraios") / "_db"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[2] / "db"
+
+
+def sql_files(folder: str) -> dict[str, str]:
+    """Text of the SQL files of a folder of db/, by name without ending, in order of name."""
+    files = [f for f in (sql_root() / folder).iterdir() if f.name.endswith(".sql")]
+    return {f.name.removesuffix(".sql"): f.read_text(encoding="utf-8") for f in sorted(files, key=lambda f: f.name)}
+
+
+def migrations_done(connection: DuckDBPyConnection) -> bool:
+    rows = connection.execute(
+        "select count(*) from information_schema.tables where table_name = 'schema_migration'"
+    ).fetchall()
+    return bool(rows[0][0])
+
+
+def _refuse_newer(connection: DuckDBPyConnection, path: Path) -> set[str]:
+    done = {row[0] for row in connection.execute("select name from schema_migration").fetchall()}
+    unknown = done - set(sql_files("migrations"))
+    if unknown:
+        raise StoreError(f"{path} was written by a newer astraios (schema {max(unknown)}): update astraios")
+    return done
+
+
+def outdated(connection: DuckDBPyConnection, path: Path) -> bool:
+    """Whether migrations or views are pending."""
+    done = _refuse_newer(connection, path)
+    return done != set(sql_files("migrations")) or _recorded_views(connection) != _views_hash()
+
+
+def migrate(connection: DuckDBPyConnection, path: Path) -> None:
+    """Brings the schema up to date; each migration and its record in one transaction."""
+    with one_line(path):
+        if not migrations_done(connection):
+            tables = connection.execute("select count(*) from information_schema.tables").fetchall()[0][0]
+            if tables:
+                raise StoreError(f"{path} holds tables that are not astraios's: name another database with --db")
+            connection.execute(
+                "create table schema_migration (name varchar not null, hash varchar not null, applied_at timestamp)"
+            )
+            connection.execute("comment on table schema_migration is 'Migrations that this database has had.'")
+        done = _refuse_newer(connection, path)
+        pending = {name: sql for name, sql in sql_files("migrations").items() if name not in done}
+        for name, sql in pending.items():
+            connection.execute("begin")
+            connection.execute(sql)
+            connection.execute(
+                "insert into schema_migration values (?, ?, now()::timestamp)",
+                [name, hashlib.sha256(sql.encode()).hexdigest()],
+            )
+            connection.execute("commit")
+        if pending or _views_hash() != _recorded_views(connection):
+            connection.execute("begin")
+            for sql in [*_views_in_order(), (sql_root() / "keys.sql").read_text(encoding="utf-8")]:
+                connection.execute(sql)
+            connection.execute(f"comment on table schema_migration is 'Migrations had; views {_views_hash()}'")
+            connection.execute("commit")
+
+
+def _views_in_order() -> list[str]:
+    """View definitions, each after those that it reads."""
+    views = sql_files("views")
+    placed: list[str] = []
+
+    def place(name: str) -> None:
+        if name in placed:
+            return
+        for other in views:
+            if other != name and f" {other}" in views[name].replace("\n", " "):
+                place(other)
+        placed.append(name)
+
+    for name in views:
+        place(name)
+    return [views[name] for name in placed]
+
+
+@cache
+def _views_hash() -> str:
+    return hashlib.sha256("".join(_views_in_order()).encode()).hexdigest()[:16]
+
+
+def _recorded_views(connection: DuckDBPyConnection) -> str:
+    rows = connection.execute("select comment from duckdb_tables() where table_name = 'schema_migration'").fetchall()
+    return str(rows[0][0] or "").rsplit(" ", 1)[-1] if rows else ""
