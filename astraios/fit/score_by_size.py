@@ -17,14 +17,15 @@ from astraios.fit.curve import Array
 from astraios.fit.ensemble import CALIBRATION
 from astraios.fit.estimate import Problems, minimise
 from astraios.fit.links import LINKS, Link
-from astraios.fit.score import COUNTED, ScoreData
+from astraios.fit.score import COUNTED
+from astraios.fit.score_data import ScoreData
 
 NOISE_WEIGHT = 6.0
 """Degrees of freedom that plain binomial noise has in the noise factor."""
 POOL_WEIGHT = 1.0
 """Degrees of freedom that a third of the prior's width has in the spread of the methods."""
-ROUNDS = 8
-"""Steps of the empirical Bayes iteration."""
+ROUNDS, SETTLED = 6, 0.01
+"""Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
 FORM = 0.01
 """Typical error of a form at its first step beyond the data, a fraction; worth one rolling error."""
 
@@ -124,24 +125,29 @@ def fit_link(link: Link, data: ScoreData, names: Sequence[str]) -> SizeFit:
     shared, tau, noise = mean.copy(), 0.5 * width, 1.0
     if len(mean) > 1 and data.value.std() > 0 and data.log_size.std() > 0:
         shared[1] = 0.5 * width[1] * np.corrcoef(data.log_size, data.value)[0, 1]
+    last = np.zeros(1)
     theta, eye = np.tile(shared, (len(names), 1)), np.eye(len(mean))
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         problems = Problems(
             link, x, y, weights / noise, np.full((1, 1), np.inf), shared[None], 1 / tau[None] ** 2, *link.bounds()
         )
-        solved = minimise(problems, theta, 20, 1e-8)
+        solved = minimise(problems, theta, 3 if turn else 20, 1e-8)
         theta = solved.theta
         value, jacobian = link.evaluate(theta, x)
         information = (jacobian * (weights / noise)[:, None, :]) @ jacobian.transpose(0, 2, 1)
-        covariance = np.linalg.inv(information + eye / tau**2)
+        covariance = np.asarray(np.linalg.inv(information + eye / tau**2), np.float64)
         shared = (theta.sum(0) / tau**2 + mean / width**2) / (len(names) / tau**2 + 1 / width**2)
         spread = ((theta - shared) ** 2 + np.diagonal(covariance, axis1=1, axis2=2)).sum(0)
         rest = float((weights * (value - y) ** 2).sum())
         used = float(np.einsum("gij,gji->", covariance, information))
         noise = (rest + NOISE_WEIGHT) / (max(len(data) - used, 0.0) + NOISE_WEIGHT)
         known = information @ np.linalg.inv(eye + (tau**2)[:, None] * information)
-        drag, uncertain = covariance / tau**2, np.linalg.inv(known.sum(0) + eye / width**2)
+        drag, uncertain = covariance / tau**2, np.asarray(np.linalg.inv(known.sum(0) + eye / width**2), np.float64)
         tau = np.sqrt((spread + POOL_WEIGHT * (width / 3) ** 2) / (len(names) + POOL_WEIGHT))
+        state = np.concatenate([shared / width, tau / width, [noise / (1 + noise)]])
+        if turn and np.abs(state - last).max() < SETTLED:
+            break
+        last = state
     objective = float(solved.objective.sum())
     return SizeFit(link, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective)
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.links import Array, Link, Parameter
+from astraios.fit.links import Array, Parameter
+from astraios.fit.links._index import IndexLink
 
 
 @dataclass(frozen=True)
-class NegLog(Link):
+class NegLog(IndexLink):
     """u exp(-exp(-(a + b z))): with z the log of compute, -log(s / u) is a power law in compute."""
 
     def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:
@@ -33,5 +34,5 @@ neg_log = NegLog(
         Parameter("b", "its rise per spread of the data", "shape", transform="identity", low=-20, high=20),
     ),
     latex=r"-\log s = k\,C^{-\gamma}",
-    citation="Hu et al. (2023), Predicting emergent abilities with infinite resolution evaluation, eq. 3 (the form)",
+    citation="Hu et al. (2023), Predicting emergent abilities with infinite resolution evaluation (the form)",
 )
