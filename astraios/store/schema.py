@@ -1,4 +1,4 @@
-"""Migrations, views and keys: the SQL files of db/, and which of them a database has had."""
+"""Migrations, views, macros and keys: the SQL files of db/, and which of them a database has had."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def migrate(connection: DuckDBPyConnection, path: Path) -> list[str]:
             connection.execute("commit")
         if pending or _views_hash() != _recorded_views(connection):
             connection.execute("begin")
-            for sql in [*_views_in_order(), (sql_root() / "keys.sql").read_text(encoding="utf-8")]:
+            for sql in [*_views_in_order(), _text("macros"), _text("keys")]:
                 connection.execute(sql)
             connection.execute(f"comment on table schema_migration is 'Migrations had; views {_views_hash()}'")
             connection.execute("commit")
@@ -117,7 +117,11 @@ def _views_in_order() -> list[str]:
 
 @cache
 def _views_hash() -> str:
-    return hashlib.sha256("".join(_views_in_order()).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join([*_views_in_order(), _text("macros")]).encode()).hexdigest()[:16]
+
+
+def _text(name: str) -> str:
+    return (sql_root() / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _recorded_views(connection: DuckDBPyConnection) -> str:
