@@ -270,6 +270,22 @@ def ingest_summary(ingested: Any, as_json: bool) -> None:
         say(f"skipped: {name}: {reason}")
 
 
+def rebuild_summary(report: Any, as_json: bool) -> None:
+    """What a rebuild did."""
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    say(f"{report.n_runs} runs from run directories, {report.n_carried} carried over from the old database")
+    if report.carried:
+        say("carried over: " + ", ".join(f"{n:,} {table}" for table, n in report.carried.items()))
+    if report.lost:
+        say(f"lost: imports, fits and curation that only the old database held; it can't be read ({report.lost})")
+    for name, why in report.skipped.items():
+        say(f"skipped: {name}: {why}")
+    if report.kept:
+        say(f"the old database is kept as {report.kept}")
+
+
 def import_summary(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: bool) -> None:
     """What an import did, or would do."""
     if as_json:

@@ -46,6 +46,7 @@ class Training:
             dtype=self._dtype(),
             device=self.device,
             trust_remote_code=self.cell.trust_remote_code,
+            attention=None if self.cell.train.attention == "auto" else self.cell.train.attention,
         )
 
     @property

@@ -7,19 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.store.connect import writing
-from astraios.store.rows import KEYS, LONG_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.rows import FIT_TABLES, KEYS, LONG_TABLES, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
 
 if TYPE_CHECKING:
     import polars as pl
-
-FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
 
 
 def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
     """Takes rows of another tool or study into the database, all or none; importing the same twice changes nothing.
 
-    What hangs on a run (attempts, losses, scores) replaces what the database had of that run; descriptions that are
-    there already stay. Final losses are worked out here.
+    A run and what hangs on it (attempts, losses, scores) replace what the database had of that run; of two descriptions
+    of anything else the fuller one stays. Final losses are worked out here.
 
     Args:
         path: the database.
@@ -34,10 +32,10 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
     with writing(path) as connection:
         for table, key in KEYS.items():
             if table in frames:
-                merge(connection, table, key, frames[table].to_dicts())
+                merge(connection, table, key, frames[table].to_dicts(), arriving_counts=table == "run")
         if "run" in frames:
             connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
-            for table in ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values()):
+            for table in RUN_TABLES:
                 connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
             for table in ("attempt", "evaluation", *LONG_TABLES.values()):
                 if table in frames:

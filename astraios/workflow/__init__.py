@@ -1,6 +1,7 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
 from astraios.workflow.collecting import collect, plan, run_cell, status
+from astraios.workflow.evaluating import EvaluateRequest, evaluate
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
@@ -8,6 +9,7 @@ from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FitRequest
 
 __all__ = [
+    "EvaluateRequest",
     "FitRequest",
     "ReportRequest",
     "ScoreRequest",
@@ -15,6 +17,7 @@ __all__ = [
     "collect",
     "compare",
     "design",
+    "evaluate",
     "fit_file",
     "fit_scaling",
     "import_results",

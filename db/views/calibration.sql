@@ -4,6 +4,6 @@ select
     avg(relative_error) as mean_relative_error, avg(carry_forward_error) as carry_forward_error,
     avg(new_high - new_low) as mean_width
 from backtest
-where covered is not null
+where covered is not null and fit_id not in (select fit_id from void_fit)
 group by all;
 comment on view calibration is 'Backtests: coverage of the intervals, nominal against achieved, and mean error.';

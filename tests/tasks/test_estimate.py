@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from astraios import store
 from astraios.collect.compare import compare, mcnemar
 from astraios.collect.tasks._estimate import bootstrap, cluster_stderr, pass_at_k, pass_scores, share, share_interval
 from astraios.errors import DataError
 from astraios.records import SampleScore
+from tests.conftest import run_cli
 
 
 @pytest.mark.must(4, 6)
@@ -133,3 +137,35 @@ def test_comparison_needs_the_same_problems() -> None:
         compare(results([1.0, 0.0]), results([1.0]))
     with pytest.raises(DataError, match="two runs on one task"):
         compare(results([1.0]), results([1.0], "aatk"))
+
+
+def test_the_command_resamples_variants_of_a_problem_together(tmp_path: Path) -> None:
+    """Two runs on ReCode that differ on a few problems, whatever the perturbation: not one item in ten is evidence."""
+    items = [f"natgen/{seed}/HumanEval/{problem}" for seed in range(10) for problem in range(20)]
+    outcome = {
+        "lora": [float(int(item.rsplit("/")[-1]) % 2) for item in items],
+        "fft": [float(int(item.rsplit("/")[-1]) in (0, 2, 4) or int(item.rsplit("/")[-1]) % 2) for item in items],
+    }
+    database = tmp_path / "a.duckdb"
+    for method, values in outcome.items():
+        mark = {"task_id": "recode-syntax", "n_shot": 0}
+        store.add_evaluation(
+            database,
+            {table: [] for table in ("base_model", "tuning_method", "task")},
+            {"run_id": method, "origin": "imported", "model_id": "m", "method_id": method, "n_params": 1},
+            {
+                "evaluation": {**mark, "n_items": 20},
+                "score": [],
+                "sample_score": [
+                    {**mark, "item_id": item, "sample": 0, "value": value}
+                    for item, value in zip(items, values, strict=True)
+                ],
+            },
+        )
+    numbers = json.loads(
+        run_cli("compare", "lora", "fft", "--task", "recode-syntax", "--db", database, "--json").stdout
+    )
+    assert numbers["difference"] == pytest.approx(0.15)
+    assert numbers["test"] == "paired bootstrap"
+    assert numbers["low"] == 0.0, "three problems of twenty, not thirty items of two hundred"
+    assert not numbers["differ"]

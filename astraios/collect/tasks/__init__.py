@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from astraios.collect.execute.engine import Engine
+    from astraios.collect.generate.requests import Generates
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TunedModel:
     """Test records of the data that it was tuned on."""
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    generator: Callable[[Decoding], Generates] | None = None
+    """Another inference engine that answers for the model; None is transformers on `model`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +154,10 @@ class Task:
     def decoding(self) -> Decoding:
         """How the paper draws answers for this task (appendix E)."""
         return Decoding()
+
+    def cluster(self, item_id: str) -> str:
+        """What items have in common that must be resampled together: variants of one problem give the problem."""
+        return item_id
 
     def finish(self, prompt: Prompt, answer: str) -> str:
         """The sample that is stored: the answer after the task's post-processing."""

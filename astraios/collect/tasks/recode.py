@@ -124,6 +124,10 @@ class ReCode(Task):
             for i, row in enumerate(rows)
         ]
 
+    def cluster(self, item_id: str) -> str:
+        """The problem, whose perturbations are far from independent: transformation/seed/problem."""
+        return item_id.split("/", 2)[2]
+
     def finish(self, prompt: Prompt, answer: str) -> str:
         """Prompt and answer, cut at the next thing on the top level."""
         return prompt.prefix + cut(answer, prompt.stop)
