@@ -160,7 +160,8 @@ class SweepProgress:
         if self.quiet or not jobs:
             return
         if not sys.stderr.isatty():
-            say(f"{len(jobs)} jobs: {sum(job.cell is not None for job in jobs)} cells and the base models they need")
+            n_cells = len({job.plan.cell.run_id for job in jobs if job.plan})
+            say(f"{len(jobs)} jobs: {n_cells} cells and the base models they need")
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -184,6 +185,8 @@ class SweepProgress:
         ended = event.kind in ("done", "failed")
         self.n_done += ended
         if self.progress is None:
+            if event.kind == "retried":
+                say(f"{self.labels[event.key]}: tried again: {event.stage}")
             if ended:
                 took = time.monotonic() - self.started.get(event.key, time.monotonic())
                 how = f"failed: {event.stage}" if event.kind == "failed" else f"done in {took:.0f} s"
@@ -201,6 +204,9 @@ class SweepProgress:
             if event.kind == "failed":
                 self.progress.console.print(f"{label}: failed: {event.stage}", markup=False)
             return
+        if event.kind == "retried":
+            self.progress.console.print(f"{label}: tried again: {event.stage}", markup=False)
+            return
         if event.key not in self.bars:
             self.bars[event.key] = self.progress.add_task(label, total=None)
         if event.kind == "progress":
@@ -216,6 +222,19 @@ class SweepProgress:
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+
+class CellProgress:
+    """Progress of one cell in a log: a line when its stage changes, and now and then within one."""
+
+    def __init__(self, every: float = 30.0) -> None:
+        self.every, self.stage, self.said = every, "", 0.0
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Told of progress."""
+        if stage != self.stage or time.monotonic() - self.said > self.every:
+            self.stage, self.said = stage, time.monotonic()
+            say(f"{stage} {done}/{total}")
 
 
 def sweep_summary(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:

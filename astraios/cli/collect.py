@@ -25,12 +25,18 @@ def collect(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only cells with this model_id, method_id or seed.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
-    launcher: Annotated[str, typer.Option(help="Where cells run.")] = "local",
+    launcher: Annotated[str, typer.Option(help="Where cells run: local, ray or slurm.")] = "local",
+    cell: Annotated[
+        Path | None, typer.Option(metavar="CELL.json", help="Run this one cell, here: what launchers start.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train and score a grid of models, and record them. Stop it at any time: the same command goes on."""
     from astraios import console, store, workflow
 
+    if cell is not None:
+        workflow.run_cell(cell, out, console.CellProgress().tell)
+        return
     request, plans = workflow.plan(sweep, only or [])
     if dry_run:
         rows = [p.to_dict() for p in plans]
