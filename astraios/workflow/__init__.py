@@ -1,6 +1,7 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
 from astraios.workflow.collecting import collect, plan, status
+from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
@@ -14,6 +15,7 @@ __all__ = [
     "backtest",
     "collect",
     "compare",
+    "curate",
     "design",
     "fit_file",
     "fit_scaling",
@@ -23,6 +25,8 @@ __all__ = [
     "reuse",
     "score",
     "serve_report",
+    "show",
     "status",
+    "sweep_again",
     "write_report",
 ]
