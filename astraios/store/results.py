@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.store.connect import writing
-from astraios.store.rows import FIT_TABLES, KEYS, LONG_TABLES, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
 
 if TYPE_CHECKING:
     import polars as pl
+    from duckdb import DuckDBPyConnection
 
 
 def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
@@ -34,20 +35,35 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
             if table in frames:
                 merge(connection, table, key, frames[table].to_dicts(), arriving_counts=table == "run")
         if "run" in frames:
-            connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
-            for table in RUN_TABLES:
-                connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
-            for table in ("attempt", "evaluation", *LONG_TABLES.values()):
-                if table in frames:
-                    insert(connection, table, frames[table].to_arrow())
-            connection.execute(SUMMARISE)
-            connection.unregister("arriving")
+            _replace_runs(connection, frames)
+        if "fit" in frames:
+            _replace_fits(connection, frames)
         if "correlation" in frames:
             connection.register("arriving", frames["correlation"].select("source").unique().to_arrow())
-            connection.execute("delete from correlation where source in (select source from arriving)")
+            connection.execute(
+                "delete from correlation where exists (select 1 from arriving a "
+                "where a.source is not distinct from correlation.source)"
+            )
             connection.unregister("arriving")
             insert(connection, "correlation", frames["correlation"].to_arrow())
+        if "curation" in frames:
+            connection.register("arriving", frames["curation"].to_arrow())
+            connection.execute("create or replace temp table typed as from curation limit 0")
+            connection.execute("insert into typed by name from arriving")
+            connection.unregister("arriving")
+            connection.execute("insert into curation (from typed except all from curation)")
     return {table: len(frame) for table, frame in frames.items()}
+
+
+def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
+    for table in RUN_TABLES:
+        connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
+        if table in frames:
+            insert(connection, table, frames[table].to_arrow())
+    if "loss_summary" not in frames:
+        connection.execute(SUMMARISE)
+    connection.unregister("arriving")
 
 
 def add_evaluation(
@@ -94,9 +110,13 @@ def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
         frames: rows by table, for the tables in FIT_TABLES.
     """
     with writing(path) as connection:
-        connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
-        for table in FIT_TABLES:
-            connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
-            if table in frames and len(frames[table]):
-                insert(connection, table, frames[table].to_arrow())
-        connection.unregister("fresh")
+        _replace_fits(connection, frames)
+
+
+def _replace_fits(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
+    for table in FIT_TABLES:
+        connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
+        if table in frames and len(frames[table]):
+            insert(connection, table, frames[table].to_arrow())
+    connection.unregister("fresh")

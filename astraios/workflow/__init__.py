@@ -1,6 +1,7 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
 from astraios.workflow.collecting import collect, plan, run_cell, status
+from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, evaluate
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import import_results
@@ -16,6 +17,7 @@ __all__ = [
     "backtest",
     "collect",
     "compare",
+    "curate",
     "design",
     "evaluate",
     "fit_file",
@@ -27,6 +29,8 @@ __all__ = [
     "run_cell",
     "score",
     "serve_report",
+    "show",
     "status",
+    "sweep_again",
     "write_report",
 ]
