@@ -7,23 +7,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.store.connect import writing
-from astraios.store.rows import KEYS, LONG_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.rows import KEYS, LONG_TABLES, SUMMARISE, arrow_table, columns_of, insert, merge
 
 if TYPE_CHECKING:
     import polars as pl
+    from duckdb import DuckDBPyConnection
 
 FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
 
 
-def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = False) -> dict[str, int]:
     """Takes rows of another tool or study into the database, all or none; importing the same twice changes nothing.
 
     What hangs on a run (attempts, losses, scores) replaces what the database had of that run; descriptions that are
-    there already stay. Final losses are worked out here.
+    there already stay, but for the runs. Final losses are worked out here.
 
     Args:
         path: the database.
         frames: rows by table.
+        adds: the rows are evaluations that join what their runs have: on the last finished attempt, in place of those
+            of the same task and number of demonstrations; losses and other tasks stay.
 
     Returns:
         Rows by table.
@@ -35,7 +38,10 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
         for table, key in KEYS.items():
             if table in frames:
                 merge(connection, table, key, frames[table].to_dicts())
-        if "run" in frames:
+        if adds:
+            _join_evaluations(connection, frames)
+        elif "run" in frames:
+            _renew_runs(connection, frames["run"])
             connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
             for table in ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values()):
                 connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
@@ -50,6 +56,45 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
             connection.unregister("arriving")
             insert(connection, "correlation", frames["correlation"].to_arrow())
     return {table: len(frame) for table, frame in frames.items()}
+
+
+def _renew_runs(connection: DuckDBPyConnection, runs: pl.DataFrame) -> None:
+    """Runs that the database had already are described as the source describes them now: it may have gone on."""
+    names = [name for name in columns_of(connection, "run") if name in runs.columns and name != "run_id"]
+    connection.register("arriving", runs.to_arrow())
+    connection.execute(
+        f"update run set {', '.join(f'{name} = arriving.{name}' for name in names)} "
+        "from arriving where run.run_id = arriving.run_id and run.origin = arriving.origin"
+    )
+    connection.unregister("arriving")
+
+
+_LATEST = """
+select arriving.* exclude (attempt), coalesce(latest.attempt, 1)::integer as attempt
+from arriving
+left join (select run_id, max(attempt) as attempt from attempt where state = 'done' group by run_id) latest
+    using (run_id)
+"""
+
+
+def _join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Evaluations hung on the last finished attempt of their runs; a run that has none gets one."""
+    connection.register("arriving", frames["attempt"].to_arrow())
+    lacking = connection.sql(
+        "select * from arriving where run_id not in (select run_id from attempt where state = 'done')"
+    ).to_arrow_table()
+    connection.unregister("arriving")
+    insert(connection, "attempt", lacking)
+    connection.register("replaced", frames["evaluation"].select("run_id", "task_id", "n_shot").unique().to_arrow())
+    for table in ("evaluation", "score", "sample_score"):
+        connection.execute(
+            f"delete from {table} where (run_id, task_id, n_shot) in (select (run_id, task_id, n_shot) from replaced)"
+        )
+        if table in frames:
+            connection.register("arriving", frames[table].to_arrow())
+            insert(connection, table, connection.sql(_LATEST).to_arrow_table())
+            connection.unregister("arriving")
+    connection.unregister("replaced")
 
 
 def add_evaluation(

@@ -2,13 +2,14 @@
 
 from astraios.workflow.collecting import collect, plan, status
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
-from astraios.workflow.importing import import_results
+from astraios.workflow.importing import ImportRequest, import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FitRequest
 
 __all__ = [
     "FitRequest",
+    "ImportRequest",
     "ReportRequest",
     "ScoreRequest",
     "backtest",
