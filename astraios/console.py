@@ -341,7 +341,7 @@ def import_summary(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: 
     if as_json:
         print_json({**content, "dry_run": dry_run})
         return
-    say(f"format: {content['format']} ({content['title']})")
+    say(f"format{' (guessed)' if content['guessed'] else ''}: {content['format']}, {content['title']}")
     rows = ", ".join(f"{n:,} {table}" for table, n in content["rows"].items() if n)
     say(f"{'would write' if dry_run else 'wrote'} {rows or 'nothing'}{'' if dry_run else f' to {db}'}")
     for name, reason in content["skipped"].items():

@@ -11,30 +11,6 @@ from astraios.cli.app import Db, Json, Out, app, example
 
 
 @app.command(
-    name="import",
-    epilog=example("astraios import paper", "astraios import runs.csv --map loss=eval_loss --map n_params=size"),
-)
-def import_(
-    source: Annotated[str, typer.Argument(help="A file or folder of another tool, or `paper`.")],
-    form: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Its format; else it is guessed.")
-    ] = None,
-    mapping: Annotated[
-        list[str] | None, typer.Option("--map", metavar="COLUMN=NAME", help="Name of one of our columns in the source.")
-    ] = None,
-    db: Db = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count, write nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Take results of another tool into the database; importing the same twice changes nothing."""
-    from astraios import console, store, workflow
-
-    path = store.database_path(db)
-    content = workflow.import_results(path, source, form, mapping or [], dry_run)
-    console.import_summary(content, path, dry_run, as_json)
-
-
-@app.command(
     epilog=example(
         "astraios score generations.json --task humanevalsynthesize-python --model 1B --method lora",
         "astraios score recode_format__1b__lora.jsonl.gz --task recode-format --data gold --nominal 0.1707 --json",

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 
-def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = False) -> dict[str, int]:
     """Takes rows of another tool or study into the database, all or none; importing the same twice changes nothing.
 
     A run and what hangs on it (attempts, losses, scores) replace what the database had of that run; of two descriptions
@@ -23,6 +23,8 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
     Args:
         path: the database.
         frames: rows by table.
+        adds: the rows are evaluations that join what their runs have: on the last finished attempt, in place of those
+            of the same task and number of demonstrations; losses and other tasks stay.
 
     Returns:
         Rows by table.
@@ -33,8 +35,10 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
     with writing(path) as connection:
         for table, key in KEYS.items():
             if table in frames:
-                merge(connection, table, key, frames[table].to_dicts(), arriving_counts=table == "run")
-        if "run" in frames:
+                merge(connection, table, key, frames[table].to_dicts(), arriving_counts=table == "run" and not adds)
+        if adds:
+            _join_evaluations(connection, frames)
+        elif "run" in frames:
             _replace_runs(connection, frames)
         if "fit" in frames:
             _replace_fits(connection, frames)
@@ -64,6 +68,34 @@ def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFr
     if "loss_summary" not in frames:
         connection.execute(SUMMARISE)
     connection.unregister("arriving")
+
+
+_LATEST = """
+select arriving.* exclude (attempt), coalesce(latest.attempt, 1)::integer as attempt
+from arriving
+left join (select run_id, max(attempt) as attempt from attempt where state = 'done' group by run_id) latest
+    using (run_id)
+"""
+
+
+def _join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Evaluations hung on the last finished attempt of their runs; a run that has none gets one."""
+    connection.register("arriving", frames["attempt"].to_arrow())
+    lacking = connection.sql(
+        "select * from arriving where run_id not in (select run_id from attempt where state = 'done')"
+    ).to_arrow_table()
+    connection.unregister("arriving")
+    insert(connection, "attempt", lacking)
+    connection.register("replaced", frames["evaluation"].select("run_id", "task_id", "n_shot").unique().to_arrow())
+    for table in ("evaluation", "score", "sample_score"):
+        connection.execute(
+            f"delete from {table} where (run_id, task_id, n_shot) in (select (run_id, task_id, n_shot) from replaced)"
+        )
+        if table in frames:
+            connection.register("arriving", frames[table].to_arrow())
+            insert(connection, table, connection.sql(_LATEST).to_arrow_table())
+            connection.unregister("arriving")
+    connection.unregister("replaced")
 
 
 def add_evaluation(

@@ -4,7 +4,7 @@ from astraios.workflow.collecting import collect, plan, run_cell, status
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, evaluate
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
-from astraios.workflow.importing import import_results
+from astraios.workflow.importing import ImportRequest, import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FitRequest
@@ -12,6 +12,7 @@ from astraios.workflow.selecting import FitRequest
 __all__ = [
     "EvaluateRequest",
     "FitRequest",
+    "ImportRequest",
     "ReportRequest",
     "ScoreRequest",
     "backtest",

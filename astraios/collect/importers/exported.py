@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.collect.importers import Imported, Importer
+from astraios.collect.importers import Imported, Importer, Wanted
 from astraios.errors import DataError
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Exported(Importer):
     def matches(self, source: str) -> bool:
         return (Path(source) / INDEX).is_file()
 
-    def read(self, source: str, columns: Mapping[str, str]) -> Imported:
+    def read(self, source: str, wanted: Wanted) -> Imported:
         folder = Path(source)
         try:
             index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
@@ -91,4 +91,4 @@ def _frame(rows: pa.Table, columns: Mapping[str, str], file: Path) -> pl.DataFra
     return frame
 
 
-exported = Exported(name="astraios-export", title="an export of an astraios database")
+exported = Exported(name="astraios-export", title="an export of an astraios database", priority=10)
