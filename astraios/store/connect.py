@@ -50,7 +50,9 @@ def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
     try:
         with one_line(file):
             if not migrations_done(connection):
-                raise StoreError(f"{file} is not an astraios database (it holds tables that are not astraios's, or none): name another one")
+                raise StoreError(
+                    f"{file} is not an astraios database (it holds tables that are not astraios's, or none): name another one"
+                )
             old = outdated(connection, file)
         if old:
             connection.close()

@@ -1,6 +1,6 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
-from astraios.workflow.collecting import collect, plan, run_cell, status
+from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
 from astraios.workflow.evaluating import EvaluateRequest, evaluate
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import import_results
@@ -17,6 +17,7 @@ __all__ = [
     "collect",
     "compare",
     "design",
+    "estimated",
     "evaluate",
     "fit_file",
     "fit_scaling",
