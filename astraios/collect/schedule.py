@@ -157,7 +157,7 @@ class _Schedule:
                 self.pool.stop(key, f"time limit of {limit:g} minutes reached, and its process did not end by itself")
 
     def _directory(self, job: Job) -> RunDirectory | None:
-        return RunDirectory(self.orders.out / job.plan.cell.run_id) if job.plan else None
+        return RunDirectory(self.orders.place.path / job.plan.cell.run_id) if job.plan else None
 
     def _n_failures(self, job: Job) -> int:
         directory = self._directory(job)
@@ -168,8 +168,11 @@ class _Schedule:
         directory = self._directory(job)
         if directory is None or job.plan is None:
             return event.stage or None
+        place, run_id = self.orders.place, job.plan.cell.run_id
+        place.fetch(run_id)
         problem = directory.set_garbage_aside()
         if problem is not None:
+            place.push(run_id)
             return f"it wrote garbage: {problem}"
         if job.stage == "train" and directory.is_trained():
             return None
@@ -191,6 +194,7 @@ class _Schedule:
                 rows = {"sweep_json": self.orders.sweep_json, **job.plan.rows()}
                 ending = {"attempt": attempt, "started_at": started, "state": "failed", "error": reason}
                 directory.fail(rows, {**ending, "finished_at": utc_now()})
+            self.orders.place.push(job.plan.cell.run_id)
         except AstraiosError as error:
             return f"{reason} (not recorded: {error})"
         return reason

@@ -27,7 +27,7 @@ class Source:
             try:
                 from fsspec.core import url_to_fs
             except ImportError:
-                raise MissingExtraError("fsspec", "s3", f"reading {out}") from None
+                raise MissingExtraError("fsspec", "cloud", f"reading {out}") from None
             try:
                 self.remote, self.root = url_to_fs(str(out))
             except (ValueError, ImportError) as error:

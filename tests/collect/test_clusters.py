@@ -19,6 +19,7 @@ from astraios import store
 from astraios.collect.launch import LAUNCHERS, Job, Orders, slurm
 from astraios.collect.launch._process import file_name, last_words, progress_of, run
 from astraios.collect.spool import RunDirectory
+from astraios.collect.storage import Place
 from astraios.collect.sweep import ComputeSpec, Sweep
 from astraios.errors import UsageError
 from tests.collect import slurm_cluster as slurm_cluster_of
@@ -165,7 +166,7 @@ def test_the_queue_is_read_and_manifests_decide(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(slurm, "_squeue", lambda: states)
     cancelled: list[Any] = []
     monkeypatch.setattr(slurm.subprocess, "run", lambda command, **_: cancelled.append(command))
-    orders = Orders("{}", tmp_path, ComputeSpec(), {"poll_seconds": 0.0})
+    orders = Orders("{}", Place(tmp_path), ComputeSpec(), {"poll_seconds": 0.0})
     orders.folder.mkdir()
     journal = orders.folder / "slurm.jsonl"
     journal.write_text('{"key": "a", "id": "1"}\n{"key": "b", "id": "7_0"}\n{"key": "a", "id": "7_1"}\ntorn')

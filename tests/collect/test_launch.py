@@ -18,6 +18,7 @@ from astraios.collect.launch import LAUNCHERS, Event, Job, Launcher, Orders, Poo
 from astraios.collect.plan import Plan, describe
 from astraios.collect.schedule import MAX_LOST, run_jobs
 from astraios.collect.spool import RunDirectory
+from astraios.collect.storage import Place
 from astraios.collect.sweep import Cell, ComputeSpec, Sweep
 from astraios.records import ParameterCount
 from tests.conftest import assert_one_line, run_cli, run_process, sweep_toml
@@ -85,14 +86,14 @@ def test_data_that_changed_since_the_plan_are_refused(
     assert_one_line(run_cli("collect", "--cell", file, "--out", tmp_path), 1, "not here what they were")
 
 
-def nasty_work(connection: Connection, request: Any, out: Path, device: str | None) -> None:
+def nasty_work(connection: Connection, request: Any, out: str, device: str | None) -> None:
     """What a child of the pool does, with something that goes wrong at its third step, by seed."""
     import torch
 
     from astraios.collect.train import Trainer
 
     seed, step = request.plan.cell.seed, Trainer._step
-    directory = out / request.plan.cell.run_id
+    directory = Path(out) / request.plan.cell.run_id
 
     def bad_step(self: Trainer, number: int) -> Any:
         if number == 3 and seed == 1:
@@ -230,7 +231,7 @@ def run_on(
 ) -> tuple[Any, Machines, list[Event]]:
     events: list[Event] = []
     pool = Machines(out, fates)
-    orders = Orders('{"name": "x"}', out, ComputeSpec(**compute), {})
+    orders = Orders('{"name": "x"}', Place(out), ComputeSpec(**compute), {})
     failed = run_jobs(Fake(name="fake", pool=pool), jobs, orders, events.append)
     assert pool.closed
     return failed, pool, events
