@@ -18,7 +18,7 @@ def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     db = folder / "a.duckdb"
     store.ingest(db, folder / "runs")
     workflow.fit_scaling(db, workflow.FitRequest(targets=("256M",)))
-    workflow.import_results(db, "paper", None, [], dry_run=False)
+    workflow.import_results(db, "paper", workflow.ImportRequest())
     workflow.curate(db, ["lora-0-0"], "tag", tag="baseline")
     workflow.curate(db, ["ia3-0-1"], "exclude", reason="made to be excluded", author="test")
     return db

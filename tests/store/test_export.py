@@ -96,8 +96,8 @@ def round_trip(db: Path, empty: Path, form: str, folder: Path) -> dict[str, int]
     store.export(db, folder / "export", form)
     again = folder / "again.duckdb"
     shutil.copy(empty, again)
-    workflow.import_results(again, str(folder / "export"), None, [], dry_run=False)
-    workflow.import_results(again, str(folder / "export"), None, [], dry_run=False)
+    workflow.import_results(again, str(folder / "export"), workflow.ImportRequest())
+    workflow.import_results(again, str(folder / "export"), workflow.ImportRequest())
     return store.differences(db, again)
 
 
