@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from astraios.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,19 +74,50 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-def write_frame(frame: pl.DataFrame, form: str) -> None:
-    """A frame on stdout as table, csv, json, parquet or markdown."""
-    if form == "csv":
-        sys.stdout.write(frame.write_csv())
-    elif form == "json":
-        sys.stdout.write(frame.write_json() + "\n")
-    elif form == "parquet":
-        frame.write_parquet(sys.stdout.buffer)
-    elif form == "markdown":
-        print(markdown(frame))
-    else:
+FRAME_FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".txt": "table"}
+"""How a frame is written, by the ending of the file."""
+
+
+def frame_format(form: str | None, output: Path | None) -> str:
+    """The format that was asked for, else the one that the file's ending names.
+
+    Raises:
+        UsageError: unknown; or Parquet for a terminal.
+    """
+    known = tuple(FRAME_FORMATS.values())
+    if form is None and output is not None:
+        if output.suffix not in FRAME_FORMATS:
+            raise UsageError(f"{output}: {did_you_mean(output.suffix, FRAME_FORMATS)}; or give --format")
+        return FRAME_FORMATS[output.suffix]
+    if form is not None and form not in known:
+        raise UsageError(f"--format {form!r}: {did_you_mean(form, known)}")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("--format parquet is not for a terminal: name a file with -o")
+    return form or "table"
+
+
+def write_frame(frame: pl.DataFrame, form: str, output: Path | None = None) -> None:
+    """A frame on stdout or into a file, as table, csv, json, parquet or markdown."""
+    if form == "parquet":
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        data = content.getvalue()
+    elif form == "table" and output is None:
         print_table(frame.to_dicts())
         say(f"{len(frame):,} rows")
+        return
+    elif form == "csv":
+        data = frame.write_csv().encode()
+    elif form == "json":
+        data = (frame.write_json() + "\n").encode()
+    else:
+        data = (markdown(frame) + "\n").encode()
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        return
+    output.write_bytes(data)
+    say(f"wrote {len(frame):,} rows to {output}")
 
 
 def markdown(frame: pl.DataFrame) -> str:
@@ -127,6 +162,21 @@ def print_facts(facts: Mapping[str, Any]) -> None:
             print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else cell_text(value)}")
 
 
+def print_run(facts: Mapping[str, Any]) -> None:
+    """All of a run: each part under its name, tables where there are several rows, the command last."""
+    for name, value in facts.items():
+        if isinstance(value, list) and value:
+            rows = [{k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in value]
+            columns = [k for k in rows[0] if any(row[k] is not None for row in rows)]
+            print_table([{k: row[k] for k in columns} for row in rows], name)
+        elif isinstance(value, Mapping):
+            print(f"{name}:")
+            for key, one in value.items():
+                if one is not None:
+                    print(f"  {key}: {json.dumps(one) if isinstance(one, Mapping | list) else cell_text(one)}")
+    print(f"repeat: {facts['repeat']}")
+
+
 @contextmanager
 def counted(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr for things counted; silent in a log and where JSON is printed."""
@@ -160,7 +210,8 @@ class SweepProgress:
         if self.quiet or not jobs:
             return
         if not sys.stderr.isatty():
-            say(f"{len(jobs)} jobs: {sum(job.cell is not None for job in jobs)} cells and the base models they need")
+            n_cells = len({job.plan.cell.run_id for job in jobs if job.plan})
+            say(f"{len(jobs)} jobs: {n_cells} cells and the base models they need")
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -184,6 +235,8 @@ class SweepProgress:
         ended = event.kind in ("done", "failed")
         self.n_done += ended
         if self.progress is None:
+            if event.kind == "retried":
+                say(f"{self.labels[event.key]}: tried again: {event.stage}")
             if ended:
                 took = time.monotonic() - self.started.get(event.key, time.monotonic())
                 how = f"failed: {event.stage}" if event.kind == "failed" else f"done in {took:.0f} s"
@@ -201,6 +254,9 @@ class SweepProgress:
             if event.kind == "failed":
                 self.progress.console.print(f"{label}: failed: {event.stage}", markup=False)
             return
+        if event.kind == "retried":
+            self.progress.console.print(f"{label}: tried again: {event.stage}", markup=False)
+            return
         if event.key not in self.bars:
             self.bars[event.key] = self.progress.add_task(label, total=None)
         if event.kind == "progress":
@@ -216,6 +272,19 @@ class SweepProgress:
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+
+class CellProgress:
+    """Progress of one cell in a log: a line when its stage changes, and now and then within one."""
+
+    def __init__(self, every: float = 30.0) -> None:
+        self.every, self.stage, self.said = every, "", 0.0
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Told of progress."""
+        if stage != self.stage or time.monotonic() - self.said > self.every:
+            self.stage, self.said = stage, time.monotonic()
+            say(f"{stage} {done}/{total}")
 
 
 def sweep_summary(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
@@ -249,6 +318,22 @@ def ingest_summary(ingested: Any, as_json: bool) -> None:
     say(f"{ingested.n_new} new runs, {ingested.n_known} known, {len(ingested.skipped)} skipped")
     for name, reason in ingested.skipped.items():
         say(f"skipped: {name}: {reason}")
+
+
+def rebuild_summary(report: Any, as_json: bool) -> None:
+    """What a rebuild did."""
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    say(f"{report.n_runs} runs from run directories, {report.n_carried} carried over from the old database")
+    if report.carried:
+        say("carried over: " + ", ".join(f"{n:,} {table}" for table, n in report.carried.items()))
+    if report.lost:
+        say(f"lost: imports, fits and curation that only the old database held; it can't be read ({report.lost})")
+    for name, why in report.skipped.items():
+        say(f"skipped: {name}: {why}")
+    if report.kept:
+        say(f"the old database is kept as {report.kept}")
 
 
 def import_summary(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: bool) -> None:

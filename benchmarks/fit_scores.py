@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from fit_common import TABLES
 
-from astraios.fit.score import ScoreData, build, standard_errors
+from astraios.fit.score import build
+from astraios.fit.score_data import ScoreData, standard_errors
 
 
 def data_of(frame: pl.DataFrame, loss: str, value: str, chance: float, items: float, group: str) -> ScoreData:

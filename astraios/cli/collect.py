@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from astraios.cli.app import Db, Json, Out, app, example
+from astraios.cli.app import Db, Json, Out, Runs, app, example
 
 
 @app.command(
@@ -25,12 +25,18 @@ def collect(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only cells with this model_id, method_id or seed.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
-    launcher: Annotated[str, typer.Option(help="Where cells run.")] = "local",
+    launcher: Annotated[str, typer.Option(help="Where cells run: local, ray or slurm.")] = "local",
+    cell: Annotated[
+        Path | None, typer.Option(metavar="CELL.json", help="Run this one cell, here: what launchers start.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train and score a grid of models, and record them. Stop it at any time: the same command goes on."""
     from astraios import console, store, workflow
 
+    if cell is not None:
+        workflow.run_cell(cell, out, console.CellProgress().tell)
+        return
     request, plans = workflow.plan(sweep, only or [])
     if dry_run:
         rows = [p.to_dict() for p in plans]
@@ -71,9 +77,23 @@ def status(
         console.say(", ".join(f"{count} {state}" for state, count in counts.items()))
 
 
-@app.command(epilog=example("astraios ingest --out runs"))
-def ingest(out: Out = Path("runs"), db: Db = None, as_json: Json = False) -> None:
+@app.command(
+    epilog=example("astraios ingest --out runs", "astraios ingest --watch", "astraios ingest --out s3://lab/runs")
+)
+def ingest(
+    out: Runs = "runs",
+    db: Db = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on, and take in what gets finished, until Ctrl-C.")
+    ] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: how often to look.")] = 5.0,
+    as_json: Json = False,
+) -> None:
     """Take finished run directories into the database; those it has already are left alone."""
     from astraios import console, store
 
-    console.ingest_summary(store.ingest(store.database_path(db), out), as_json)
+    path = store.database_path(db)
+    if watch:
+        store.watch(path, out, every, lambda report: console.ingest_summary(report, as_json))
+    else:
+        console.ingest_summary(store.ingest(path, out), as_json)

@@ -53,6 +53,7 @@ def fit_scaling(
     """Project the final loss of each tuning method to a larger size, and what it will score.
 
     Beside each projection stands the backtest: a size that was measured is hidden and predicted from the smaller ones.
+    A database with scores and no losses (published tables) has its scores projected from size alone.
     """
     from astraios import console, store, workflow
 
@@ -73,13 +74,13 @@ def fit_scaling(
         console.write_frame(frame, "json" if as_json else "table")
         return
     if data is not None:
-        analysis = workflow.fit_file(data, request, n, loss, d, group)
+        content = workflow.fit_file(data, request, n, loss, d, group).to_json()
     else:
-        analysis = workflow.fit_scaling(path, request)
+        content = workflow.fit_scaling(path, request).to_json()
     if as_json:
-        console.print_json(analysis.to_json())
+        console.print_json(content)
     else:
-        console.print_analysis(analysis.to_json())
+        console.print_analysis(content)
 
 
 @app.command(epilog=example("astraios design --budget 10", "astraios design --budget 200 --target 16B --json"))

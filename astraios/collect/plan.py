@@ -29,6 +29,17 @@ class Plan:
     problem: str | None = None
     """Why the cell can't be run: its method does not fit the base, or a setting does not; nothing is counted then."""
 
+    def to_state(self) -> dict[str, Any]:
+        """The whole plan as JSON types, for another process."""
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**content, "cell": json.loads(self.cell.to_json()), "count": dataclasses.asdict(self.count)}
+
+    @classmethod
+    def from_state(cls, content: dict[str, Any]) -> Plan:
+        """What `to_state` gave."""
+        cell, count = Cell.from_json(json.dumps(content["cell"])), ParameterCount(**content["count"])
+        return cls(**{**content, "cell": cell, "count": count})
+
     def to_dict(self) -> dict[str, Any]:
         """One object of `astraios collect --dry-run --json`."""
         return {

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from astraios.collect.keep import check_disk
 from astraios.collect.ladders import resolve
-from astraios.collect.launch import LAUNCHERS, Event, Job
+from astraios.collect.launch import LAUNCHERS, Event, Job, Orders
 from astraios.collect.plan import Plan, describe
-from astraios.collect.spool import RunDirectory
+from astraios.collect.schedule import run_jobs
+from astraios.collect.spool import RunDirectory, UnreadableError
 from astraios.collect.sweep import Sweep
 from astraios.errors import StoreError, UsageError
 
@@ -38,9 +39,15 @@ def plan(sweep: Sweep, only: list[str]) -> list[Plan]:
     return plans
 
 
-def jobs_for(plans: list[Plan], out: Path) -> list[Job]:
-    """What is left to do: cells that are not done, and the base models that they need and nobody has built yet."""
-    cells = [p for p in plans if not RunDirectory(out / p.cell.run_id).is_done(p.cell.tasks)]
+def jobs_for(plans: list[Plan], out: Path, stages: str = "together") -> list[Job]:
+    """What is left to do: cells that are not done, and the base models that they need and nobody has built yet.
+
+    Args:
+        plans: the sweep's cells.
+        out: folder of the run directories.
+        stages: together, or split: training and evaluation are jobs of their own.
+    """
+    cells = [p for p in plans if not _is_done(p, out)]
     jobs, bases = [], set()
     rates: dict[str, set[float | None]] = {}
     for p in plans:
@@ -48,15 +55,38 @@ def jobs_for(plans: list[Plan], out: Path) -> list[Job]:
     for p in cells:
         ladder, rung = resolve(p.cell.model_id)
         base_key = f"base {rung.model_id}"
-        if not ladder.is_ready(rung.model_id) and base_key not in bases:
+        if base_key not in bases and not p.problem and not ladder.is_ready(rung.model_id):
             bases.add(base_key)
-            jobs.append(Job(base_key, base_key, rung.model_id, 10 * p.train_flops))
+            jobs.append(Job(base_key, base_key, rung.model_id, 10 * p.train_flops, stage="base"))
         label = f"{p.cell.model_id} {p.cell.method_id} seed {p.cell.seed}"
         if len(rates[p.cell.method_id]) > 1:
             label += f" rate {p.cell.train.learning_rate:g}"
         after = base_key if base_key in bases else None
-        jobs.append(Job(p.cell.run_id, label, rung.model_id, p.train_flops, p.cell, after))
+        job = Job(p.cell.run_id, label, rung.model_id, p.train_flops, p, after)
+        jobs += _split(job, out) if stages == "split" else [job]
     return jobs
+
+
+def _is_done(p: Plan, out: Path) -> bool:
+    try:
+        return RunDirectory(out / p.cell.run_id).is_done(p.cell.tasks)
+    except (UnreadableError, KeyError, TypeError):
+        # Garbage: its next try sets it aside.
+        return False
+
+
+def _split(job: Job, out: Path) -> list[Job]:
+    """Training and evaluation of a cell; the evaluation alone where it is trained."""
+    assert job.plan is not None
+    evaluate = replace(job, label=f"{job.label}, evaluation", stage="evaluate")
+    try:
+        if RunDirectory(out / job.key).is_trained():
+            return [evaluate]
+    except (UnreadableError, KeyError, TypeError):
+        pass
+    train = replace(job, key=f"{job.key}-train", label=f"{job.label}, training", stage="train")
+    # What evaluation costs is not known beforehand; a tenth of the training puts it behind trainings that are ready.
+    return [train, replace(evaluate, after=train.key, weight=job.weight / 10)]
 
 
 def collect(
@@ -84,10 +114,12 @@ def collect(
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise StoreError(f"{out}: can't be made ({error.strerror}); choose another folder with --out") from None
-    jobs = jobs_for(plans, out)
-    left = {job.key for job in jobs}
-    check_disk([p for p in plans if p.cell.run_id in left], sweep.keep, out)
+    jobs = jobs_for(plans, out, sweep.compute.stages)
+    left = {job.plan.cell.run_id: job.plan for job in jobs if job.plan}
+    check_disk(list(left.values()), sweep.keep, out)
     start(jobs)
-    failed = LAUNCHERS.get(launcher).run(jobs, sweep.to_json(), out, sweep.compute, tell) if jobs else {}
-    n_left = sum(job.cell is not None for job in jobs)
-    return Outcome(len(plans), len(plans) - n_left, failed)
+    orders = Orders(sweep.to_json(), out.resolve(), sweep.compute, sweep.launch.get(launcher, {}))
+    failed = run_jobs(LAUNCHERS.get(launcher), jobs, orders, tell) if jobs else {}
+    run_ids = {job.key: job.plan.cell.run_id for job in jobs if job.plan}
+    reasons = {run_ids.get(key, key): reason for key, reason in failed.items()}
+    return Outcome(len(plans), len(plans) - len(left), reasons)

@@ -14,6 +14,8 @@ steps = 200
 [method.lora]                    # settings of one method, its learning rate among them
 rank = 16
 learning_rate = [1e-4, 1e-3]     # a list makes a cell of each
+[launch.slurm]                   # what a launcher asks its cluster for; [launch.slurm.evaluate] for one stage alone
+partition = "gpu"
 [task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
 data_dir = "gold"
 """
@@ -32,46 +34,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
+from astraios.collect.compute import ComputeSpec, KeepSpec
 from astraios.collect.data import DataSpec
 from astraios.collect.train import TrainSpec
 from astraios.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 RUN_ID_LENGTH = 16
-
-
-@dataclass(frozen=True)
-class ComputeSpec:
-    """The sweep's [compute] table: what cells run on. None of it changes a number but `threads`."""
-
-    workers: int = 0
-    """Cells at a time; 0 takes one a device, or one a `threads` cores."""
-    threads: int = 1
-    """CPU threads a cell."""
-    device: str = "auto"
-    """cpu, cuda, or auto."""
-    price_per_device_hour: float | None = None
-    """Money, for the cost of each run."""
-    retries: int = 0
-    """How often a failed cell is tried again in the same call."""
-    trust_remote_code: bool = False
-    """Whether a base model from the hub may bring code of its own."""
-
-
-@dataclass(frozen=True)
-class KeepSpec:
-    """The sweep's [keep] table: what stays on disk when a cell is done. None of it changes a number."""
-
-    adapters: bool = True
-    """What a method adds to the base; the base itself is named, not copied."""
-    full_models: bool = True
-    """The whole model, of methods that change all of it."""
-    disk_gb: float | None = None
-    """Most that the folder of run directories may hold, in gigabytes (10^9 bytes); asked before anything is trained."""
-
-    def __post_init__(self) -> None:
-        if self.disk_gb is not None and self.disk_gb <= 0:
-            raise UsageError(f"[keep] disk_gb = {self.disk_gb}: must be above 0")
 
 
 @dataclass(frozen=True)
@@ -140,6 +109,8 @@ class Sweep:
     train: TrainSpec = field(default_factory=TrainSpec)
     compute: ComputeSpec = field(default_factory=ComputeSpec)
     keep: KeepSpec = field(default_factory=KeepSpec)
+    launch: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Per launcher: what it asks its cluster for; none of it changes a number."""
     task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per task: how it is evaluated; none of it changes what is trained."""
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -179,6 +150,7 @@ class Sweep:
 
     @classmethod
     def _from_table(cls, table: dict[str, Any]) -> Sweep:
+        from astraios.collect.launch import LAUNCHERS
         from astraios.collect.methods import METHODS
         from astraios.collect.tasks import TASKS
 
@@ -203,6 +175,8 @@ class Sweep:
             overrides = dict(sweep.method.get(method_id, {}))
             _check_rates(method_id, overrides.pop("learning_rate", None))
             METHODS.get(method_id).with_defaults(overrides)
+        for launcher, asked in sweep.launch.items():
+            LAUNCHERS.get(launcher).check(asked)
         for task_id in (*sweep.tasks, *sweep.task):
             TASKS.get(task_id)
         for task_id, evaluated in sweep.task.items():

@@ -17,6 +17,7 @@ CODES = {
     "outliers": "runs far from the curve",
     "few_starts_agree": "few starts reached the best optimum",
     "not_predictable": "the score does not go with the loss",
+    "too_few_scores": "a metric with too few sizes to project",
     "near_chance": "scores at chance level",
 }
 

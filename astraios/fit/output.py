@@ -15,7 +15,7 @@ from astraios.fit.reuse import BEST
 if TYPE_CHECKING:
     import polars as pl
 
-    from astraios.fit.scaling import Part, ScalingAnalysis
+    from astraios.fit.scaling import Part, Projection, ScalingAnalysis
     from astraios.fit.score import ScoreModel
 
 
@@ -89,14 +89,21 @@ def tables(analysis: ScalingAnalysis) -> dict[str, pl.DataFrame]:
         for model, link_id in zip(part.scores, part.score_ids, strict=True):
             _link_rows(analysis, part, model, link_id, rows)
     for p in analysis.projections:
-        row = {name: getattr(p, name) for name in _SCHEMAS["projection"]}
-        rows["projection"].append(row)
+        rows["projection"].append(projection_row(p))
         if p.role == "backtest":
             part = analysis.parts[1]
-            rows["backtest"].append(
-                {name: getattr(p, name, None) for name in _SCHEMAS["backtest"]} | {"law": _law_of(part, p.quantity)}
-            )
-    return {name: _frame(name, found) for name, found in rows.items()}
+            rows["backtest"].append(backtest_row(p, _law_of(part, p.quantity)))
+    return frames_of(rows)
+
+
+def projection_row(p: Projection) -> dict[str, Any]:
+    """One row of the table projection."""
+    return {name: getattr(p, name) for name in _SCHEMAS["projection"]}
+
+
+def backtest_row(p: Projection, law: str) -> dict[str, Any]:
+    """One row of the table backtest."""
+    return {name: getattr(p, name, None) for name in _SCHEMAS["backtest"]} | {"law": law}
 
 
 def _law(part: Part) -> str:
@@ -258,6 +265,11 @@ def _link_rows(
                 "weight": float(1 / (data.stderr[i] ** 2 + best.dispersion**2)), "held_out": False,
             }
         )  # fmt: skip
+
+
+def frames_of(rows: dict[str, list[dict[str, Any]]]) -> dict[str, pl.DataFrame]:
+    """Rows by table as frames with exactly the tables' columns; tables without rows are empty."""
+    return {name: _frame(name, rows.get(name, [])) for name in _SCHEMAS}
 
 
 def _frame(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:

@@ -14,7 +14,7 @@ import numpy as np
 
 from astraios.fit.curve import Array, Mask
 from astraios.fit.data import Ladder
-from astraios.fit.estimate import Problems, Solution, minimise
+from astraios.fit.estimate import Problems, Solution, minimise, search
 from astraios.fit.laws import Law
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 
@@ -139,18 +139,13 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
         weights = _focused(x, weights, focus(law))
     prior = weak(law, y, weights)
     rng = np.random.default_rng(seed)
-    guesses = np.concatenate(
-        [law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)]
-    )
+    guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
     trusted = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
     problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
-    every = np.repeat(np.arange(len(ladder)), starts)
-    wide = minimise(repeat(problems, every), guesses, 100, 1e-8)
-    value = wide.objective.reshape(len(ladder), starts)
-    best = value.argmin(1) + starts * np.arange(len(ladder))
-    agreement = float((value <= value.min(1, keepdims=True) * (1 + 1e-6) + 1e-300).mean(1).min())
-    theta, solution, error = wide.theta[best], wide, prior.scale * 0
+    solution, agreeing = search(problems, guesses, 100, 1e-8)
+    agreement = float(agreeing.min())
+    theta, error = solution.theta, prior.scale * 0
     freedom = NOISE_WEIGHT
     for _ in range(12 if rule.prior else 1):
         problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)

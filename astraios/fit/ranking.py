@@ -13,7 +13,7 @@ from astraios.fit.curve import Array
 
 @dataclass(frozen=True)
 class Rank:
-    """One method at one size; losses in nats, smaller is better."""
+    """One method at one size: losses in nats, smaller is better, or scores as fractions."""
 
     method_id: str
     n_params: float
@@ -22,8 +22,9 @@ class Rank:
     high: float
     p_best: float
     expected_regret: float
-    """Mean loss given up by choosing this method instead of the best one."""
+    """Mean loss (score) given up by choosing this method instead of the best one."""
     not_separable_from: tuple[str, ...]
+    quantity: str = "loss"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON prints it."""
@@ -31,7 +32,14 @@ class Rank:
 
 
 def rank(
-    names: Sequence[str], size: float, mean: Array, low: Array, high: Array, draws: Array, level: float
+    names: Sequence[str],
+    size: float,
+    mean: Array,
+    low: Array,
+    high: Array,
+    draws: Array,
+    level: float,
+    quantity: str = "loss",
 ) -> list[Rank]:
     """Order methods at one size, best first.
 
@@ -39,17 +47,22 @@ def rank(
         mean, low, high: (methods,) losses.
         draws: (methods, draws) losses, drawn jointly, so that what methods share cancels in their differences.
         level: two methods are separable when the interval of their difference at this level leaves 0 out.
+        quantity: loss, where smaller is better, or score, where larger is.
     """
+    sign = 1.0 if quantity == "loss" else -1.0
+    draws = sign * draws
     best = draws.min(0)
     wins = (draws == best).astype(float)
     p_best = (wins / wins.sum(0)).mean(1)
     tail = (1 - level) / 2
     found = []
-    for g in np.argsort(mean, kind="stable"):
+    for g in np.argsort(sign * mean, kind="stable"):
         ahead = (draws[g] < draws).mean(1)
         close = tuple(n for h, n in enumerate(names) if h != g and tail <= ahead[h] <= 1 - tail)
         regret = float((draws[g] - best).mean())
         found.append(
-            Rank(names[g], size, float(mean[g]), float(low[g]), float(high[g]), float(p_best[g]), regret, close)
+            Rank(
+                names[g], size, float(mean[g]), float(low[g]), float(high[g]), float(p_best[g]), regret, close, quantity
+            )
         )
     return found

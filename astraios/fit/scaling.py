@@ -16,6 +16,7 @@ from astraios.fit.data import Ladder, read, require_sizes
 from astraios.fit.ensemble import Draws, Ensemble, build
 from astraios.fit.notes import FitWarning
 from astraios.fit.ranking import Rank
+from astraios.fit.score_data import ScoreData, read_scores
 from astraios.fit.select import candidates, estimator_name, varies
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Part:
     scores: tuple[score.ScoreModel, ...]
     score_ids: tuple[str, ...]
     hidden: Ladder | None = None
-    hidden_scores: tuple[score.ScoreData, ...] = ()
+    hidden_scores: tuple[ScoreData, ...] = ()
     draws: dict[float, Draws] = field(default_factory=dict)
 
 
@@ -175,7 +176,7 @@ def analyse(
         "loss_definition": loss_definition, "split": split, "data_sql": data_sql,
     }  # fmt: skip
     require_sizes(ladder, pooled=len(ladder) > 1)
-    data = _score_data(scores) if scores is not None and not scores.is_empty() else ()
+    data = read_scores(scores) if scores is not None and not scores.is_empty() else ()
     parts = [_part("target", ladder, data, settings)]
     notes = [*checks.of_data(ladder), *checks.of_fit(parts[0].ensemble), *checks.of_target(ladder, targets)]
     backtest = _backtest_part(ladder, data, settings, holdout)
@@ -219,7 +220,7 @@ def _one_size_a_model(losses: pl.DataFrame) -> None:
 
 
 def _part(
-    role: str, ladder: Ladder, data: Sequence[score.ScoreData], settings: dict[str, Any], cut: float | None = None
+    role: str, ladder: Ladder, data: Sequence[ScoreData], settings: dict[str, Any], cut: float | None = None
 ) -> Part:
     laws = candidates(settings["law"], ladder)
     ensemble = build(laws, ladder, settings["estimator"], settings["seed"])
@@ -236,7 +237,7 @@ def _part(
 
 
 def _backtest_part(
-    ladder: Ladder, data: Sequence[score.ScoreData], settings: dict[str, Any], holdout: str | float | None
+    ladder: Ladder, data: Sequence[ScoreData], settings: dict[str, Any], holdout: str | float | None
 ) -> Part | FitWarning | None:
     if holdout is None or holdout == "none":
         return None
@@ -359,39 +360,6 @@ def _score_row(
         min(float(low), mean), max(float(high), mean), min(float(new_low), mean), max(float(new_high), mean), level,
         observed, carried, None, len(model.data),
     )  # fmt: skip
-
-
-def _score_data(scores: pl.DataFrame) -> tuple[score.ScoreData, ...]:
-    import polars as pl
-
-    needed = ["run_id", "method_id", "n_params", "loss", "task_id", "metric", "value"]
-    missing = [name for name in needed if name not in scores.columns]
-    if missing:
-        raise DataError(f"no column {missing[0]!r} among the scores: they have {', '.join(scores.columns)}")
-    scores = scores.filter(pl.col("value").is_not_null() & pl.col("loss").is_not_null())
-    found = []
-    for (task, metric), rows in scores.group_by(["task_id", "metric"]):
-        rows = rows.sort(["method_id", "n_params", "run_id"])
-
-        def column(name: str, rows: pl.DataFrame = rows) -> Array:
-            if name not in rows.columns:
-                return np.full(len(rows), np.nan)
-            return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-
-        chance, ceiling, value = column("chance"), column("ceiling"), column("value")
-        low = float(chance[0]) if np.isfinite(chance[0]) else 0.0
-        high = float(ceiling[0]) if np.isfinite(ceiling[0]) else max(1.0, float(value.max()))
-        items = column("n")
-        typical = float(np.nanmedian(items)) if np.isfinite(items).any() else 1 / score.UNKNOWN_ERROR**2 / 4
-        better = bool(rows["higher_is_better"][0]) if "higher_is_better" in rows.columns else True
-        found.append(
-            score.ScoreData(
-                str(task), str(metric), tuple(rows["method_id"]), tuple(rows["run_id"]), np.log(column("n_params")),
-                column("loss"), value, score.standard_errors(value, column("stderr"), items, low, high), typical, low,
-                high, better,
-            )
-        )  # fmt: skip
-    return tuple(sorted(found, key=lambda d: (d.task_id, d.metric)))
 
 
 def _score_notes(part: Part) -> list[FitWarning]:

@@ -7,44 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.curve import Array, Mask
+from astraios.fit.curve import Array
 from astraios.fit.estimate import Problems, minimise
 from astraios.fit.links import LINKS, Link
+from astraios.fit.score_data import ScoreData
 
 COUNTED = 6.0
-UNKNOWN_ERROR = 0.02
-"""Standard error assumed for a score that comes with neither its own nor a number of items."""
-
-
-@dataclass(frozen=True)
-class ScoreData:
-    """Scores of one metric of one task beside the losses of the same runs."""
-
-    task_id: str
-    metric: str
-    group: tuple[str, ...]
-    run_id: tuple[str, ...]
-    log_size: Array
-    loss: Array
-    value: Array
-    stderr: Array
-    """Of each value; never 0."""
-    items: float
-    chance: float
-    ceiling: float
-    higher_is_better: bool
-
-    def __len__(self) -> int:
-        return len(self.value)
-
-    def keep(self, mask: Mask) -> ScoreData:
-        """The rows where `mask` is true."""
-        rows = np.flatnonzero(mask)
-        return ScoreData(
-            self.task_id, self.metric, tuple(self.group[i] for i in rows), tuple(self.run_id[i] for i in rows),
-            self.log_size[rows], self.loss[rows], self.value[rows], self.stderr[rows], self.items, self.chance,
-            self.ceiling, self.higher_is_better,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -119,17 +87,6 @@ class ScoreModel:
         return score, np.clip(score + scatter * rng.standard_normal(count), 0.0, self.data.ceiling)
 
 
-def standard_errors(value: Array, stderr: Array, items: Array, chance: float, ceiling: float) -> Array:
-    """Each score's standard error: as given, else binomial with a floor for scores of 0 and 1, else an assumed one."""
-    known = np.isfinite(items) & (items > 0)
-    n = np.where(known, items, 1.0)
-    share = np.clip(value, 0, 1)
-    binomial = np.sqrt((share * (1 - share) + 0.5 / n) / n)
-    fallback = np.where(known, binomial, UNKNOWN_ERROR * max(ceiling, 1e-9))
-    given = np.isfinite(stderr) & (stderr > 0)
-    return np.where(given, np.where(given, stderr, 1.0), fallback)
-
-
 def fit_link(link: Link, data: ScoreData) -> LinkFit:
     """Weighted least squares with the standard errors, then once more with the scatter beyond them."""
     centre = float(data.loss.mean())
@@ -138,9 +95,7 @@ def fit_link(link: Link, data: ScoreData) -> LinkFit:
     x = np.stack([z, np.full_like(z, data.chance), np.full_like(z, data.ceiling)])
     mean, width = link.prior(float(data.value.mean()), data.chance, data.ceiling)
     slope = np.corrcoef(z, data.value)[0, 1] if data.value.std() > 0 and data.loss.std() > 0 else 0.0
-    start = np.repeat(mean[None], 3, axis=0)
-    if len(mean) > 1:
-        start[:, 1] = np.array([0.5, 0.1, 1.5]) * (slope or 0.1) * width[1]
+    start = link.starts(mean, width, float(slope))
     dispersion, solution, best = 0.0, None, 0
     for _ in range(3):
         weights = 1 / (data.stderr**2 + dispersion**2)

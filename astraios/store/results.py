@@ -7,26 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.store.connect import writing
-from astraios.store.rows import KEYS, LONG_TABLES, SUMMARISE, arrow_table, columns_of, insert, merge
+from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
 
 if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyConnection
 
-FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
-
 
 def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = False) -> dict[str, int]:
     """Takes rows of another tool or study into the database, all or none; importing the same twice changes nothing.
 
-    What hangs on a run (attempts, losses, scores) replaces what the database had of that run; descriptions that are
-    there already stay, but for the runs. Final losses are worked out here.
+    A run and what hangs on it (attempts, losses, scores) replace what the database had of that run; of two descriptions
+    of anything else the fuller one stays. Final losses are worked out here.
 
     Args:
         path: the database.
         frames: rows by table.
         adds: the rows are evaluations that join what their runs have: on the last finished attempt, in place of those
-            of the same task and number of demonstrations; losses and other tasks stay.
+            of the same task and number of demonstrations; the run, its losses and its other tasks stay.
 
     Returns:
         Rows by table.
@@ -37,35 +35,38 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = F
     with writing(path) as connection:
         for table, key in KEYS.items():
             if table in frames:
-                merge(connection, table, key, frames[table].to_dicts())
+                merge(connection, table, key, frames[table].to_dicts(), arriving_counts=table == "run" and not adds)
         if adds:
             _join_evaluations(connection, frames)
         elif "run" in frames:
-            _renew_runs(connection, frames["run"])
-            connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
-            for table in ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values()):
-                connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
-            for table in ("attempt", "evaluation", *LONG_TABLES.values()):
-                if table in frames:
-                    insert(connection, table, frames[table].to_arrow())
-            connection.execute(SUMMARISE)
-            connection.unregister("arriving")
+            _replace_runs(connection, frames)
+        if "fit" in frames:
+            _replace_fits(connection, frames)
         if "correlation" in frames:
             connection.register("arriving", frames["correlation"].select("source").unique().to_arrow())
-            connection.execute("delete from correlation where source in (select source from arriving)")
+            connection.execute(
+                "delete from correlation where exists (select 1 from arriving a "
+                "where a.source is not distinct from correlation.source)"
+            )
             connection.unregister("arriving")
             insert(connection, "correlation", frames["correlation"].to_arrow())
+        if "curation" in frames:
+            connection.register("arriving", frames["curation"].to_arrow())
+            connection.execute("create or replace temp table typed as from curation limit 0")
+            connection.execute("insert into typed by name from arriving")
+            connection.unregister("arriving")
+            connection.execute("insert into curation (from typed except all from curation)")
     return {table: len(frame) for table, frame in frames.items()}
 
 
-def _renew_runs(connection: DuckDBPyConnection, runs: pl.DataFrame) -> None:
-    """Runs that the database had already are described as the source describes them now: it may have gone on."""
-    names = [name for name in columns_of(connection, "run") if name in runs.columns and name != "run_id"]
-    connection.register("arriving", runs.to_arrow())
-    connection.execute(
-        f"update run set {', '.join(f'{name} = arriving.{name}' for name in names)} "
-        "from arriving where run.run_id = arriving.run_id and run.origin = arriving.origin"
-    )
+def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
+    for table in RUN_TABLES:
+        connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
+        if table in frames:
+            insert(connection, table, frames[table].to_arrow())
+    if "loss_summary" not in frames:
+        connection.execute(SUMMARISE)
     connection.unregister("arriving")
 
 
@@ -141,9 +142,13 @@ def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
         frames: rows by table, for the tables in FIT_TABLES.
     """
     with writing(path) as connection:
-        connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
-        for table in FIT_TABLES:
-            connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
-            if table in frames and len(frames[table]):
-                insert(connection, table, frames[table].to_arrow())
-        connection.unregister("fresh")
+        _replace_fits(connection, frames)
+
+
+def _replace_fits(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
+    for table in FIT_TABLES:
+        connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
+        if table in frames and len(frames[table]):
+            insert(connection, table, frames[table].to_arrow())
+    connection.unregister("fresh")

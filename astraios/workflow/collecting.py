@@ -56,6 +56,18 @@ def collect(
     return outcome, store.ingest(db, out)
 
 
+def run_cell(file: Path, out: Path, tell: Callable[[str, int, int], None]) -> None:
+    """Runs one cell of a sweep that was planned elsewhere, in this process.
+
+    Raises:
+        UsageError: the file makes no sense.
+        AstraiosError: the cell failed; the reason stands in its run directory too.
+    """
+    from astraios.collect.contract import run_file
+
+    run_file(file, out, tell)
+
+
 class _Ingester:
     """Takes finished runs into the database beside the training, so that no cell waits for it."""
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from astraios import store
 from astraios.errors import DataError, UsageError, did_you_mean
-from astraios.workflow.selecting import FitRequest, check_level, select, settings_of
+from astraios.workflow.correlating import record_correlations
+from astraios.workflow.selecting import FitRequest, SelectedScores, check_level, select, select_scores, settings_of
 from astraios.workflow.sizes import hidden_size, known_sizes, next_rung, parse_size
 
 if TYPE_CHECKING:
@@ -17,10 +18,13 @@ if TYPE_CHECKING:
     from astraios.fit.design import Plan
     from astraios.fit.reuse import StoredFit
     from astraios.fit.scaling import ScalingAnalysis
+    from astraios.fit.score_scaling import ScoreScaling
 
 
-def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
+def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis | ScoreScaling:
     """Projections, backtests, score predictions and ranking from a database, written back to it.
+
+    A database with scores and no losses (published tables) has its scores projected from size alone.
 
     Raises:
         StoreError: no database, or it holds no finished runs.
@@ -29,6 +33,9 @@ def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
     """
     from astraios.fit.scaling import analyse
 
+    scores = select_scores(db, request)
+    if scores is not None:
+        return _fit_scores(db, request, scores)
     chosen = select(db, request)
     analysis = analyse(
         chosen.losses,
@@ -39,6 +46,23 @@ def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis:
         **settings_of(request, chosen.sql),
     )
     store.write_fits(db, analysis.frames())
+    record_correlations(db)
+    return analysis
+
+
+def _fit_scores(db: Path, request: FitRequest, chosen: SelectedScores) -> ScoreScaling:
+    from astraios.fit.score_scaling import analyse_scores
+
+    analysis = analyse_scores(
+        chosen.scores,
+        targets=chosen.targets(request),
+        holdout=hidden_size(request.holdout, chosen.n_params, chosen.sizes),
+        level=request.level,
+        seed=request.seed,
+        data_sql=chosen.sql,
+    )
+    store.write_fits(db, analysis.frames())
+    record_correlations(db)
     return analysis
 
 

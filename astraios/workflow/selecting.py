@@ -18,6 +18,32 @@ LOSS_COLUMNS = {"last": "loss_nats", "min": "min_loss", "mean_last5": "mean_last
 """Column of the view final_loss by definition of the final loss."""
 
 
+_SCORES_ONLY = """\
+with chosen as (
+    select * from final_score where n_shot = 0 and value is not null and {scores}
+),
+noise as (
+    select origin, ladder, dataset_id, model_id, method_id, sum(value * (1 - value) / n) / count(*) ** 2 as variance,
+        min(run_id) as run_id
+    from (
+        select origin, ladder, dataset_id, model_id, method_id, task_id, avg(value) as value, avg(n) as n,
+            min(run_id) as run_id
+        from chosen where is_main_metric and higher_is_better group by all)
+    group by all
+)
+select run_id, method_id, n_params, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better
+from chosen
+union all by name
+select v.run_id, m.method_id, m.n_params, 'mean' as task_id,
+    'mean_score' as metric, round(m.mean_score, 12) as value,
+    round(m.mean_score * (1 - m.mean_score) / nullif(v.variance, 0)) as n, true as higher_is_better
+from mean_task_score m
+left join noise v on v.model_id = m.model_id and v.method_id = m.method_id
+    and v.origin is not distinct from m.origin and v.dataset_id is not distinct from m.dataset_id
+where {means}
+order by task_id, metric, method_id, n_params, run_id"""
+
+
 @dataclass(frozen=True)
 class FitRequest:
     """The options of `astraios fit-scaling`."""
@@ -70,6 +96,44 @@ def select(db: Path, request: FitRequest) -> Selected:
     return Selected(losses, scores, costs, known_sizes(models, ladder), n_params, sql)
 
 
+@dataclass(frozen=True)
+class SelectedScores:
+    """What a request takes from a database that has scores and no losses."""
+
+    scores: pl.DataFrame
+    sizes: dict[str, int]
+    n_params: list[float]
+    sql: str
+
+    def targets(self, request: FitRequest) -> list[float]:
+        """Sizes to project to: those asked for, else the ladder's next rung."""
+        return [parse_size(text, self.sizes) for text in request.targets] or [next_rung(self.n_params)]
+
+
+def select_scores(db: Path, request: FitRequest) -> SelectedScores | None:
+    """The scores of a database without any final loss, or None where there are losses or no scores either.
+
+    Beside the metrics of the tasks stands the mean over tasks (the view mean_task_score), as task `mean`.
+
+    Raises:
+        StoreError: no database.
+        UsageError: a level or ladder that isn't there.
+    """
+    check_level(request.level)
+    with store.reading(db) as connection:
+        if not store.run_query(connection, "select 1 from final_loss limit 1").is_empty():
+            return None
+        known = store.run_query(connection, "select distinct ladder from final_score order by all")
+        if known.is_empty():
+            return None
+        ladder = _choose(db, [name for name in known["ladder"] if name is not None], request)
+        only = f"ladder = {_literal(ladder)}" if ladder else "true"
+        sql = _SCORES_ONLY.format(scores=only, means=f"m.{only}" if ladder else only)
+        scores = store.run_query(connection, sql)
+        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
+    return SelectedScores(scores, known_sizes(models, ladder), sorted(scores["n_params"].unique()), sql)
+
+
 def settings_of(request: FitRequest, sql: str) -> dict[str, Any]:
     """The options that every analysis takes."""
     return {
@@ -95,7 +159,10 @@ def _choose_ladder(connection: Any, db: Path, request: FitRequest) -> str | None
     splits = sorted(set(frame["split"]))
     if request.split not in splits:
         raise UsageError(f"--split {request.split!r}: {did_you_mean(request.split, splits)}")
-    ladders = [name for name in frame["ladder"].unique().sort() if name is not None]
+    return _choose(db, [name for name in frame["ladder"].unique().sort() if name is not None], request)
+
+
+def _choose(db: Path, ladders: list[str], request: FitRequest) -> str | None:
     if request.ladder is not None:
         if request.ladder not in ladders:
             raise UsageError(f"--ladder {request.ladder!r}: {did_you_mean(request.ladder, ladders)}")

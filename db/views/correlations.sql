@@ -42,16 +42,23 @@ found as (
 )
 select origin, ladder, dataset_id, x, y, n_params, coefficient, value, p_value, n_points, source
 from correlation
+where source not like 'measured:%'
 union all
-select f.origin, f.ladder, f.dataset_id, f.x, f.y, f.n_params, c.coefficient,
-    case c.coefficient when 'kendall' then f.kendall when 'pearson' then f.pearson else f.spearman end,
-    null, f.n_points, 'losses and scores of this database'
-from found f
-cross join (values ('kendall'), ('pearson'), ('spearman')) c(coefficient)
+select f.origin, f.ladder, f.dataset_id, f.x, f.y, f.n_params, f.coefficient, f.value, m.p_value, f.n_points,
+    'losses and scores of this database'
+from (
+    select *, case coefficient when 'kendall' then kendall when 'pearson' then pearson else spearman end as value
+    from found
+    cross join (values ('kendall'), ('pearson'), ('spearman')) c(coefficient)
+) f
+left join correlation m
+    on m.source like 'measured:%' and m.origin = f.origin and m.ladder is not distinct from f.ladder and m.x = f.x
+        and m.y = f.y and m.dataset_id is not distinct from f.dataset_id and m.n_params is not distinct from f.n_params
+        and m.coefficient = f.coefficient and m.n_points = f.n_points and abs(m.value - f.value) < 1e-9
 where not exists (
     select 1
     from correlation k
-    where k.origin = f.origin and k.ladder is not distinct from f.ladder and k.x = f.x and k.y = f.y
-        and k.dataset_id is not distinct from f.dataset_id and k.n_params is not distinct from f.n_params
-        and k.coefficient = c.coefficient);
-comment on view correlations is 'Correlations over tuning methods, by size and over all sizes (n_params null): those stored, and for the rest those that follow from the losses and scores here. Losses count as negative: positive means that better goes with more.';
+    where k.source not like 'measured:%' and k.origin = f.origin and k.ladder is not distinct from f.ladder
+        and k.x = f.x and k.y = f.y and k.dataset_id is not distinct from f.dataset_id
+        and k.n_params is not distinct from f.n_params and k.coefficient = f.coefficient);
+comment on view correlations is 'Correlations over tuning methods, by size and over all sizes (n_params null): those printed, and for the rest those that follow from the losses and scores here, with the p-values that fit-scaling has stored for them. Losses count as negative: positive means that better goes with more.';

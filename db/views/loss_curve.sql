@@ -6,3 +6,4 @@ from loss_point p
 join latest_attempt a using (run_id, attempt)
 join run r using (run_id);
 comment on view loss_curve is 'Loss over steps of each run, from its last finished attempt.';
+comment on column loss_curve.bits_per_byte is 'The loss in bits a byte of text, which tokenizers share.';

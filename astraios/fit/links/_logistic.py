@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.links import Array, Link, logit
+from astraios.fit.links import Array, logit
+from astraios.fit.links._index import IndexLink
 
 
 @dataclass(frozen=True)
-class Logistic(Link):
+class Logistic(IndexLink):
     """level + (top - level) / (1 + exp(-(a + b z)))."""
 
     floored: bool = True

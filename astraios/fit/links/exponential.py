@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.links import Array, Link, Parameter
+from astraios.fit.links import Array, Parameter
+from astraios.fit.links._index import IndexLink
 
 
 @dataclass(frozen=True)
-class Exponential(Link):
+class Exponential(IndexLink):
     """c + exp(a + b z), held below the ceiling."""
 
     def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.links import Array, Link, Parameter
+from astraios.fit.links import Array, Parameter
+from astraios.fit.links._index import IndexLink
 
 
 @dataclass(frozen=True)
-class Linear(Link):
+class Linear(IndexLink):
     """a + b z."""
 
     def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:

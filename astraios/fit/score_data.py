@@ -1,0 +1,102 @@
+"""Scores as the fits take them: one metric of one task, with standard errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from astraios.errors import DataError
+from astraios.fit.curve import Array, Mask
+
+if TYPE_CHECKING:
+    import polars as pl
+
+UNKNOWN_ERROR = 0.02
+"""Standard error assumed for a score that comes with neither its own nor a number of items."""
+
+
+@dataclass(frozen=True)
+class ScoreData:
+    """Scores of one metric of one task beside the losses of the same runs."""
+
+    task_id: str
+    metric: str
+    group: tuple[str, ...]
+    run_id: tuple[str, ...]
+    log_size: Array
+    loss: Array
+    value: Array
+    stderr: Array
+    """Of each value; never 0."""
+    items: float
+    chance: float
+    ceiling: float
+    higher_is_better: bool
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def keep(self, mask: Mask) -> ScoreData:
+        """The rows where `mask` is true."""
+        rows = np.flatnonzero(mask)
+        return ScoreData(
+            self.task_id, self.metric, tuple(self.group[i] for i in rows), tuple(self.run_id[i] for i in rows),
+            self.log_size[rows], self.loss[rows], self.value[rows], self.stderr[rows], self.items, self.chance,
+            self.ceiling, self.higher_is_better,
+        )  # fmt: skip
+
+
+def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData, ...]:
+    """One `ScoreData` for each metric of each task, in that order.
+
+    Args:
+        scores: columns run_id, method_id, n_params, task_id, metric, value, and loss unless `by_size`; stderr, n,
+            chance, ceiling and higher_is_better where they are known.
+        by_size: no losses are needed and none are read.
+
+    Raises:
+        DataError: a column is missing.
+    """
+    import polars as pl
+
+    needed = ["run_id", "method_id", "n_params", "task_id", "metric", "value", *([] if by_size else ["loss"])]
+    missing = [name for name in needed if name not in scores.columns]
+    if missing:
+        raise DataError(f"no column {missing[0]!r} among the scores: they have {', '.join(scores.columns)}")
+    scores = scores.filter(pl.all_horizontal(pl.col(needed).is_not_null()))
+    found = []
+    for (task, metric), rows in scores.group_by(["task_id", "metric"]):
+        rows = rows.sort(["method_id", "n_params", "run_id"])
+
+        def column(name: str, rows: pl.DataFrame = rows) -> Array:
+            if name not in rows.columns:
+                return np.full(len(rows), np.nan)
+            return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+
+        chance, ceiling, value = column("chance"), column("ceiling"), column("value")
+        low = float(chance[0]) if np.isfinite(chance[0]) else 0.0
+        high = float(ceiling[0]) if np.isfinite(ceiling[0]) else max(1.0, float(value.max()))
+        items = column("n")
+        typical = float(np.nanmedian(items)) if np.isfinite(items).any() else 1 / UNKNOWN_ERROR**2 / 4
+        losses = np.full(len(rows), np.nan) if by_size else column("loss")
+        better = bool(rows["higher_is_better"][0]) if "higher_is_better" in rows.columns else True
+        found.append(
+            ScoreData(
+                str(task), str(metric), tuple(rows["method_id"]), tuple(rows["run_id"]), np.log(column("n_params")),
+                losses, value, standard_errors(value, column("stderr"), items, low, high), typical, low, high, better,
+            )
+        )  # fmt: skip
+    return tuple(sorted(found, key=lambda d: (d.task_id, d.metric)))
+
+
+def standard_errors(value: Array, stderr: Array, items: Array, chance: float, ceiling: float) -> Array:
+    """Each score's standard error: as given, else binomial with a floor for scores of 0 and 1, else an assumed one."""
+    known = np.isfinite(items) & (items > 0)
+    n = np.where(known, items, 1.0)
+    share = np.clip(value, 0, 1)
+    binomial = np.sqrt((share * (1 - share) + 0.5 / n) / n)
+    fallback = np.where(known, binomial, UNKNOWN_ERROR * max(ceiling, 1e-9))
+    given = np.isfinite(stderr) & (stderr > 0)
+    return np.where(given, np.where(given, stderr, 1.0), fallback)
