@@ -24,7 +24,7 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = F
         path: the database.
         frames: rows by table.
         adds: the rows are evaluations that join what their runs have: on the last finished attempt, in place of those
-            of the same task and number of demonstrations; losses and other tasks stay.
+            of the same task and number of demonstrations; the run, its losses and its other tasks stay.
 
     Returns:
         Rows by table.

@@ -1,5 +1,5 @@
--- The paper's table 3: pass@1 on HumanEvalPack, Python and Java, per cent. Two cells are contradicted by the released
--- generations; the query `contradicted` shows both of their values.
+-- The paper's table 3: pass@1 on HumanEvalPack, Python and Java, per cent.
+-- Two cells are contradicted by the released generations: the query `contradicted` shows both of their values.
 select * exclude (place)
 from (pivot (
     select t.title as method, printf('%.2f', 100 * s.value) as score,

@@ -1,5 +1,4 @@
--- Correlation of trainable parameters and mean task score over all published models, with the printed values and with
--- those of the released generations in the cells that they contradict.
+-- Correlation of trainable parameters and mean task score, published: printed, and with the contradicted cells rescored.
 with cell as (
     select s.run_id, s.n_trainable::double as n_trainable, s.value as printed, coalesce(c.rescored, s.value) as rescored
     from final_score s

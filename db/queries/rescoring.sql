@@ -1,5 +1,4 @@
--- Mean task score at the smallest size with the printed values, and with those of the released generations in the
--- cells that they contradict, per cent; places from the best.
+-- Ranking of the published methods at 1B by mean task score, per cent: printed, and with the contradicted cells rescored.
 with cell as (
     select s.method_id, s.n_params, s.task_id, s.value as printed, coalesce(c.rescored, s.value) as rescored
     from final_score s

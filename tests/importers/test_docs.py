@@ -70,7 +70,7 @@ def test_the_queries_and_numbers_of_rescoring(tmp_path: Path) -> None:
         assert len(store.query(db, query))
     shown = tables(RESCORING)
     for name, table in zip(("contradicted", "rescoring", "rescoring-correlation"), shown, strict=False):
-        frame = store.query(db, store.sql_files("queries")[name].strip().rstrip(";"))
+        frame = store.query(db, store.named_query(name))
         assert f"--query {name}`" in RESCORING
         assert [list(map(str, row[: len(table[0])])) for row in frame.rows()] == table
 

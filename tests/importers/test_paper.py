@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -61,8 +63,9 @@ def test_28_models(con: duckdb.DuckDBPyConnection) -> None:
 
 def printed(db: Path, number: int, key: list[str]) -> dict[tuple[str, ...], dict[str, str]]:
     """A table as its query prints it: texts by row and column."""
-    frame = store.query(db, store.sql_files("queries")[f"paper-table-{number}"].strip().rstrip(";"))
-    return {tuple(row[name] for name in key): row for row in frame.iter_rows(named=True)}
+    result = run_cli("sql", "--query", f"paper-table-{number}", "--format", "csv", "--db", db)
+    assert result.returncode == 0, result.stderr
+    return {tuple(row[name] for name in key): row for row in csv.DictReader(io.StringIO(result.stdout))}
 
 
 def cells(number: int, count: int) -> list[dict[str, str]]:
@@ -123,7 +126,7 @@ def test_tables_of_correlations_as_printed(db: Path, number: int) -> None:
 
 
 def test_both_values_of_contradicted_cells(db: Path) -> None:
-    queries = {name: store.query(db, store.sql_files("queries")[name].strip().rstrip(";")) for name in
+    queries = {name: store.query(db, store.named_query(name)) for name in
                ("contradicted", "rescoring", "rescoring-correlation")}  # fmt: skip
     assert queries["contradicted"].select("method", "task", "printed", "rescored").rows() == [
         ("FFT", "humanevalfix-java", "0.00", "3.17"),
