@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
 from astraios.store.connect import reading, writing
-from astraios.store.rows import KEYS, LONG_TABLES, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.rows import (
+    KEYS,
+    LOAD_KEY,
+    LONG_TABLES,
+    RUN_TABLES,
+    SUMMARISE,
+    arrow_table,
+    insert,
+    merge,
+    next_load_key,
+)
 from astraios.store.source import THREADS, Found, RunFiles, Source
 
 if TYPE_CHECKING:
@@ -193,9 +203,10 @@ def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles])
     for table in RUN_TABLES:
         connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
     attempts, evaluations = [], []
-    for run in batch:
+    first = next_load_key(connection)
+    for load_key, run in enumerate(batch, first):
         finished = [a for a in run.manifest["rows"]["attempts"] if a["state"] != "started"]
-        common = {"run_id": run.run_id, "directory": run.name, "content_hash": run.content_hash}
+        common = {"run_id": run.run_id, "directory": run.name, "content_hash": run.content_hash, LOAD_KEY: load_key}
         attempts += [{**attempt, **common} for attempt in finished]
         last = finished[-1]["attempt"] if finished else 0
         evaluations += [
@@ -204,17 +215,18 @@ def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles])
     insert(connection, "attempt", arrow_table(connection, "attempt", attempts))
     insert(connection, "evaluation", arrow_table(connection, "evaluation", evaluations))
     for name, table in LONG_TABLES.items():
-        pieces = list(_long_rows(batch, name))
+        pieces = list(_long_rows(batch, name, first))
         if pieces:
             insert(connection, table, pa.concat_tables(pieces))
     connection.execute(SUMMARISE)
     connection.unregister("arriving")
 
 
-def _long_rows(batch: Sequence[RunFiles], name: str) -> Iterator[Any]:
+def _long_rows(batch: Sequence[RunFiles], name: str, first: int) -> Iterator[Any]:
     import pyarrow as pa
 
-    for run in batch:
+    for load_key, run in enumerate(batch, first):
         if name in run.tables:
             rows = run.tables[name]
-            yield rows.append_column("run_id", pa.repeat(pa.scalar(run.run_id, pa.string()), len(rows)))
+            rows = rows.append_column("run_id", pa.repeat(pa.scalar(run.run_id, pa.string()), len(rows)))
+            yield rows.append_column(LOAD_KEY, pa.repeat(pa.scalar(load_key, pa.int64()), len(rows)))

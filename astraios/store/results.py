@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.store.connect import writing
-from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge, next_load_key
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,6 +65,19 @@ def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFr
         connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
         if table in frames:
             insert(connection, table, frames[table].to_arrow())
+    connection.execute(
+        """
+        update attempt set load_key = numbered.load_key
+        from (select run_id, row_number() over (order by run_id) + ? as load_key from arriving) numbered
+        where attempt.run_id = numbered.run_id
+    """,
+        [next_load_key(connection) - 1],
+    )
+    connection.execute("""
+        update loss_point set load_key = a.load_key
+        from (select distinct run_id, load_key from attempt where run_id in (select run_id from arriving)) a
+        where loss_point.run_id = a.run_id
+    """)
     if "loss_summary" not in frames:
         connection.execute(SUMMARISE)
     connection.unregister("arriving")
