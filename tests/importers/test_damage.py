@@ -107,15 +107,19 @@ def test_what_is_no_text(source: Copy, tmp_path: Path) -> None:
     assert_one_line(run_cli("import", path, "--db", tmp_path / "a.duckdb", *SIZED), 1, r"line \d+, byte \d+: not UTF-8")
 
 
-def test_two_runs_that_are_one_are_refused(source: Copy, tmp_path: Path) -> None:
-    folder = source("trainer")
-    (folder / "lora").rename(tmp_path / "lora")
-
-    shutil.copytree(tmp_path / "lora", folder / "a")
-    state = json.loads((folder / "a/trainer_state.json").read_text())
-    state["log_history"][-1]["train_loss"] = 0.0
-    (tmp_path / "lora").rename(folder / "b")
-    assert_one_line(run_cli("import", folder, "--db", tmp_path / "a.duckdb"), 1, "b: the same run as a")
+def test_two_folders_with_one_run(source: Copy, tmp_path: Path) -> None:
+    """A copy is skipped; a run that went on in two ways is refused."""
+    folder, db = source("trainer"), tmp_path / "a.duckdb"
+    shutil.copytree(folder / "lora", folder / "lora-copy")
+    command = ("import", folder, "--db", db)
+    result = run_cli(*command, "--json", "--dry-run")
+    told = json.loads(result.stdout)
+    assert (told["rows"]["run"], told["skipped"]["lora-copy"]) == (2, "the same run as lora")
+    state = json.loads((folder / "lora-copy/trainer_state.json").read_text())
+    next(entry for entry in state["log_history"] if entry.get("step") == 8 and "eval_loss" in entry)["eval_loss"] = 1.0
+    (folder / "lora-copy/trainer_state.json").write_text(json.dumps(state))
+    assert_one_line(run_cli(*command), 1, "lora-copy: the same run as lora, with other content")
+    assert not db.exists()
 
 
 def test_an_sqlite_file_of_somebody_else(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def imported(
                      "sample_score")
     }  # fmt: skip
     losses: list[pl.DataFrame] = []
-    seen: dict[str, str] = {}
+    seen: dict[str, Found] = {}
     lacking: str | None = None
     for found in runs:
         described = _describe(tool, found, wanted)
@@ -141,10 +141,14 @@ def imported(
             continue
         key = run["run_id"]
         if key in seen:
+            first = seen[key]
             if wanted.values.get("run_id"):
-                raise UsageError(f"--set run_id={key}: the source holds several runs: {seen[key]}, {found.label}")
-            raise DataError(f"{found.label}: the same run as {seen[key]}, with other content")
-        seen[key] = found.label
+                raise UsageError(f"--set run_id={key}: the source holds several runs: {first.label}, {found.label}")
+            if not _same(first, found):
+                raise DataError(f"{found.label}: the same run as {first.label}, with other content: import one of them")
+            skipped.add(found.label, f"the same run as {first.label}")
+            continue
+        seen[key] = found
         for table in ("base_model", "tuning_method", "dataset"):
             rows[table] += [described[table]] if described.get(table) else []
         rows["run"].append(run)
@@ -167,6 +171,12 @@ def imported(
     used = {row["task_id"] for row in rows["evaluation"]}
     rows["task"] = [clean(dict(row), wanted.private) for name, row in (tasks or {}).items() if name in used]
     return Imported(_frames(rows, losses), skipped.reasons, adds)
+
+
+def _same(one: Found, other: Found) -> bool:
+    if one.scores != other.scores or one.samples != other.samples or (one.losses is None) != (other.losses is None):
+        return False
+    return one.losses is None or other.losses is None or one.losses.equals(other.losses)
 
 
 def _describe(tool: str, found: Found, wanted: Wanted) -> dict[str, Any]:

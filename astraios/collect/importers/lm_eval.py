@@ -20,6 +20,7 @@ from astraios.collect.importers._runs import Found, Skipped, imported, task_row
 from astraios.errors import DataError
 
 _KINDS = {"multiple_choice": "comprehension", "generate_until": "generation"}
+_NOT_METRICS = ("name", "alias", "sample_len", "samples")
 _DATE = re.compile(r"^results_(.+)\.json$")
 
 
@@ -168,14 +169,19 @@ def _scores(
     metrics: Mapping[str, Any], mark: Mapping[str, Any], n: int | None, where: str, skipped: Skipped
 ) -> Iterator[dict[str, Any]]:
     """Scores named as the harness does, but for the filter "none"."""
+    named = any("," in key for key in metrics)
     for key, value in metrics.items():
         name, comma, kept_by = key.partition(",")
-        if not comma or name.endswith("_stderr"):
+        if not comma and not named and key not in _NOT_METRICS:  # before version 0.4 there was no filter
+            kept_by = "none"
+        elif not comma:
+            continue
+        if name.endswith("_stderr"):
             continue
         if not isinstance(value, int | float) or isinstance(value, bool):
             skipped.add(f"{mark['task_id']}, {key}", f"not a number ({value!r:.40})")
             continue
-        error = metrics.get(f"{name}_stderr,{kept_by}")
+        error = metrics.get(f"{name}_stderr,{kept_by}" if named else f"{name}_stderr")
         stderr = number(error, where, f"the standard error of {key}") if error not in (None, "N/A") else None
         value = float(value)
         low, high = (value - 1.959964 * stderr, value + 1.959964 * stderr) if stderr is not None else (None, None)

@@ -22,6 +22,8 @@ from astraios.collect.importers._wire import fields, signed, tf_records
 from astraios.errors import DataError
 
 _NAME = "*tfevents*"
+_HOST = re.compile(r"\b([A-Z][a-z]{2}\d{2}_\d{2}-\d{2}-\d{2})_[^/]+")
+"""What SummaryWriter calls a folder that nobody named: the time and the host."""
 _FLOAT, _DOUBLE = 1, 2
 """Types of a tensor (tensorflow/core/framework/types.proto)."""
 
@@ -54,7 +56,7 @@ class TensorBoard(Importer):
             log = _Log()
             for file in sorted(files, key=_written):
                 _read(file, log)
-            one = _found(folder, path, log)
+            one = _found(folder, path, log, wanted.private)
             for name in sorted(log.others):
                 skipped.add(f"{one.label}, {name}", "no scalar")
             series = [Series(name, steps, values) for name, (steps, values) in log.scalars.items()]
@@ -74,9 +76,11 @@ def _written(path: Path) -> tuple[int, str]:
     return int(time[1]) if time else 0, path.name
 
 
-def _found(folder: Path, source: Path, log: _Log) -> Found:
+def _found(folder: Path, source: Path, log: _Log, private: bool) -> Found:
     root = source if source.is_dir() else source.parent
     name = folder.name if folder == root else str(folder.relative_to(root))
+    if not private:
+        name = _HOST.sub(r"\1", name)
     facts = {}
     if log.started:
         facts["created_at"] = (
