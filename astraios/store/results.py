@@ -68,15 +68,19 @@ def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFr
     connection.execute(
         """
         update attempt set load_key = numbered.load_key
-        from (select run_id, row_number() over (order by run_id) + ? as load_key from arriving) numbered
-        where attempt.run_id = numbered.run_id
+        from (
+            select run_id, attempt, row_number() over (order by run_id, attempt) + ? as load_key
+            from attempt
+            where run_id in (select run_id from arriving)
+        ) numbered
+        where attempt.run_id = numbered.run_id and attempt.attempt = numbered.attempt
     """,
         [next_load_key(connection) - 1],
     )
     connection.execute("""
         update loss_point set load_key = a.load_key
-        from (select distinct run_id, load_key from attempt where run_id in (select run_id from arriving)) a
-        where loss_point.run_id = a.run_id
+        from (from attempt where run_id in (select run_id from arriving)) a
+        where loss_point.run_id = a.run_id and loss_point.attempt = a.attempt
     """)
     if "loss_summary" not in frames:
         connection.execute(SUMMARISE)
