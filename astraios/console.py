@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from astraios.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -71,19 +75,50 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-def write_frame(frame: pl.DataFrame, form: str) -> None:
-    """A frame on stdout as table, csv, json, parquet or markdown."""
-    if form == "csv":
-        sys.stdout.write(frame.write_csv())
-    elif form == "json":
-        sys.stdout.write(frame.write_json() + "\n")
-    elif form == "parquet":
-        frame.write_parquet(sys.stdout.buffer)
-    elif form == "markdown":
-        print(markdown(frame))
-    else:
+FRAME_FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".txt": "table"}
+"""How a frame is written, by the ending of the file."""
+
+
+def frame_format(form: str | None, output: Path | None) -> str:
+    """The format that was asked for, else the one that the file's ending names.
+
+    Raises:
+        UsageError: unknown; or Parquet for a terminal.
+    """
+    known = tuple(FRAME_FORMATS.values())
+    if form is None and output is not None:
+        if output.suffix not in FRAME_FORMATS:
+            raise UsageError(f"{output}: {did_you_mean(output.suffix, FRAME_FORMATS)}; or give --format")
+        return FRAME_FORMATS[output.suffix]
+    if form is not None and form not in known:
+        raise UsageError(f"--format {form!r}: {did_you_mean(form, known)}")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("--format parquet is not for a terminal: name a file with -o")
+    return form or "table"
+
+
+def write_frame(frame: pl.DataFrame, form: str, output: Path | None = None) -> None:
+    """A frame on stdout or into a file, as table, csv, json, parquet or markdown."""
+    if form == "parquet":
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        data = content.getvalue()
+    elif form == "table" and output is None:
         print_table(frame.to_dicts())
         say(f"{len(frame):,} rows")
+        return
+    elif form == "csv":
+        data = frame.write_csv().encode()
+    elif form == "json":
+        data = (frame.write_json() + "\n").encode()
+    else:
+        data = (markdown(frame) + "\n").encode()
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        return
+    output.write_bytes(data)
+    say(f"wrote {len(frame):,} rows to {output}")
 
 
 def markdown(frame: pl.DataFrame) -> str:
@@ -126,6 +161,21 @@ def print_facts(facts: Mapping[str, Any]) -> None:
                 print(f"  {key}: {cell_text(one)}")
         else:
             print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else cell_text(value)}")
+
+
+def print_run(facts: Mapping[str, Any]) -> None:
+    """All of a run: each part under its name, tables where there are several rows, the command last."""
+    for name, value in facts.items():
+        if isinstance(value, list) and value:
+            rows = [{k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in value]
+            columns = [k for k in rows[0] if any(row[k] is not None for row in rows)]
+            print_table([{k: row[k] for k in columns} for row in rows], name)
+        elif isinstance(value, Mapping):
+            print(f"{name}:")
+            for key, one in value.items():
+                if one is not None:
+                    print(f"  {key}: {json.dumps(one) if isinstance(one, Mapping | list) else cell_text(one)}")
+    print(f"repeat: {facts['repeat']}")
 
 
 @contextmanager
@@ -356,7 +406,7 @@ def import_summary(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: 
     if as_json:
         print_json({**content, "dry_run": dry_run})
         return
-    say(f"format: {content['format']} ({content['title']})")
+    say(f"format{' (guessed)' if content['guessed'] else ''}: {content['format']}, {content['title']}")
     rows = ", ".join(f"{n:,} {table}" for table, n in content["rows"].items() if n)
     say(f"{'would write' if dry_run else 'wrote'} {rows or 'nothing'}{'' if dry_run else f' to {db}'}")
     for name, reason in content["skipped"].items():

@@ -170,3 +170,41 @@ def simple_scaling_laws(
         return (done.stderr.strip().splitlines() or ["failed"])[-1][:100]
     answer = json.loads(done.stdout.splitlines()[-1])
     return Predicted(*np.array(answer["rows"], float).T), answer["seconds"]
+
+
+KYO_CODE = """
+import functools, json, os, resource, sys, tempfile
+import numpy as np
+import pandas as pd
+from chinchilla import Chinchilla
+from chinchilla._metrics import log_huber
+rows = json.load(open(sys.argv[1]))
+def spent():
+    return sum(t.ru_utime + t.ru_stime for t in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+with tempfile.TemporaryDirectory() as folder:
+    frame = pd.DataFrame({"N": rows["n_params"], "D": rows["n_tokens"], "loss": rows["loss"]})
+    frame.insert(0, "C", 6.0 * frame.N * frame.D)
+    frame.to_csv(os.path.join(folder, "df.csv"), index=False)
+    grid = {"e": np.linspace(-1, 1, 3), "a": np.linspace(0, 20, 3), "b": np.linspace(0, 20, 3),
+            "alpha": np.linspace(0.2, 1, 3), "beta": np.linspace(0.2, 1, 3)}
+    model = Chinchilla(folder, param_grid=grid, loss_fn=functools.partial(log_huber, delta=1e-3), log_level=50)
+    begun = spent()
+    model.fit(parallel=True)
+    print(json.dumps({"seconds": spent() - begun, "values": model.get_params()}))
+"""
+
+
+def kyo(frame: pl.DataFrame) -> tuple[float, dict[str, float]] | str:
+    """PyPI chinchilla (kyo-takano) on the same rows: CPU seconds and parameters, or why there are none."""
+    if not PEERS:
+        return "not installed (ASTRAIOS_PEERS_PYTHON)"
+    with tempfile.TemporaryDirectory() as folder:
+        job, code = Path(folder) / "job.json", Path(folder) / "peer.py"
+        job.write_text(json.dumps(frame.to_dict(as_series=False)))
+        code.write_text(KYO_CODE)
+        env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"}
+        done = subprocess.run([PEERS, str(code), str(job)], capture_output=True, text=True, env=env, cwd=folder)
+    if done.returncode:
+        return (done.stderr.strip().splitlines() or ["failed"])[-1][:100]
+    answer = json.loads(done.stdout.splitlines()[-1])
+    return answer["seconds"], answer["values"]

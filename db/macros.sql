@@ -1,20 +1,33 @@
 -- The laws, and projections of stored fits, inside SQL. Sizes are parameters, data are tokens, losses are nats a token.
 
+-- Power law of size.
 create or replace macro law_power(n, a, alpha) as a * n ** -alpha;
+-- Power law of size down to an irreducible loss.
 create or replace macro law_power_offset(n, e, a, alpha) as e + a * n ** -alpha;
+-- Power law that flattens below the size n0.
 create or replace macro law_shifted_power(n, e, a, alpha, n0) as e + a * (n + n0) ** -alpha;
+-- Power law between two plateaus.
 create or replace macro law_bounded(n, e, a, alpha, n0) as e + a / (1 + (n / n0) ** alpha);
+-- Power law whose exponent changes at the size n1.
 create or replace macro law_broken_power(n, e, a, alpha, change, n1, width) as
     e + a * n ** -alpha * (1 + (n / n1) ** (1 / width)) ** (-change * width);
+-- Power law of data.
 create or replace macro law_data_power(d, b, beta) as b * d ** -beta;
+-- Power law of data down to an irreducible loss.
 create or replace macro law_data_power_offset(d, e, b, beta) as e + b * d ** -beta;
+-- Power law of data beyond what pretraining was worth.
 create or replace macro law_rectified(d, e, b, beta, d0) as e + b / (d0 + d ** beta);
+-- Product of powers of size and data.
 create or replace macro law_joint(n, d, e, a, alpha, beta) as e + a * n ** -alpha * d ** -beta;
+-- Sum of powers of size and data.
 create or replace macro law_chinchilla(n, d, e, a, alpha, b, beta) as e + a * n ** -alpha + b * d ** -beta;
+-- Sum of powers in which the data term depends on size.
 create or replace macro law_interaction(n, d, e, a, alpha, b, beta, gamma) as
     e + a * n ** -alpha + b * n ** -gamma * d ** -beta;
+-- Size and data as one bracket, without irreducible loss.
 create or replace macro law_kaplan(n, d, nc, alpha_n, dc, alpha_d) as
     ((nc / n) ** (alpha_n / alpha_d) + dc / d) ** alpha_d;
+-- A power of the sum of powers of size and data.
 create or replace macro law_skaling(n, d, e, a, alpha, r, beta, k) as
     e + a * (n ** -alpha + r * d ** -beta) ** k;
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from astraios.fit.curve import Array, Mask
 from astraios.fit.data import Ladder
-from astraios.fit.estimate import Problems, Solution, minimise
+from astraios.fit.estimate import Problems, Solution, minimise, search
 from astraios.fit.laws import Law
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 
@@ -87,6 +87,7 @@ class PooledFit:
         centre = centre + self.tau[:, None] * rng.standard_normal((series, draws, k))
         y = np.repeat(self.problems.y[:, None], draws, axis=1)
         weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
+        shared = self._shared_noise(rng, draws)
         for g, one in enumerate(self.ladder.series):
             clusters = _clusters(one.run_id)
             count, n = clusters.max() + 1, len(one)
@@ -94,12 +95,23 @@ class PooledFit:
                 weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, clusters]
             else:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, clusters]
+            if shared:
+                y[g, :, :n] += shared[g]
         flat = Problems(
             self.law, np.repeat(self.problems.x, draws, axis=1), y.reshape(-1, points), weights.reshape(-1, points),
             self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
             self.problems.low, self.problems.high,
         )  # fmt: skip
         return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9).theta.reshape(series, draws, k)
+
+    def _shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
+        """Noise of the bases, (draws, points) a series, the same for all series at one size; empty without bases."""
+        if self.ladder.bases is None:
+            return []
+        sizes = self.ladder.column("n_params")
+        drawn = self.ladder.bases.common(sizes, rng, draws)
+        ends = np.cumsum([len(s) for s in self.ladder.series])[:-1]
+        return np.split(drawn, ends, axis=1)
 
 
 def _clusters(run_id: tuple[str, ...]) -> np.ndarray:
@@ -121,6 +133,8 @@ def focus(law: Law) -> float:
 
 def _focused(x: Array, weights: Array, power: float) -> Array:
     """Weights (series, points) times compute^power, scaled to the number of points that they are worth."""
+    if power == 0:
+        return weights
     scale = np.where(weights > 0, x.sum(0), -np.inf)
     focused = np.where(weights > 0, np.exp(power * (scale - scale.max(1, keepdims=True))), 0.0)
     return focused * (focused.sum(1) / (focused**2).sum(1))[:, None]
@@ -139,18 +153,13 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
         weights = _focused(x, weights, focus(law))
     prior = weak(law, y, weights)
     rng = np.random.default_rng(seed)
-    guesses = np.concatenate(
-        [law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)]
-    )
+    guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
     trusted = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
     problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
-    every = np.repeat(np.arange(len(ladder)), starts)
-    wide = minimise(repeat(problems, every), guesses, 100, 1e-8)
-    value = wide.objective.reshape(len(ladder), starts)
-    best = value.argmin(1) + starts * np.arange(len(ladder))
-    agreement = float((value <= value.min(1, keepdims=True) * (1 + 1e-6) + 1e-300).mean(1).min())
-    theta, solution, error = wide.theta[best], wide, prior.scale * 0
+    solution, agreeing = search(problems, guesses, 100, 1e-8)
+    agreement = float(agreeing.min())
+    theta, error = solution.theta, prior.scale * 0
     freedom = NOISE_WEIGHT
     for _ in range(12 if rule.prior else 1):
         problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)

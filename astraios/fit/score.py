@@ -95,9 +95,7 @@ def fit_link(link: Link, data: ScoreData) -> LinkFit:
     x = np.stack([z, np.full_like(z, data.chance), np.full_like(z, data.ceiling)])
     mean, width = link.prior(float(data.value.mean()), data.chance, data.ceiling)
     slope = np.corrcoef(z, data.value)[0, 1] if data.value.std() > 0 and data.loss.std() > 0 else 0.0
-    start = np.repeat(mean[None], 3, axis=0)
-    if len(mean) > 1:
-        start[:, 1] = np.array([0.5, 0.1, 1.5]) * (slope or 0.1) * width[1]
+    start = link.starts(mean, width, float(slope))
     dispersion, solution, best = 0.0, None, 0
     for _ in range(3):
         weights = 1 / (data.stderr**2 + dispersion**2)

@@ -123,8 +123,8 @@ def fit_link(link: Link, data: ScoreData, names: Sequence[str]) -> SizeFit:
     x = np.stack([z, np.full_like(z, data.chance), np.full_like(z, data.ceiling)])
     mean, width = link.prior(float(data.value.mean()), data.chance, data.ceiling)
     shared, tau, noise = mean.copy(), 0.5 * width, 1.0
-    if len(mean) > 1 and data.value.std() > 0 and data.log_size.std() > 0:
-        shared[1] = 0.5 * width[1] * np.corrcoef(data.log_size, data.value)[0, 1]
+    if data.value.std() > 0 and data.log_size.std() > 0:
+        shared = link.starts(mean, width, float(np.corrcoef(data.log_size, data.value)[0, 1]))[0]
     last = np.zeros(1)
     theta, eye = np.tile(shared, (len(names), 1)), np.eye(len(mean))
     for turn in range(ROUNDS):

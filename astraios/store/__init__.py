@@ -6,23 +6,35 @@ opened. So neither waits for the other.
 """
 
 from astraios.store.check import check_directories, failed_checks
-from astraios.store.connect import DEFAULT_PATH, database_path, open_db, query, reading, run_query, writing
+from astraios.store.connect import DEFAULT_PATH, change, database_path, open_db, query, reading, run_query, writing
+from astraios.store.curation import curate
+from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
+from astraios.store.export import export
 from astraios.store.ingest import IngestReport, ingest, watch
+from astraios.store.named import named_queries, named_query
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import add_evaluation, import_frames, write_fits
 from astraios.store.schema import sql_files
 
 __all__ = [
     "DEFAULT_PATH",
+    "Catalogue",
     "IngestReport",
     "RebuildReport",
     "add_evaluation",
+    "catalogue",
+    "catalogue_of_new",
+    "change",
     "check_directories",
+    "curate",
     "database_path",
     "differences",
+    "export",
     "failed_checks",
     "import_frames",
     "ingest",
+    "named_queries",
+    "named_query",
     "open_db",
     "query",
     "reading",

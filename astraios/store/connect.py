@@ -51,7 +51,8 @@ def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
         with one_line(file):
             if not migrations_done(connection):
                 raise StoreError(
-                    f"{file} is not an astraios database (it holds tables that are not astraios's, or none): name another one"
+                    f"{file} is not an astraios database (it holds tables that are not astraios's, or none): "
+                    "name another one with --db"
                 )
             old = outdated(connection, file)
         if old:
@@ -119,6 +120,16 @@ def query(path: Path, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
     """
     with reading(path) as connection:
         return run_query(connection, sql, parameters)
+
+
+def change(path: Path, sql: str) -> pl.DataFrame:
+    """Rows of statements that may change the database, and use files; all of them count, or none.
+
+    Raises:
+        StoreError: the database can't be written, or a statement is refused; one line.
+    """
+    with writing(path) as connection:
+        return run_query(connection, sql)
 
 
 def run_query(connection: DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 
 from astraios import store
 from astraios.errors import DataError, UsageError
+from astraios.workflow.curating import find_run
 from astraios.workflow.sizes import parse_size
 
 
@@ -175,7 +176,7 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     with store.reading(db) as connection:
         names, samples = [], []
         for wanted in (a, b):
-            run_id, name = _find_run(connection, wanted)
+            run_id, name = find_run(connection, wanted)
             frame = store.run_query(
                 connection,
                 "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
@@ -191,16 +192,3 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     shared = clusters if len(set(clusters.values())) < len(clusters) else None
     found = compare_samples(samples[0], samples[1], shared, seed=seed)
     return {**dataclasses.asdict(found), "differ": found.differ, "runs": names}, found.words(*names)
-
-
-def _find_run(connection: Any, wanted: str) -> tuple[str, str]:
-    frame = store.run_query(
-        connection,
-        "select run_id, model_id || ' ' || method_id || ' seed ' || coalesce(seed, 0) as name from run "
-        "where starts_with(run_id, ?) or model_id || ':' || method_id = ? order by run_id",
-        [wanted, wanted],
-    )
-    if len(frame) != 1:
-        what = "no run" if frame.is_empty() else f"{len(frame)} runs"
-        raise UsageError(f"{what} {wanted!r}: give the beginning of one run_id, or MODEL:METHOD")
-    return str(frame["run_id"][0]), str(frame["name"][0])

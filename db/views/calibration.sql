@@ -7,3 +7,8 @@ from backtest
 where covered is not null and fit_id not in (select fit_id from void_fit)
 group by all;
 comment on view calibration is 'Backtests: coverage of the intervals, nominal against achieved, and mean error.';
+comment on column calibration.achieved is 'Share of hidden observations that lay in the interval of a new run.';
+comment on column calibration.mean_relative_error is 'Mean of relative_error.';
+comment on column calibration.mean_width is 'Mean width of the interval of a new run.';
+comment on column calibration.n is 'Backtests.';
+comment on column calibration.nominal is 'Coverage that the intervals promise.';

@@ -10,18 +10,6 @@ import pytest
 from astraios import store, workflow
 from astraios.errors import StoreError
 from astraios.fit.laws import LAWS
-from tests.store.made import make_ladder
-
-
-@pytest.fixture(scope="module")
-def ladder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with the runs of a made-up ladder and fits of them."""
-    folder = tmp_path_factory.mktemp("ladder")
-    make_ladder(folder / "runs")
-    db = folder / "a.duckdb"
-    store.ingest(db, folder / "runs")
-    workflow.fit_scaling(db, workflow.FitRequest(targets=("256M",)))
-    return db
 
 
 def in_sql(name: str) -> bool:

@@ -12,6 +12,21 @@ PULL = 3e-3
 """Weight of the pull in the starts, against one mean squared relative residual."""
 
 
+HUGE = 600.0
+"""Log of a loss beyond which a term no longer grows: such steps are never taken."""
+
+
+def _moments(weights: Array, rows: list[Array]) -> Array:
+    """sum_i w_i v_i v_i' for v = (1, rows...), (problems, rows + 1, rows + 1)."""
+    if rows[0].ndim == 1:
+        design = np.stack([np.ones_like(rows[0]), *rows])
+        count = len(design)
+        products = (design[:, None] * design[None]).reshape(count * count, -1)
+        return (weights @ products.T).reshape(-1, count, count)
+    many = np.stack([np.ones_like(rows[0]), *rows], axis=1)
+    return (many * weights[:, None]) @ many.transpose(0, 2, 1)
+
+
 @dataclass(frozen=True)
 class SumLaw(Law):
     """A sum of terms, each an amplitude times negative powers of inputs.
@@ -30,44 +45,50 @@ class SumLaw(Law):
 
     def _shares(self, theta: Array, x: Array) -> tuple[Array, list[Array]]:
         """Log loss and the share of each term in the loss."""
-        logs = []
+        parts = []
         for amplitude, powers in self.terms:
             log = theta[:, amplitude, None]
             for row, k in powers:
                 log = log - self._exponent(theta, k) * x[row]
-            logs.append(log)
-        top = logs[0]
-        for log in logs[1:]:
-            top = np.maximum(top, log)
-        parts = [np.exp(log - top) for log in logs]
-        total = sum(parts[1:], start=parts[0])
-        value = top + np.log(total)
-        return value, [part / total for part in parts]
+            parts.append(np.exp(np.minimum(log, HUGE)))
+        total = np.maximum(sum(parts[1:], start=parts[0]), 1e-300)
+        inverse = 1.0 / total
+        return np.log(total), [part * inverse for part in parts]
 
     def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:
         value, shares = self._shares(theta, x)
-        gradient = np.zeros((len(theta), len(self.parameters), value.shape[1]))
+        gradient = np.empty((len(theta), len(self.parameters), value.shape[1]))
+        seen: set[int] = set()
         for (amplitude, powers), share in zip(self.terms, shares, strict=True):
-            gradient[:, amplitude] += share
+            self._put(gradient, amplitude, share, seen)
             for row, k in powers:
-                gradient[:, k] -= self._slope(theta, k) * x[row] * share
-        return np.broadcast_to(value, (len(theta), value.shape[1])), gradient
+                self._put(gradient, k, share * (x[row] * -self._slope(theta, k)), seen)
+        return value, gradient
+
+    @staticmethod
+    def _put(gradient: Array, k: int, values: Array, seen: set[int]) -> None:
+        if k in seen:
+            gradient[:, k] += values
+        else:
+            gradient[:, k] = values
+            seen.add(k)
 
     def hessian(self, theta: Array, x: Array, jacobian: Array, outer: Array, curve: Array) -> Array:
         total = (jacobian * (outer - curve)[:, None, :]) @ jacobian.transpose(0, 2, 1)
         _, shares = self._shares(theta, x) if self._repeats() else (None, None)
         for index, (amplitude, powers) in enumerate(self.terms):
             weighted = curve * (jacobian[:, amplitude] if shares is None else shares[index])
-            total[:, amplitude, amplitude] += weighted.sum(1)
-            steps = [-self._slope(theta, k) * x[row] for row, k in powers]
-            for (_, k), step in zip(powers, steps, strict=True):
-                first = (weighted * step).sum(1)
-                total[:, amplitude, k] += first
-                total[:, k, amplitude] += first
+            if not powers:
+                total[:, amplitude, amplitude] += weighted.sum(1)
+                continue
+            columns = [amplitude, *(k for _, k in powers)]
+            scale = np.hstack([np.ones((len(theta), 1)), *(-self._slope(theta, k) for _, k in powers)])
+            moments = _moments(weighted, [x[row] for row, _ in powers])
+            block = moments * scale[:, :, None] * scale[:, None, :]
+            for j, (_, k) in enumerate(powers, start=1):
                 if self.parameters[k].transform == "log":
-                    total[:, k, k] += first
-                for (_, j), other in zip(powers, steps, strict=True):
-                    total[:, k, j] += (weighted * step * other).sum(1)
+                    block[:, j, j] += moments[:, 0, j] * scale[:, j]
+            total[:, np.array(columns)[:, None], np.array(columns)[None, :]] += block
         return total
 
     def _repeats(self) -> bool:

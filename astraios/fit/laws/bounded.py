@@ -29,7 +29,7 @@ bounded = Bounded(
     name="bounded",
     title="Bounded power law",
     parameters=(
-        Parameter("E", "loss of an infinite model", "floor", "nats", low=1e-3),
+        Parameter("E", "loss of an infinite model", "floor", "nats", low=1e-6),
         Parameter("A", "height of the plateau above E", "amplitude", "nats"),
         Parameter("alpha", "exponent of size beyond the bend", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("N0", "size at half height", "scale", "parameters", low=1e-12, input="n_params"),

@@ -32,7 +32,7 @@ broken_power = BrokenPower(
     name="broken_power",
     title="Smoothly broken power law",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "reducible loss at N = 1 on the first branch", "amplitude", "nats"),
         Parameter("alpha", "exponent before the break", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("change", "exponent after the break, less alpha", "shape", transform="identity", low=-3, high=3),

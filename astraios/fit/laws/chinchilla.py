@@ -7,7 +7,7 @@ chinchilla = SumLaw(
     name="chinchilla",
     title="Chinchilla",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "loss from finite size at N = 1", "amplitude", "nats"),
         Parameter("alpha", "exponent of size", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("B", "loss from finite data at D = 1", "amplitude", "nats"),

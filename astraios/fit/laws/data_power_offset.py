@@ -7,7 +7,7 @@ data_power_offset = SumLaw(
     name="data_power_offset",
     title="Power law in data with irreducible loss",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("B", "reducible loss at D = 1", "amplitude", "nats"),
         Parameter("beta", "exponent of data", "exponent", low=5e-3, high=5, input="n_tokens"),
     ),

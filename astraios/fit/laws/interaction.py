@@ -11,7 +11,7 @@ interaction = SumLaw(
     name="interaction",
     title="Chinchilla with interaction",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "loss from finite size at N = 1", "amplitude", "nats"),
         Parameter("alpha", "exponent of size", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("B", "loss from finite data at N = D = 1", "amplitude", "nats"),

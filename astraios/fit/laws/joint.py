@@ -7,7 +7,7 @@ joint = SumLaw(
     name="joint",
     title="Fine-tuning joint law",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "reducible loss at N = D = 1", "amplitude", "nats"),
         Parameter("alpha", "exponent of size", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("beta", "exponent of data", "exponent", low=5e-3, high=5, input="n_tokens"),

@@ -7,7 +7,7 @@ joint_trainable = SumLaw(
     name="joint_trainable",
     title="Joint law with trainable parameters",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "reducible loss at N = P = 1", "amplitude", "nats"),
         Parameter("alpha", "exponent of size", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("gamma", "exponent of trainable parameters", "exponent", low=1e-4, high=5, input="n_trainable"),

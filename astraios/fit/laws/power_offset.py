@@ -7,7 +7,7 @@ power_offset = SumLaw(
     name="power_offset",
     title="Power law with irreducible loss",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "reducible loss at N = 1", "amplitude", "nats"),
         Parameter("alpha", "exponent of size", "exponent", low=5e-3, high=5, input="n_params"),
     ),

@@ -48,7 +48,7 @@ rectified = Rectified(
     name="rectified",
     title="Rectified law",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("B", "loss from finite data", "amplitude", "nats"),
         Parameter("beta", "exponent of data", "exponent", low=5e-3, high=5, input="n_tokens"),
         Parameter("D0", "data that pretraining was worth, to the power beta", "shape", low=1e-12),

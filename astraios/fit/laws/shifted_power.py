@@ -30,7 +30,7 @@ shifted_power = ShiftedPower(
     name="shifted_power",
     title="Shifted power law",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "reducible loss at N + N0 = 1", "amplitude", "nats"),
         Parameter("alpha", "exponent of size", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("N0", "size below which the curve flattens", "scale", "parameters", low=1e-12, input="n_params"),

@@ -61,7 +61,7 @@ skaling = Skaling(
     name="skaling",
     title="Skaling",
     parameters=(
-        Parameter("E", "irreducible loss", "floor", "nats", low=1e-3),
+        Parameter("E", "irreducible loss", "floor", "nats", low=1e-6),
         Parameter("A", "reducible loss at N = 1 and infinite data", "amplitude", "nats"),
         Parameter("alpha", "exponent of size within the sum", "exponent", low=5e-3, high=5, input="n_params"),
         Parameter("R", "weight of data against size", "shape"),

@@ -7,7 +7,7 @@ steps = SumLaw(
     name="steps",
     title="Power law in steps",
     parameters=(
-        Parameter("E", "loss that the run would end at", "floor", "nats", low=1e-3),
+        Parameter("E", "loss that the run would end at", "floor", "nats", low=1e-6),
         Parameter("A", "reducible loss at step 1", "amplitude", "nats"),
         Parameter("alpha", "exponent of steps", "exponent", low=5e-3, high=5, input="steps"),
     ),

@@ -26,6 +26,18 @@ class Link(Curve):
         """Weak prior: mean and scale of each parameter, given the mean score of the data."""
         raise NotImplementedError
 
+    def starts(self, mean: Array, width: Array, slope: float) -> Array:
+        """Three starts, (3, parameters): the second parameter is taken for a slope.
+
+        Args:
+            mean, width: of the prior.
+            slope: correlation of z and the score.
+        """
+        found = np.repeat(mean[None], 3, axis=0)
+        if len(mean) > 1:
+            found[:, 1] = np.array([0.5, 0.1, 1.5]) * (slope or 0.1) * width[1]
+        return found
+
 
 def logit(share: float) -> float:
     """Log odds of a share that is kept away from 0 and 1."""
