@@ -237,8 +237,9 @@ class RunDirectory:
         import pyarrow as pa
         from pyarrow import parquet
 
+        texts = [name for name, type_ in kind.__annotations__.items() if str(type_).startswith("str")]
         sink = pa.BufferOutputStream()
-        parquet.write_table(_table(records, kind, attempt), sink, compression="zstd")
+        parquet.write_table(_table(records, kind, attempt), sink, compression="zstd", use_dictionary=texts)
         content = sink.getvalue().to_pybytes()
         write_atomically(self.path / name, content)
         return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}

@@ -21,6 +21,7 @@ from astraios.store.rows import (
     RUN_TABLES,
     SUMMARISE,
     arrow_table,
+    columns_of,
     insert,
     merge,
     next_load_key,
@@ -217,19 +218,32 @@ def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles])
     insert(connection, "attempt", arrow_table(connection, "attempt", attempts))
     insert(connection, "evaluation", arrow_table(connection, "evaluation", evaluations))
     keys = {(row["run_id"], row["attempt"]): row[LOAD_KEY] for row in attempts}
+    connection.register("numbered", pa.table({LOAD_KEY: list(keys.values()), "run_id": [run_id for run_id, _ in keys]}))
     for name, table in LONG_TABLES.items():
-        pieces = [_long_rows(run, run.tables[name], keys) for run in batch if name in run.tables]
+        pieces = [_numbered(run, run.tables[name], keys) for run in batch if name in run.tables]
         if pieces:
-            insert(connection, table, pa.concat_tables(pieces))
+            _insert_long(connection, table, pa.concat_tables(pieces))
+    connection.unregister("numbered")
     connection.execute(SUMMARISE)
     connection.unregister("arriving")
 
 
-def _long_rows(run: RunFiles, rows: pa.Table, keys: Mapping[tuple[str, int], int]) -> pa.Table:
-    """Rows of one file with their run and the number of their attempt."""
+def _numbered(run: RunFiles, rows: pa.Table, keys: Mapping[tuple[str, int], int]) -> pa.Table:
+    """Rows of one file with the number of their attempt."""
     import pyarrow as pa
 
     tries = rows["attempt"].combine_chunks().dictionary_encode()
     numbers = pa.array([keys.get((run.run_id, one)) for one in tries.dictionary.to_pylist()], pa.int64())
-    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run.run_id, pa.string()), len(rows)))
-    return rows.append_column(LOAD_KEY, numbers.take(tries.indices))
+    return rows.append_column("number", numbers.take(tries.indices))
+
+
+def _insert_long(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Rows with the number of their attempt, which brings the run: a text less a row to hand over."""
+    given = {name: f"p.{name}" for name in rows.column_names} | {"run_id": "k.run_id", LOAD_KEY: f"k.{LOAD_KEY}"}
+    names = [name for name in columns_of(connection, table) if name in given]
+    connection.register("incoming", rows)
+    connection.execute(
+        f"insert into {table} ({', '.join(names)}) select {', '.join(given[name] for name in names)} "
+        f"from incoming p join numbered k on k.{LOAD_KEY} = p.number"
+    )
+    connection.unregister("incoming")
