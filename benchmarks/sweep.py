@@ -156,12 +156,6 @@ def measure(folder: Path, n_seeds: int) -> list[str]:
     rows.append(("status, half done", command("status", file, "--out", out, "--json")))
     rows.append(("ingest, nothing new", command("ingest", "--out", out, "--db", db)))
     rows.append(("resume: what is left to do, half done", timed(lambda: jobs_for(plans, out))[0]))
-    rows.append(
-        (
-            "resume: the whole command up to the first job",
-            command("collect", file, "--out", out, "--db", db, "--launcher", "local", "--only", "seed=0"),
-        )
-    )
     size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) / max(1, len(half))
     lines = [f"{n:,} cells, {os.cpu_count()} cores", "", "| what | seconds | ms a cell |", "| --- | ---: | ---: |"]
     for what, seconds in rows:
