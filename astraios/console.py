@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from astraios.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,19 +75,50 @@ def cell_text(value: Any) -> str:
     return str(value)
 
 
-def write_frame(frame: pl.DataFrame, form: str) -> None:
-    """A frame on stdout as table, csv, json, parquet or markdown."""
-    if form == "csv":
-        sys.stdout.write(frame.write_csv())
-    elif form == "json":
-        sys.stdout.write(frame.write_json() + "\n")
-    elif form == "parquet":
-        frame.write_parquet(sys.stdout.buffer)
-    elif form == "markdown":
-        print(markdown(frame))
-    else:
+FRAME_FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".txt": "table"}
+"""How a frame is written, by the ending of the file."""
+
+
+def frame_format(form: str | None, output: Path | None) -> str:
+    """The format that was asked for, else the one that the file's ending names.
+
+    Raises:
+        UsageError: unknown; or Parquet for a terminal.
+    """
+    known = tuple(FRAME_FORMATS.values())
+    if form is None and output is not None:
+        if output.suffix not in FRAME_FORMATS:
+            raise UsageError(f"{output}: {did_you_mean(output.suffix, FRAME_FORMATS)}; or give --format")
+        return FRAME_FORMATS[output.suffix]
+    if form is not None and form not in known:
+        raise UsageError(f"--format {form!r}: {did_you_mean(form, known)}")
+    if form == "parquet" and output is None and sys.stdout.isatty():
+        raise UsageError("--format parquet is not for a terminal: name a file with -o")
+    return form or "table"
+
+
+def write_frame(frame: pl.DataFrame, form: str, output: Path | None = None) -> None:
+    """A frame on stdout or into a file, as table, csv, json, parquet or markdown."""
+    if form == "parquet":
+        content = io.BytesIO()
+        frame.write_parquet(content)
+        data = content.getvalue()
+    elif form == "table" and output is None:
         print_table(frame.to_dicts())
         say(f"{len(frame):,} rows")
+        return
+    elif form == "csv":
+        data = frame.write_csv().encode()
+    elif form == "json":
+        data = (frame.write_json() + "\n").encode()
+    else:
+        data = (markdown(frame) + "\n").encode()
+    if output is None:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        return
+    output.write_bytes(data)
+    say(f"wrote {len(frame):,} rows to {output}")
 
 
 def markdown(frame: pl.DataFrame) -> str:
@@ -127,6 +163,21 @@ def print_facts(facts: Mapping[str, Any]) -> None:
             print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else cell_text(value)}")
 
 
+def print_run(facts: Mapping[str, Any]) -> None:
+    """All of a run: each part under its name, tables where there are several rows, the command last."""
+    for name, value in facts.items():
+        if isinstance(value, list) and value:
+            rows = [{k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in value]
+            columns = [k for k in rows[0] if any(row[k] is not None for row in rows)]
+            print_table([{k: row[k] for k in columns} for row in rows], name)
+        elif isinstance(value, Mapping):
+            print(f"{name}:")
+            for key, one in value.items():
+                if one is not None:
+                    print(f"  {key}: {json.dumps(one) if isinstance(one, Mapping | list) else cell_text(one)}")
+    print(f"repeat: {facts['repeat']}")
+
+
 @contextmanager
 def counted(what: str, quiet: bool = False) -> Iterator[Callable[[int, int], None]]:
     """A bar on stderr for things counted; silent in a log and where JSON is printed."""
@@ -160,7 +211,8 @@ class SweepProgress:
         if self.quiet or not jobs:
             return
         if not sys.stderr.isatty():
-            say(f"{len(jobs)} jobs: {sum(job.cell is not None for job in jobs)} cells and the base models they need")
+            n_cells = len({job.plan.cell.run_id for job in jobs if job.plan})
+            say(f"{len(jobs)} jobs: {n_cells} cells and the base models they need")
             return
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -184,6 +236,8 @@ class SweepProgress:
         ended = event.kind in ("done", "failed")
         self.n_done += ended
         if self.progress is None:
+            if event.kind == "retried":
+                say(f"{self.labels[event.key]}: tried again: {event.stage}")
             if ended:
                 took = time.monotonic() - self.started.get(event.key, time.monotonic())
                 how = f"failed: {event.stage}" if event.kind == "failed" else f"done in {took:.0f} s"
@@ -201,6 +255,9 @@ class SweepProgress:
             if event.kind == "failed":
                 self.progress.console.print(f"{label}: failed: {event.stage}", markup=False)
             return
+        if event.kind == "retried":
+            self.progress.console.print(f"{label}: tried again: {event.stage}", markup=False)
+            return
         if event.key not in self.bars:
             self.bars[event.key] = self.progress.add_task(label, total=None)
         if event.kind == "progress":
@@ -216,6 +273,83 @@ class SweepProgress:
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+
+def print_sweep(name: str, rows: Sequence[Mapping[str, Any]], totals: Any, as_json: bool) -> None:
+    """A sweep before it is run."""
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows, title=f"Sweep {name}: {len(rows)} cells")
+    hours = "-" if totals.device_hours is None else f"{totals.device_hours:.4g}"
+    price = "" if totals.price is None else f", price {totals.price:,.2f}"
+    say(f"device-hours of training: {hours}{price} (throughput: {totals.source})")
+    misfits = [row for row in rows if row["problem"]]
+    for row in misfits[:10]:
+        say(f"will not be started: {row['model_id']} {row['method_id']} seed {row['seed']}: {row['problem']}")
+    if len(misfits) > 10:
+        say(f"will not be started: {len(misfits) - 10} more")
+
+
+def print_status(rows: Sequence[Mapping[str, Any]], summary: Any, as_json: bool) -> None:
+    """How the runs of a sweep stand."""
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows)
+    say(status_line(summary))
+
+
+def status_line(summary: Any) -> str:
+    """Counts, throughput and the time left, in one line."""
+    parts = [f"{count} {state}" for state, count in summary.counts.items()]
+    if summary.cells_per_hour is not None:
+        parts.append(f"{summary.cells_per_hour:.3g} cells an hour")
+    if summary.hours_left:
+        parts.append(f"about {summary.hours_left:.3g} hours left")
+    return ", ".join(parts)
+
+
+def watch_status(look: Callable[[], tuple[Sequence[Mapping[str, Any]], Any]], every: float) -> None:
+    """What is running and what has failed, drawn anew every so often; in a log, a line at each change."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.markup import escape
+
+    console, last = Console(stderr=True), ""
+    with contextlib.suppress(KeyboardInterrupt):
+        if not console.is_terminal:
+            while True:
+                line = status_line(look()[1])
+                if line != last:
+                    say(line)
+                    last = line
+                time.sleep(every)
+        with Live(console=console, refresh_per_second=4) as live:
+            while True:
+                rows, summary = look()
+                shown = [r for r in rows if r["state"] in ("running", "interrupted", "failed")]
+                lines = [
+                    f"{r['model_id']} {r['method_id']} seed {r['seed']}: {r['state']}"
+                    + (f" {r['step']} of {r['steps']}" if r["steps"] else "")
+                    + (f": {r['reason']}" if r["reason"] else "")
+                    for r in shown[: max(4, console.height - 3)]
+                ]
+                live.update(Group(status_line(summary), *map(escape, lines)))
+                time.sleep(every)
+
+
+class CellProgress:
+    """Progress of one cell in a log: a line when its stage changes, and now and then within one."""
+
+    def __init__(self, every: float = 30.0) -> None:
+        self.every, self.stage, self.said = every, "", 0.0
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Told of progress."""
+        if stage != self.stage or time.monotonic() - self.said > self.every:
+            self.stage, self.said = stage, time.monotonic()
+            say(f"{stage} {done}/{total}")
 
 
 def sweep_summary(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
@@ -251,12 +385,28 @@ def ingest_summary(ingested: Any, as_json: bool) -> None:
         say(f"skipped: {name}: {reason}")
 
 
+def rebuild_summary(report: Any, as_json: bool) -> None:
+    """What a rebuild did."""
+    if as_json:
+        print_json(dataclasses.asdict(report))
+        return
+    say(f"{report.n_runs} runs from run directories, {report.n_carried} carried over from the old database")
+    if report.carried:
+        say("carried over: " + ", ".join(f"{n:,} {table}" for table, n in report.carried.items()))
+    if report.lost:
+        say(f"lost: imports, fits and curation that only the old database held; it can't be read ({report.lost})")
+    for name, why in report.skipped.items():
+        say(f"skipped: {name}: {why}")
+    if report.kept:
+        say(f"the old database is kept as {report.kept}")
+
+
 def import_summary(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: bool) -> None:
     """What an import did, or would do."""
     if as_json:
         print_json({**content, "dry_run": dry_run})
         return
-    say(f"format: {content['format']} ({content['title']})")
+    say(f"format{' (guessed)' if content['guessed'] else ''}: {content['format']}, {content['title']}")
     rows = ", ".join(f"{n:,} {table}" for table, n in content["rows"].items() if n)
     say(f"{'would write' if dry_run else 'wrote'} {rows or 'nothing'}{'' if dry_run else f' to {db}'}")
     for name, reason in content["skipped"].items():

@@ -1,6 +1,7 @@
 """Training throughput and peak memory of astraios against the plain transformers Trainer: same model, recipe, blocks.
 
-    python benchmarks/train.py                      # on the CPU: a small GPTBigCode with StarCoder's vocabulary
+    python benchmarks/train.py                      # on the CPU: a small GPTBigCode with StarCoder's vocabulary, and
+                                                    # the largest base of the offline ladder with that ladder's recipe
     python benchmarks/train.py --device cuda        # a 1B-shaped StarCoder with random weights, bf16 and 8-bit
 
 Each measurement is a process of its own (its peak memory is its own), sides alternate, and the first step of each,
@@ -43,15 +44,20 @@ class Case:
 
     @property
     def name(self) -> str:
-        return f"{self.method}, {'8-bit base' if self.quantization == '8bit' else self.dtype}"
+        precision = "8-bit base" if self.quantization == "8bit" else self.dtype
+        return f"{self.method}, {precision}, width {self.fields['n_embd']}"
 
 
 def cases(device: str, steps: int) -> list[Case]:
     """The models and recipes that are measured on a device."""
     if device == "cpu":
-        small = {"n_embd": 256, "n_layer": 4, "n_head": 4, "n_inner": 1024, "n_positions": 512}
-        return [Case(m, "none", "float32", small, 512, 1, 4, steps) for m in ("lora", "fft")]
-    one_b = {"n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 8192}
+        small = {"n_embd": 256, "n_layer": 4, "n_head": 4, "n_inner": 1024, "n_positions": 512, "vocab_size": 49152}
+        tiny = {"n_embd": 128, "n_layer": 4, "n_head": 4, "n_inner": 512, "n_positions": 320, "vocab_size": 1024}
+        return [
+            *(Case(m, "none", "float32", small, 512, 1, 4, steps) for m in ("lora", "fft")),
+            *(Case(m, "none", "float32", tiny, 256, 2, 2, 10 * steps) for m in ("lora", "fft")),
+        ]
+    one_b = {"n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 8192, "vocab_size": 49152}
     which = (("lora", "none"), ("lora", "8bit"), ("fft", "none"))
     return [Case(method, precision, "bfloat16", one_b, 2048, 1, 32, steps) for method, precision in which]
 
@@ -146,9 +152,7 @@ def build(case: Case, device: str, dtype: str) -> Any:
 
     torch.manual_seed(0)
     off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    config = AutoConfig.for_model(
-        "gpt_bigcode", vocab_size=49152, multi_query=True, bos_token_id=0, eos_token_id=0, **case.fields, **off
-    )
+    config = AutoConfig.for_model("gpt_bigcode", multi_query=True, bos_token_id=0, eos_token_id=0, **case.fields, **off)
     base = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).to(device)
     if case.quantization == "8bit":
         with tempfile.TemporaryDirectory() as folder:

@@ -16,7 +16,7 @@ from astraios.report.gallery import write_gallery
 def main(tiny: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         paper = Path(folder) / "paper.duckdb"
-        workflow.import_results(paper, "paper", None, [], dry_run=False)
+        workflow.import_results(paper, "paper", workflow.ImportRequest())
         write_gallery(
             {
                 "the tiny sweep": lambda sql: store.query(tiny, sql),

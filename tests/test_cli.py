@@ -11,6 +11,12 @@ import pytest
 from tests.conftest import assert_one_line, run_cli, sweep_toml
 
 COMMANDS = (
+    "show",
+    "tag",
+    "exclude",
+    "include",
+    "export",
+    "db rebuild",
     "collect",
     "fit-scaling",
     "report",

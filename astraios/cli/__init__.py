@@ -7,7 +7,8 @@ from importlib import import_module
 
 from astraios.cli.app import app
 
-for _room in ("collect", "results", "fit", "report", "database", "machine"):  # the order in which help shows them
+# The order in which help shows them.
+for _room in ("collect", "importing", "results", "fit", "report", "database", "curation", "machine"):
     import_module(f"astraios.cli.{_room}")
 
 __all__ = ["app", "main"]

@@ -23,6 +23,9 @@ Db = Annotated[
     typer.Option("--db", metavar="FILE", help="Database; else $ASTRAIOS_DB, else astraios.duckdb here."),
 ]
 Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the run directories.")]
+Runs = Annotated[
+    str, typer.Option("--out", metavar="DIR", help="Folder of the run directories, or its URL (s3://...).")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

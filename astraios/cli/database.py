@@ -2,43 +2,101 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from astraios.cli.app import Db, Json, app, db_app, example
+from astraios.cli.app import Db, Json, Runs, app, db_app, example
 
 
 @app.command(
     epilog=example(
         "astraios sql \"select method_id, n_params, loss_nats from final_loss where split = 'test'\"",
-        "astraios sql --format csv 'from method_size_grid'",
+        "astraios sql --query best-method-by-size",
+        "astraios sql 'from loss_curve' -o curves.parquet",
+        "astraios sql            (a prompt)",
     )
 )
 def sql(
-    query: Annotated[str, typer.Argument(help="A query.")],
+    query: Annotated[str | None, typer.Argument(help="A query; without one, a prompt.")] = None,
     db: Db = None,
-    form: Annotated[str, typer.Option("--format", help="table, csv, json, parquet or markdown.")] = "table",
+    form: Annotated[
+        str | None, typer.Option("--format", help="table, csv, json, parquet or markdown; else by the file's ending.")
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")] = None,
+    named: Annotated[str | None, typer.Option("--query", metavar="NAME", help="A query by its name.")] = None,
+    queries: Annotated[bool, typer.Option("--queries", help="List the named queries.")] = False,
+    allow_write: Annotated[
+        bool, typer.Option("--allow-write", help="Let the query change the database, and use files.")
+    ] = False,
 ) -> None:
-    """Ask the database in SQL, read-only."""
+    """Ask the database in SQL, read-only unless asked otherwise."""
+    import sys
+
     from astraios import console, store
-    from astraios.errors import UsageError, did_you_mean
+    from astraios.errors import UsageError
 
-    known = ("table", "csv", "json", "parquet", "markdown")
-    if form not in known:
-        raise UsageError(f"--format {form!r}: {did_you_mean(form, known)}")
-    console.write_frame(store.query(store.database_path(db), query), form)
+    if queries:
+        console.print_table([{"query": name, "answers": text} for name, text in store.named_queries().items()])
+        return
+    form = console.frame_format(form, output)
+    if query and named:
+        raise UsageError("give a query or --query NAME, not both")
+    path, text = store.database_path(db), store.named_query(named) if named else query
+    if text is None and sys.stdin.isatty():
+        from astraios.cli.prompt import converse
+
+        converse(path)
+        return
+    text = sys.stdin.read() if text is None else text
+    frame = store.change(path, text) if allow_write else store.query(path, text)
+    console.write_frame(frame, form, output)
 
 
-@db_app.command(epilog=example("astraios db check"))
-def check(db: Db = None, as_json: Json = False) -> None:
-    """Look for rows that should not be there."""
+@app.command(epilog=example("astraios export backup", "astraios export tables --format csv", "astraios import tables"))
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder, or an earlier export.")],
+    form: Annotated[str, typer.Option("--format", help="parquet, csv or json.")] = "parquet",
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Write every table to a file of its own; `astraios import DIR` takes them back row for row."""
     from astraios import console, store
 
-    failed = store.failed_checks(store.database_path(db))
+    rows = store.export(store.database_path(db), folder, form)
     if as_json:
-        console.print_json(failed)
+        console.print_json(rows)
     else:
-        console.say("sound" if not failed else "; ".join(f"{name}: {n} rows" for name, n in failed.items()))
-    if failed:
+        console.say(f"wrote {sum(rows.values()):,} rows of {len(rows)} tables to {folder}")
+
+
+@db_app.command(epilog=example("astraios db check", "astraios db check --out runs"))
+def check(
+    db: Db = None,
+    out: Annotated[
+        str | None, typer.Option("--out", metavar="DIR", help="Compare with these run directories too, file by file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Look for rows that should not be there, damage, and run directories that say something else."""
+    from astraios import console, store
+
+    path = store.database_path(db)
+    failed, wrong = store.failed_checks(path), store.check_directories(path, out) if out else {}
+    if as_json:
+        console.print_json({**failed, **({"directories": wrong} if out else {})})
+    else:
+        console.say("; ".join(f"{name}: {n} rows" for name, n in failed.items()) or ("" if wrong else "sound"))
+        for name, why in wrong.items():
+            console.say(f"{name}: {why}")
+    if failed or wrong:
         raise typer.Exit(1)
+
+
+@db_app.command(epilog=example("astraios db rebuild --out runs"))
+def rebuild(out: Runs = "runs", db: Db = None, as_json: Json = False) -> None:
+    """Make the database anew from the run directories; what only the old one holds is carried over."""
+    from astraios import console, store
+
+    console.rebuild_summary(store.rebuild(store.database_path(db), out), as_json)

@@ -9,29 +9,12 @@ import typer
 
 from astraios.cli.app import Db, Json, Out, app, example
 
-
-@app.command(
-    name="import",
-    epilog=example("astraios import paper", "astraios import runs.csv --map loss=eval_loss --map n_params=size"),
-)
-def import_(
-    source: Annotated[str, typer.Argument(help="A file or folder of another tool, or `paper`.")],
-    form: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Its format; else it is guessed.")
-    ] = None,
-    mapping: Annotated[
-        list[str] | None, typer.Option("--map", metavar="COLUMN=NAME", help="Name of one of our columns in the source.")
-    ] = None,
-    db: Db = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count, write nothing.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Take results of another tool into the database; importing the same twice changes nothing."""
-    from astraios import console, store, workflow
-
-    path = store.database_path(db)
-    content = workflow.import_results(path, source, form, mapping or [], dry_run)
-    console.import_summary(content, path, dry_run, as_json)
+GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
+Size = Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")]
+LanguageLevel = Annotated[int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")]
+Nominal = Annotated[
+    float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
+]
 
 
 @app.command(
@@ -45,16 +28,12 @@ def score(
         Path, typer.Argument(help="JSON of the BigCode harness, JSON lines or Parquet; or gzipped.")
     ],
     task: Annotated[str, typer.Option(help="The task that they answer.")],
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")] = None,
+    data: GoldData = None,
     model: Annotated[str | None, typer.Option(metavar="ID", help="Base model; else read from the name.")] = None,
     method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the name.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")] = None,
-    language_level: Annotated[
-        int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")
-    ] = None,
-    nominal: Annotated[
-        float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
-    ] = None,
+    size: Size = None,
+    language_level: LanguageLevel = None,
+    nominal: Nominal = None,
     shots: Annotated[int | None, typer.Option(metavar="N", help="Demonstrations; else read from the name.")] = None,
     extraction: Annotated[str | None, typer.Option(help="How security completions become source files.")] = None,
     sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Findings of an analyser, SARIF 2.1.0.")] = None,
@@ -90,6 +69,75 @@ def score(
     else:
         console.print_table(rows)
     console.say(recorded)
+
+
+@app.command(
+    epilog=example(
+        "astraios evaluate bigcode/starcoderbase-1b --task humanevalsynthesize-python --task humanevalfix-python",
+        "astraios evaluate bigcode/starcoderbase-1b --adapter runs/1a2b3c/adapter --task devign --data gold",
+        "astraios evaluate ./my-model --base 1B --method fft --task recode-format --engine vllm",
+    )
+)
+def evaluate(
+    model: Annotated[str, typer.Argument(help="Hub id, folder, or a base model of a ladder.")],
+    task: Annotated[list[str], typer.Option(help="A task; may be repeated.")],
+    adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A PEFT adapter to put on the model.")] = None,
+    method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the adapter.")] = None,
+    base: Annotated[
+        str | None, typer.Option(metavar="ID", help="Base model of a folder that holds a tuned one.")
+    ] = None,
+    size: Size = None,
+    data: GoldData = None,
+    records: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Held-out prompts and completions, for perplexity.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="transformers, vllm, or auto.")] = "auto",
+    device: Annotated[str | None, typer.Option(help="Torch device; else a GPU if there is one.")] = None,
+    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    quantization: Annotated[str | None, typer.Option(help="8bit or nf4.")] = None,
+    trust_remote_code: Annotated[
+        bool, typer.Option("--trust-remote-code", help="Run code that the model's repository brings.")
+    ] = False,
+    samples: Annotated[int | None, typer.Option(metavar="N", help="Samples a problem; else the task's own.")] = None,
+    limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first problems: a trial.")] = None,
+    batch: Annotated[int | None, typer.Option(metavar="N", help="Rows generated at once.")] = None,
+    language_level: LanguageLevel = None,
+    nominal: Nominal = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
+    out: Out = Path("runs"),
+    db: Db = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and print, record nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Score a model on tasks: generate, execute, score, record. Stop it at any time: the same command goes on."""
+    from astraios import console, store, workflow
+
+    request = workflow.EvaluateRequest(
+        model=model,
+        tasks=task,
+        adapter=adapter,
+        method=method,
+        base=base,
+        size=size,
+        data=data,
+        records=records,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        quantization=quantization,
+        trust_remote_code=trust_remote_code,
+        n_samples=samples,
+        limit=limit,
+        batch=batch,
+        language_level=language_level,
+        nominal=nominal,
+        seed=seed,
+    )
+    rows = workflow.evaluate(None if dry_run else store.database_path(db), request, out, console.say)
+    if as_json:
+        console.print_json(rows)
+    else:
+        console.print_table(rows)
 
 
 @app.command(

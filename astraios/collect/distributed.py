@@ -125,11 +125,11 @@ def _process_group(device: str) -> Iterator[str]:
 def _train_part(directory: Path, device: str) -> None:
     import torch
 
-    from astraios.collect.cell import Training, prepared_data
     from astraios.collect.checkpoint import Checkpoint
     from astraios.collect.group import Replicas, Shards
     from astraios.collect.spool import RunDirectory
     from astraios.collect.sweep import Cell
+    from astraios.collect.training import Training, prepared_data
 
     cell = Cell.from_json((directory / "cell.json").read_text(encoding="utf-8"))
     torch.set_num_threads(cell.threads)

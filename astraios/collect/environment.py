@@ -7,6 +7,7 @@ import json
 import platform
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 PACKAGES = ("astraios", "torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy")
 """Those whose version can change a number."""
@@ -24,6 +25,10 @@ class Environment:
     @property
     def environment_id(self) -> str:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    def to_row(self) -> dict[str, Any]:
+        """The row of the table `environment`."""
+        return {"environment_id": self.environment_id, **asdict(self)}
 
 
 def current(device: str) -> Environment:

@@ -6,9 +6,9 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from astraios.collect.compute import KeepSpec
 from astraios.collect.methods import METHODS
 from astraios.collect.plan import Plan
-from astraios.collect.sweep import KeepSpec
 from astraios.errors import StoreError
 
 GB = 10**9

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from astraios.collect.estimate import refuse_misfits
 from astraios.collect.keep import check_disk
 from astraios.collect.ladders import resolve
-from astraios.collect.launch import LAUNCHERS, Event, Job
+from astraios.collect.launch import LAUNCHERS, Event, Job, Orders
+from astraios.collect.memory import GB
 from astraios.collect.plan import Plan, describe
-from astraios.collect.spool import RunDirectory
+from astraios.collect.schedule import run_jobs
+from astraios.collect.spool import RunDirectory, UnreadableError
+from astraios.collect.storage import Place
 from astraios.collect.sweep import Sweep
 from astraios.errors import StoreError, UsageError
 
@@ -26,21 +30,35 @@ class Outcome:
     """Reasons by run_id (or base model)."""
 
 
-def plan(sweep: Sweep, only: list[str]) -> list[Plan]:
+def plan(sweep: Sweep, only: list[str], launcher: str = "local") -> list[Plan]:
     """The cells of a sweep with their sizes and costs; nothing is run.
+
+    Args:
+        sweep: the request.
+        only: KEY=VALUE filters.
+        launcher: where they would run; what does not fit there has that as its problem.
 
     Raises:
         UsageError: no cell can be run; the first one's reason.
     """
-    plans = [describe(cell) for cell in sweep.cells(only)]
+    where, compute = LAUNCHERS.get(launcher), sweep.compute
+    device = where.device() if compute.device == "auto" else compute.device
+    memory = compute.device_memory_gb * GB if compute.device_memory_gb else where.device_memory(device)
+    plans = refuse_misfits([describe(cell, device) for cell in sweep.cells(only)], memory)
     if all(p.problem for p in plans):
         raise UsageError(f"sweep {sweep.name!r}: {plans[0].problem}")
     return plans
 
 
-def jobs_for(plans: list[Plan], out: Path) -> list[Job]:
-    """What is left to do: cells that are not done, and the base models that they need and nobody has built yet."""
-    cells = [p for p in plans if not RunDirectory(out / p.cell.run_id).is_done(p.cell.tasks)]
+def jobs_for(plans: list[Plan], out: Path, stages: str = "together") -> list[Job]:
+    """What is left to do: cells that are not done, and the base models that they need and nobody has built yet.
+
+    Args:
+        plans: the sweep's cells.
+        out: folder of the run directories.
+        stages: together, or split: training and evaluation are jobs of their own.
+    """
+    cells = [p for p in plans if not _is_done(p, out)]
     jobs, bases = [], set()
     rates: dict[str, set[float | None]] = {}
     for p in plans:
@@ -48,21 +66,44 @@ def jobs_for(plans: list[Plan], out: Path) -> list[Job]:
     for p in cells:
         ladder, rung = resolve(p.cell.model_id)
         base_key = f"base {rung.model_id}"
-        if not ladder.is_ready(rung.model_id) and base_key not in bases:
+        if base_key not in bases and not p.problem and not ladder.is_ready(rung.model_id):
             bases.add(base_key)
-            jobs.append(Job(base_key, base_key, rung.model_id, 10 * p.train_flops))
+            jobs.append(Job(base_key, base_key, rung.model_id, 10 * p.train_flops, stage="base"))
         label = f"{p.cell.model_id} {p.cell.method_id} seed {p.cell.seed}"
         if len(rates[p.cell.method_id]) > 1:
             label += f" rate {p.cell.train.learning_rate:g}"
         after = base_key if base_key in bases else None
-        jobs.append(Job(p.cell.run_id, label, rung.model_id, p.train_flops, p.cell, after))
+        job = Job(p.cell.run_id, label, rung.model_id, p.train_flops, p, after)
+        jobs += _split(job, out) if stages == "split" else [job]
     return jobs
+
+
+def _is_done(p: Plan, out: Path) -> bool:
+    try:
+        return RunDirectory(out / p.cell.run_id).is_done(p.cell.tasks)
+    except (UnreadableError, KeyError, TypeError):
+        # Garbage: its next try sets it aside.
+        return False
+
+
+def _split(job: Job, out: Path) -> list[Job]:
+    """Training and evaluation of a cell; the evaluation alone where it is trained."""
+    assert job.plan is not None
+    evaluate = replace(job, label=f"{job.label}, evaluation", stage="evaluate")
+    try:
+        if RunDirectory(out / job.key).is_trained():
+            return [evaluate]
+    except (UnreadableError, KeyError, TypeError):
+        pass
+    train = replace(job, key=f"{job.key}-train", label=f"{job.label}, training", stage="train")
+    # What evaluation costs is not known beforehand; a tenth of the training puts it behind trainings that are ready.
+    return [train, replace(evaluate, after=train.key, weight=job.weight / 10)]
 
 
 def collect(
     sweep: Sweep,
     plans: list[Plan],
-    out: Path,
+    out: str | Path,
     launcher: str,
     tell: Callable[[Event], None],
     start: Callable[[list[Job]], None] = lambda jobs: None,
@@ -72,7 +113,7 @@ def collect(
     Args:
         sweep: the request.
         plans: its cells, as `plan` gave them.
-        out: folder of the run directories; made where it is missing.
+        out: folder of the run directories, made where it is missing; or its URL.
         launcher: name of a registered launcher.
         tell: called with each event.
         start: called with the jobs before the first one starts.
@@ -80,14 +121,18 @@ def collect(
     Raises:
         StoreError: the folder can't be written, or would outgrow the sweep's disk budget.
     """
+    place = Place(out)
     try:
-        out.mkdir(parents=True, exist_ok=True)
+        place.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{out}: can't be made ({error.strerror}); choose another folder with --out") from None
-    jobs = jobs_for(plans, out)
-    left = {job.key for job in jobs}
-    check_disk([p for p in plans if p.cell.run_id in left], sweep.keep, out)
+        raise StoreError(f"{place.path}: can't be made ({error.strerror}); choose another folder with --out") from None
+    place.fetch()
+    jobs = jobs_for(plans, place.path, sweep.compute.stages)
+    left = {job.plan.cell.run_id: job.plan for job in jobs if job.plan}
+    check_disk(list(left.values()), sweep.keep, place.path)
     start(jobs)
-    failed = LAUNCHERS.get(launcher).run(jobs, sweep.to_json(), out, sweep.compute, tell) if jobs else {}
-    n_left = sum(job.cell is not None for job in jobs)
-    return Outcome(len(plans), len(plans) - n_left, failed)
+    orders = Orders(sweep.to_json(), place, sweep.compute, sweep.launch.get(launcher, {}))
+    failed = run_jobs(LAUNCHERS.get(launcher), jobs, orders, tell) if jobs else {}
+    run_ids = {job.key: job.plan.cell.run_id for job in jobs if job.plan}
+    reasons = {run_ids.get(key, key): reason for key, reason in failed.items()}
+    return Outcome(len(plans), len(plans) - len(left), reasons)

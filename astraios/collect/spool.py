@@ -4,6 +4,7 @@
     attempts.jsonl       a line when a try starts or fails
     losses.jsonl         a line an evaluation, appended while training
     checkpoint.pt        where an interrupted try goes on
+    trained.json         where training is a cell of its own: its cost and environment, written when it is over
     task-NAME.json       a task's result, each written whole
     adapter/             what was tuned
     losses.parquet, scores.parquet, samples.parquet
@@ -17,6 +18,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST = "manifest.json"
+TRAINED = "trained.json"
 FORMAT = 1
 """Version of this layout."""
 
@@ -82,6 +85,8 @@ class RunDirectory:
         """The tries so far: the last line of each number."""
         by_number: dict[int, dict[str, Any]] = {}
         for entry in self._lines("attempts.jsonl"):
+            if not isinstance(entry, dict) or not isinstance(entry.get("attempt"), int):
+                continue
             by_number[entry["attempt"]] = {**by_number.get(entry["attempt"], {}), **entry}
         return [by_number[number] for number in sorted(by_number)]
 
@@ -110,6 +115,26 @@ class RunDirectory:
         content["scores"] = tuple(Score(**row) for row in content["scores"])
         content["samples"] = tuple(SampleScore(**row) for row in content["samples"])
         return TaskResult(**content), seconds
+
+    def write_trained(self, record: dict[str, Any]) -> None:
+        """Records that training is over, and what it cost; the state to go on from lies in the checkpoint."""
+        write_atomically(self.path / TRAINED, json.dumps(record).encode())
+
+    def trained(self) -> dict[str, Any] | None:
+        """What `write_trained` was given, while there is a checkpoint to go on from; else None."""
+        try:
+            record: dict[str, Any] = json.loads((self.path / TRAINED).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if self.checkpoint_path.is_file() and {"cost", "environment"} <= set(record) else None
+
+    def is_trained(self) -> bool:
+        """Whether there is nothing left to train: another process can go on with evaluation."""
+        return self.trained() is not None or (self.is_done(()) and self.adapter_path.is_dir())
+
+    def forget_checkpoint(self) -> None:
+        """Deletes the checkpoint, once what it led to has been written."""
+        self.checkpoint_path.unlink(missing_ok=True)
 
     def fail(self, rows: dict[str, Any], attempt: dict[str, Any]) -> None:
         """Records that a try failed; the reason is in `attempt`."""
@@ -165,6 +190,44 @@ class RunDirectory:
             and set(tasks) <= {row["task_id"] for row in manifest["rows"]["evaluations"]}
         )
 
+    def garbage(self) -> str | None:
+        """What is wrong with a manifest or with the files that it names, or None where nothing is (or none is there).
+
+        Raises:
+            StoreError: the manifest is that of another version of astraios.
+        """
+        from pyarrow import ArrowException, parquet
+
+        try:
+            manifest = self.manifest()
+            if manifest is None:
+                return None
+            attempts, evaluations = manifest["rows"]["attempts"], manifest["rows"].get("evaluations", ())
+            if manifest["rows"]["run"]["run_id"] != self.path.name or not attempts:
+                return f"{MANIFEST} is that of another run"
+            if manifest["state"] == "done" and not all("task_id" in row for row in evaluations):
+                return f"{MANIFEST} lacks what a finished run has"
+            for name, facts in manifest["files"].items():
+                content = (self.path / name).read_bytes()
+                if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+                    return f"{name} is not what {MANIFEST} says"
+                if parquet.read_metadata(self.path / name).num_rows != facts["rows"]:
+                    return f"{name} has not as many rows as {MANIFEST} says"
+        except UnreadableError as error:
+            return str(error)
+        except (KeyError, TypeError, AttributeError):
+            return f"{MANIFEST} lacks what a manifest has"
+        except (OSError, ArrowException) as error:
+            return f"{MANIFEST} names a file that can't be read ({' '.join(str(error).split())[:200]})"
+        return None
+
+    def set_garbage_aside(self) -> str | None:
+        """Renames a manifest that is garbage, so that the run counts as not done; gives what was wrong."""
+        problem = self.garbage()
+        if problem is not None:
+            os.replace(self.path / MANIFEST, self.path / f"garbage-{MANIFEST}")
+        return problem
+
     def _write_manifest(self, state: str, rows: dict[str, Any], files: dict[str, Any]) -> None:
         rows = {**rows, "attempts": self.attempts()}
         content = {"format": FORMAT, "state": state, "rows": rows, "files": files}
@@ -174,8 +237,9 @@ class RunDirectory:
         import pyarrow as pa
         from pyarrow import parquet
 
+        texts = [name for name, type_ in kind.__annotations__.items() if str(type_).startswith("str")]
         sink = pa.BufferOutputStream()
-        parquet.write_table(_table(records, kind, attempt), sink, compression="zstd")
+        parquet.write_table(_table(records, kind, attempt), sink, compression="zstd", use_dictionary=texts)
         content = sink.getvalue().to_pybytes()
         write_atomically(self.path / name, content)
         return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}
@@ -201,22 +265,29 @@ class RunDirectory:
         return entries
 
 
+class UnreadableError(StoreError):
+    """A manifest that is there but can't be read."""
+
+
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a run directory, or None where there is none.
 
     Raises:
-        StoreError: it is there but is not a manifest of ours.
+        UnreadableError: it is there but can't be read.
+        StoreError: another version of astraios wrote it.
     """
     try:
-        content: dict[str, Any] = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise StoreError(
+        raise UnreadableError(
             f"{path / MANIFEST}: not readable ({error}); delete the file to have the run done again"
         ) from None
-    if content.get("format") != FORMAT:
-        raise StoreError(f"{path / MANIFEST}: layout {content.get('format')}, this astraios reads {FORMAT}")
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise UnreadableError(f"{path / MANIFEST}: not a manifest; delete the file to have the run done again")
+    if content["format"] != FORMAT:
+        raise StoreError(f"{path / MANIFEST}: layout {content['format']}, this astraios reads {FORMAT}")
     return content
 
 

@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from astraios.collect.asked import asked
 from astraios.collect.data import PackedData, block_order
 from astraios.collect.group import ALONE, Group
 from astraios.collect.loss import cross_entropy_sum, summed_cross_entropy
@@ -55,6 +57,9 @@ class TrainSpec:
     quantization: str = "auto"
     """Of the frozen base: none, 8bit, nf4, or auto (the tuning method's own)."""
     gradient_checkpointing: bool = False
+    attention: str = field(default="auto", metadata={"later": True})
+    """How attention is computed: sdpa, flash_attention_2, flash_attention_3, eager, or auto (transformers' choice,
+    SDPA where the architecture has it)."""
     processes: int = field(default=1, metadata={"later": True})
     """Processes that train a cell together, a device each; they share the global batch."""
     fsdp: bool = field(default=False, metadata={"later": True})
@@ -74,9 +79,15 @@ class TrainSpec:
         for name, known in (
             ("dtype", ("auto", "float32", "bfloat16")),
             ("quantization", ("auto", "none", "8bit", "nf4")),
+            ("attention", ("auto", "sdpa", "flash_attention_2", "flash_attention_3", "eager")),
         ):
             if getattr(self, name) not in known:
                 raise UsageError(f"[train] {name} = {getattr(self, name)!r}: known: {', '.join(known)}")
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What is part of a run's identity, as JSON types."""
+        return asked(self)
 
 
 @dataclass

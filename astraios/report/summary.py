@@ -159,7 +159,8 @@ def _next(rows: dict[str, list[dict[str, Any]]]) -> str:
     ranking, losses = rows["ranking"], rows["loss"]
     if not ranking:
         return "Project the losses: astraios fit-scaling --target SIZE." if losses else (
-            "Losses are missing, so scores can't be projected: run astraios collect, or import training logs."
+            "Losses are missing, so scores are projected from size alone (astraios fit-scaling): run astraios collect, "
+            "or import training logs, to project them through the loss."
         )  # fmt: skip
     size = size_label(ranking[0]["n_params"])
     candidates = [row["method"] for row in ranking if row["may_be_best"]]

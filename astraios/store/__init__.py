@@ -1,28 +1,47 @@
 """The only package that opens the database: connect, migrate, ingest, query, write fits.
 
-A database is one DuckDB file: an index of run directories that can be made anew from them at any time. A writer holds
-it for the moment of one transaction; readers open it read-only. Who finds it locked waits a little, then says so.
+A database is one DuckDB file: an index of run directories that can be made anew from them at any time. One writer at a
+time makes a new version of the file beside it and puts it in its place; readers keep the version that they have
+opened. So neither waits for the other.
 """
 
-from astraios.store.check import failed_checks
-from astraios.store.connect import DEFAULT_PATH, database_path, open_db, query, reading, run_query, writing
-from astraios.store.ingest import IngestReport, ingest
+from astraios.store.check import check_directories, failed_checks
+from astraios.store.connect import DEFAULT_PATH, change, database_path, open_db, query, reading, run_query, writing
+from astraios.store.curation import curate
+from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
+from astraios.store.export import export
+from astraios.store.ingest import IngestReport, ingest, watch
+from astraios.store.named import named_queries, named_query
+from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import add_evaluation, import_frames, write_fits
 from astraios.store.schema import sql_files
 
 __all__ = [
     "DEFAULT_PATH",
+    "Catalogue",
     "IngestReport",
+    "RebuildReport",
     "add_evaluation",
+    "catalogue",
+    "catalogue_of_new",
+    "change",
+    "check_directories",
+    "curate",
     "database_path",
+    "differences",
+    "export",
     "failed_checks",
     "import_frames",
     "ingest",
+    "named_queries",
+    "named_query",
     "open_db",
     "query",
     "reading",
+    "rebuild",
     "run_query",
     "sql_files",
+    "watch",
     "write_fits",
     "writing",
 ]

@@ -1,26 +1,28 @@
-"""Opening the database, to read or to write; who finds it locked waits a little, then says who holds it."""
+"""Opening the database: readers at any time, one writer at a time, each write published whole."""
 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
-from astraios.store.messages import first_line, one_line
-from astraios.store.schema import migrate, migrations_done, outdated
+from astraios.store.lock import Patience, writer_lock
+from astraios.store.messages import MEND, first_line, is_damage, one_line
+from astraios.store.publish import keep, new_version
+from astraios.store.schema import migrate, migrations_done, outdated, refuse_foreign
 
 if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyConnection
 
 DEFAULT_PATH = "astraios.duckdb"
-LOCK_PATIENCE_S = 30.0
 STORAGE_VERSION = "v1.2.0"
 """Of the file format: the oldest that every supported DuckDB reads and writes."""
+CATALOG = "astraios"
+"""Name under which a connection knows the database."""
 
 
 def database_path(given: str | Path | None = None) -> Path:
@@ -31,7 +33,8 @@ def database_path(given: str | Path | None = None) -> Path:
 def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
     """A read-only connection for notebooks: `astraios.open_db().sql("from final_loss").pl()` is a Polars frame.
 
-    It can touch nothing but the database: no other file, no extension, no setting. A database of an older schema is
+    It shows the database as it was when it was opened, whatever is written meanwhile, and keeps nobody from writing. It
+    can touch nothing but the database: no other file, no extension, no setting. A database of an older schema is
     brought up to date first.
 
     Args:
@@ -43,15 +46,20 @@ def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
     file = database_path(path)
     if not file.exists():
         raise StoreError(f"no database {file}: run `astraios collect` first, or name another one with --db")
-    connection = _connect(file, read_only=True)
+    connection = attach(file, read_only=True)
     try:
-        if not migrations_done(connection):
-            raise StoreError(f"{file} is not an astraios database: name another one with --db")
-        if outdated(connection, file):
+        with one_line(file):
+            if not migrations_done(connection):
+                raise StoreError(
+                    f"{file} is not an astraios database (it holds tables that are not astraios's, or none): "
+                    "name another one with --db"
+                )
+            old = outdated(connection, file)
+        if old:
             connection.close()
             with writing(file):
                 pass
-            connection = _connect(file, read_only=True)
+            connection = attach(file, read_only=True)
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
     except BaseException:
@@ -71,25 +79,37 @@ def reading(path: Path) -> Iterator[DuckDBPyConnection]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[DuckDBPyConnection]:
-    """A connection for one short transaction; makes the database, or brings its schema up to date.
+def writing(path: Path, *, anew: bool = False) -> Iterator[DuckDBPyConnection]:
+    """A connection in a transaction, on a copy that is published when the block ends well; else nothing has happened.
+
+    Makes the database where there is none, and brings its schema up to date (the old version is then kept beside it).
+
+    Args:
+        path: the database.
+        anew: begin with an empty one, to replace what is there.
 
     Raises:
         StoreError: it can't be written, is not one of ours, or stays locked.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(f"{path.parent}: can't be made ({error.strerror})") from None
-    connection = _connect(path, read_only=False)
-    try:
-        migrate(connection, path)
-        with one_line(path):
-            connection.execute("begin")
-            yield connection
-            connection.execute("commit")
-    finally:
-        connection.close()
+    path = path.resolve()
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, not a database: name a file with --db")
+    with writer_lock(path):
+        if not anew:
+            _settle(path)
+        with new_version(path, anew=anew) as work:
+            connection = attach(work, read_only=False, named=path)
+            try:
+                pending = migrate(connection, path)
+                if pending and path.exists() and not anew:
+                    keep(path, path.with_name(f"{path.name}.before-{pending[0]}"))
+                with one_line(path):
+                    connection.execute("begin")
+                    yield connection
+                    connection.execute("commit")
+                    connection.execute(f"checkpoint {CATALOG}")
+            finally:
+                connection.close()
 
 
 def query(path: Path, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
@@ -100,6 +120,16 @@ def query(path: Path, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
     """
     with reading(path) as connection:
         return run_query(connection, sql, parameters)
+
+
+def change(path: Path, sql: str) -> pl.DataFrame:
+    """Rows of statements that may change the database, and use files; all of them count, or none.
+
+    Raises:
+        StoreError: the database can't be written, or a statement is refused; one line.
+    """
+    with writing(path) as connection:
+        return run_query(connection, sql)
 
 
 def run_query(connection: DuckDBPyConnection, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
@@ -117,49 +147,69 @@ def run_query(connection: DuckDBPyConnection, sql: str, parameters: Sequence[Any
             return pl.DataFrame()
         return relation.pl()
     except duckdb.Error as error:
+        if is_damage(error):
+            raise StoreError(f"the database is damaged ({first_line(error)}): {MEND}") from None
         raise StoreError(f"SQL: {first_line(error)}") from None
 
 
-def _connect(path: Path, *, read_only: bool) -> DuckDBPyConnection:
+def attach(path: Path, *, read_only: bool, named: Path | None = None) -> DuckDBPyConnection:
+    """A new connection with the file attached; it shares nothing with other connections of this process.
+
+    Args:
+        path: the file.
+        read_only: open it so.
+        named: what messages call it, where that is not `path`.
+
+    Raises:
+        StoreError: it is not a database, or a foreign program keeps it locked.
+    """
     import duckdb
 
+    named = named or path
     if path.is_dir():
-        raise StoreError(f"{path} is a folder, not a database: name a file with --db")
+        raise StoreError(f"{named} is a folder, not a database: name a file with --db")
     if path.exists() and path.stat().st_size == 0:
         if read_only:
-            raise StoreError(f"{path} is an empty file: run `astraios collect` first, or name another one with --db")
-        raise StoreError(f"{path} is an empty file, not a database: delete it or name another one with --db")
-    until = time.monotonic() + LOCK_PATIENCE_S
-    pause = 0.02
-    while True:
-        try:
-            if read_only or path.exists():
-                return duckdb.connect(str(path), read_only=read_only)
-            return _create(path)
-        except duckdb.IOException as error:
-            text = str(error)
-            if "lock" not in text.lower():
-                raise StoreError(f"{path}: can't be opened ({first_line(error)})") from None
-            if time.monotonic() > until:
-                raise StoreError(
-                    f"{path} is held by another process ({_holder(text)}): wait for it or stop it"
-                ) from None
-        except duckdb.Error as error:
-            raise StoreError(f"{path}: not a DuckDB database that can be read ({first_line(error)})") from None
-        time.sleep(pause)
-        pause = min(0.5, 2 * pause)
-
-
-def _create(path: Path) -> DuckDBPyConnection:
-    """A new database in the oldest file format that is still written, so that older installations can read it."""
-    import duckdb
-
-    memory = duckdb.connect()
+            raise StoreError(f"{named} is an empty file: run `astraios collect` first, or name another one with --db")
+        raise StoreError(f"{named} is an empty file, not a database: delete it or name another one with --db")
     literal = str(path).replace("'", "''")
-    memory.execute(f"attach '{literal}' as fresh (storage_version '{STORAGE_VERSION}')")
-    memory.execute("detach fresh")
-    memory.close()
-    return duckdb.connect(str(path))
+    options = "read_only" if read_only else f"storage_version '{STORAGE_VERSION}'"
+    patience = Patience(named)
+    connection = duckdb.connect()
+    try:
+        while True:
+            try:
+                connection.execute(f"attach '{literal}' as {CATALOG} (type duckdb, {options})")
+                connection.execute(f"use {CATALOG}")
+                return connection
+            except duckdb.IOException as error:
+                if "could not set lock" not in str(error).lower():
+                    raise
+                patience.wait(_holder(str(error)))
+    except duckdb.Error as error:
+        connection.close()
+        raise StoreError(f"{named}: not a DuckDB database that can be read ({first_line(error)}): {MEND}") from None
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _settle(path: Path) -> None:
+    """Makes sure that nobody else is writing to the file itself, and that its log is in it, before it is copied.
+
+    Our own writers never write to it; a program that opened it with DuckDB might, or was killed while it did.
+    """
+    if not path.exists():
+        return
+    log = path.with_name(path.name + ".wal")
+    connection = attach(path, read_only=not log.exists())
+    try:
+        with one_line(path):
+            refuse_foreign(connection, path)
+            if log.exists():
+                connection.execute(f"checkpoint {CATALOG}")
+    finally:
+        connection.close()
 
 
 def _holder(text: str) -> str:

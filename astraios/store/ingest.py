@@ -4,21 +4,36 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.collect.spool import read_manifest
 from astraios.errors import StoreError
-from astraios.store.connect import writing
-from astraios.store.rows import KEYS, LONG_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.connect import reading, writing
+from astraios.store.rows import (
+    KEYS,
+    LOAD_KEY,
+    LONG_TABLES,
+    RUN_TABLES,
+    SUMMARISE,
+    arrow_table,
+    columns_of,
+    insert,
+    merge,
+    next_load_key,
+)
+from astraios.store.source import THREADS, Found, RunFiles, Source
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 BATCH = 500
-"""Run directories in one transaction."""
+"""Run directories in one transaction, and in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -32,121 +47,203 @@ class IngestReport:
     """Reasons by name of the run directory."""
 
 
-def ingest(path: Path, out: Path) -> IngestReport:
+def ingest(path: Path, out: str | Path) -> IngestReport:
     """Takes the run directories under `out` into the database; what it holds already is left alone.
+
+    All that is new is there when this returns, and readers see either none of it or all.
+
+    Args:
+        path: the database; made where there is none.
+        out: a folder, or a URL that fsspec knows.
 
     Raises:
         StoreError: the database can't be written or stays locked.
     """
-    found = sorted(p.parent for p in out.glob("*/manifest.json")) if out.is_dir() else []
+    source = Source(out)
+    found, skipped = source.manifests()
+    if path.exists():
+        with reading(path) as connection:
+            known = known_hashes(connection)
+        fresh = [one for one in found if one.content_hash not in known]
+        if not fresh:
+            return IngestReport(0, len(found), skipped)
     with writing(path) as connection:
-        known = {row[0] for row in connection.execute("select distinct content_hash from attempt").fetchall()}
-    n_new, n_known, skipped = 0, 0, {}
-    batch: list[_RunFiles] = []
-    for folder in found:
+        known = known_hashes(connection)
+        fresh = [one for one in found if one.content_hash not in known]
+        n_new, refused = add_runs(connection, source, fresh)
+    return IngestReport(n_new, len(found) - len(fresh), {**skipped, **refused})
+
+
+def watch(path: Path, out: str | Path, every: float, tell: Callable[[IngestReport], None]) -> None:
+    """Ingests what is new, again and again, until it is interrupted.
+
+    A write costs a copy of the database, so the pauses grow with what the last ingest took.
+
+    Args:
+        path: the database.
+        out: as for `ingest`.
+        every: seconds between two looks, at least.
+        tell: told of the first ingest, and of each that changed or refused something else.
+    """
+    last: tuple[int, dict[str, str]] | None = None
+    while True:
+        start = time.monotonic()
+        report = ingest(path, out)
+        if last is None or report.n_new or dict(report.skipped) != last[1]:
+            tell(report)
+        last = (report.n_known, dict(report.skipped))
+        time.sleep(max(every, 4 * (time.monotonic() - start)) if report.n_new else every)
+
+
+def known_hashes(connection: DuckDBPyConnection) -> set[str]:
+    """Hashes of the manifests whose runs the database holds."""
+    rows = connection.execute("select distinct content_hash from attempt where content_hash is not null").fetchall()
+    return {row[0] for row in rows}
+
+
+def add_runs(connection: DuckDBPyConnection, source: Source, found: Sequence[Found]) -> tuple[int, dict[str, str]]:
+    """Puts run directories into an open database, a batch in a transaction.
+
+    Returns:
+        How many runs are new or were replaced, and reasons by directory for those that were refused.
+    """
+    n_new = 0
+    refused: dict[str, str] = {}
+    for start in range(0, len(found), BATCH):
+        runs, bad = _read_all(source, found[start : start + BATCH])
+        refused |= bad
+        runs, older = _latest(connection, runs)
+        refused |= older
+        if runs:
+            _add_batch(connection, runs)
+            connection.execute("commit")
+            connection.execute("begin")
+        n_new += len(runs)
+    return n_new, refused
+
+
+def _read_all(source: Source, found: Sequence[Found]) -> tuple[list[RunFiles], dict[str, str]]:
+    def read(one: Found) -> RunFiles | StoreError:
         try:
-            run = _RunFiles.read(folder)
+            return RunFiles.read(source, one)
         except StoreError as error:
-            skipped[folder.name] = str(error)
-            continue
-        if run.content_hash in known:
-            n_known += 1
-            continue
-        batch.append(run)
-        if len(batch) == BATCH:
-            _ingest_batch(path, batch)
-            n_new, batch = n_new + len(batch), []
-    if batch or not found:
-        _ingest_batch(path, batch)
-    return IngestReport(n_new + len(batch), n_known, skipped)
+            return error
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        pairs = list(zip(found, pool.map(read, found), strict=True))
+    return (
+        [run for _, run in pairs if isinstance(run, RunFiles)],
+        {one.name: str(error) for one, error in pairs if isinstance(error, StoreError)},
+    )
 
 
-@dataclass(frozen=True)
-class _RunFiles:
-    """A run directory that has been read and found whole."""
-
-    folder: Path
-    manifest: dict[str, Any]
-    content_hash: str
-
-    @classmethod
-    def read(cls, folder: Path) -> _RunFiles:
-        manifest = read_manifest(folder)
-        if manifest is None:
-            raise StoreError("no manifest")
-        for name, facts in manifest["files"].items():
-            try:
-                digest = hashlib.sha256((folder / name).read_bytes()).hexdigest()
-            except OSError as error:
-                raise StoreError(f"{name}: can't be read ({error.strerror}); have the run done again") from None
-            if digest != facts["sha256"]:
-                raise StoreError(f"{name} is not what the manifest says; delete manifest.json to have it written again")
-        content_hash = hashlib.sha256((folder / "manifest.json").read_bytes()).hexdigest()[:32]
-        return cls(folder, manifest, content_hash)
-
-    @property
-    def run_id(self) -> str:
-        return str(self.manifest["rows"]["run"]["run_id"])
+def _latest(connection: DuckDBPyConnection, runs: Sequence[RunFiles]) -> tuple[list[RunFiles], dict[str, str]]:
+    """Of several states of one run the latest: a copy of a directory must not bring an older one back."""
+    best: dict[str, RunFiles] = {}
+    for run in sorted(runs, key=lambda run: run.age):
+        best[run.run_id] = run
+    held = _held(connection, list(best))
+    kept, refused = [], {}
+    for run in runs:
+        other = best[run.run_id]
+        if other is not run:
+            refused[run.name] = f"run {run.run_id} is in {other.name} too, which is later"
+        elif held.get(run.run_id, "") > run.age[0]:
+            refused[run.name] = f"the database holds a later state of run {run.run_id}"
+        else:
+            kept.append(run)
+    return kept, refused
 
 
-def _ingest_batch(path: Path, batch: Sequence[_RunFiles]) -> None:
-    if not batch:
-        with writing(path):
-            return
-    with writing(path) as connection:
-        rows = [run.manifest["rows"] for run in batch]
-        for table in ("base_model", "tuning_method", "dataset", "environment"):
-            merge(connection, table, KEYS[table], [r[table] for r in rows if table in r])
-        merge(connection, "task", "task_id", [task for r in rows for task in r.get("tasks", ())])
-        merge(connection, "sweep", "sweep_id", [_sweep_row(r) for r in rows])
-        merge(connection, "run", "run_id", [_run_row(r) for r in rows])
-        _replace_attempts(connection, batch)
+def _held(connection: DuckDBPyConnection, run_ids: Sequence[str]) -> dict[str, str]:
+    import pyarrow as pa
+
+    connection.register("arriving", pa.table({"run_id": pa.array(run_ids, pa.string())}))
+    rows = connection.execute(
+        "select run_id, strftime(max(coalesce(finished_at, started_at)), '%Y-%m-%dT%H:%M:%S.%f') from attempt "
+        "where run_id in (select run_id from arriving) and content_hash is not null group by run_id"
+    ).fetchall()
+    connection.unregister("arriving")
+    return {run_id: at for run_id, at in rows if at is not None}
+
+
+def _add_batch(connection: DuckDBPyConnection, batch: Sequence[RunFiles]) -> None:
+    rows = [run.manifest["rows"] for run in batch]
+    for table in ("base_model", "tuning_method", "dataset", "environment"):
+        merge(connection, table, KEYS[table], [r[table] for r in rows if table in r])
+    merge(connection, "task", "task_id", [task for r in rows for task in r.get("tasks", ())])
+    merge(connection, "sweep", "sweep_id", [_sweep_row(r) for r in rows])
+    merge(connection, "run", "run_id", [_run_row(r) for r in rows], arriving_counts=True)
+    _replace_attempts(connection, batch)
 
 
 def _sweep_row(rows: dict[str, Any]) -> dict[str, Any]:
-    settings = json.loads(rows["sweep_json"])
-    sweep_id = f"{settings['name']}@{hashlib.sha256(rows['sweep_json'].encode()).hexdigest()[:12]}"
+    sweep_id, name, settings = _sweep(rows["sweep_json"])
+    return {"sweep_id": sweep_id, "name": name, "settings": settings, "created_at": rows["attempts"][0]["started_at"]}
+
+
+@cache
+def _sweep(text: str) -> tuple[str, str, str]:
+    settings = json.loads(text)
+    sweep_id = f"{settings['name']}@{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    return sweep_id, settings["name"], json.dumps(settings, sort_keys=True)
+
+
+def _run_row(rows: dict[str, Any]) -> dict[str, Any]:
     return {
-        "sweep_id": sweep_id,
-        "name": settings["name"],
-        "settings": settings,
+        **rows["run"],
+        "sweep_id": _sweep(rows["sweep_json"])[0],
         "created_at": rows["attempts"][0]["started_at"],
     }
 
 
-def _run_row(rows: dict[str, Any]) -> dict[str, Any]:
-    sweep = _sweep_row(rows)
-    return {**rows["run"], "sweep_id": sweep["sweep_id"], "created_at": sweep["created_at"]}
-
-
-def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[_RunFiles]) -> None:
+def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles]) -> None:
     """All that hangs on the runs' attempts, replaced whole."""
     import pyarrow as pa
-    from pyarrow import parquet
 
     connection.register("arriving", pa.table({"run_id": [run.run_id for run in batch]}))
-    for table in ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values()):
+    for table in RUN_TABLES:
         connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
-    connection.unregister("arriving")
-    attempts, evaluations = [], []
-    long_rows: dict[str, list[pa.Table]] = {table: [] for table in LONG_TABLES.values()}
+    attempts: list[dict[str, Any]] = []
+    evaluations: list[dict[str, Any]] = []
+    first = next_load_key(connection)
     for run in batch:
         finished = [a for a in run.manifest["rows"]["attempts"] if a["state"] != "started"]
-        common = {"run_id": run.run_id, "directory": run.folder.name, "content_hash": run.content_hash}
-        attempts += [{**attempt, **common} for attempt in finished]
-        for name, table in LONG_TABLES.items():
-            if name in run.manifest["files"]:
-                rows = parquet.read_table(run.folder / name)
-                long_rows[table].append(rows.append_column("run_id", pa.array([run.run_id] * len(rows), pa.string())))
+        common = {"run_id": run.run_id, "directory": run.name, "content_hash": run.content_hash}
+        attempts += [{**attempt, **common, LOAD_KEY: first + len(attempts) + i} for i, attempt in enumerate(finished)]
         last = finished[-1]["attempt"] if finished else 0
         evaluations += [
             {"run_id": run.run_id, "attempt": last, **row} for row in run.manifest["rows"].get("evaluations", ())
         ]
     insert(connection, "attempt", arrow_table(connection, "attempt", attempts))
     insert(connection, "evaluation", arrow_table(connection, "evaluation", evaluations))
-    for table, pieces in long_rows.items():
+    keys = {(row["run_id"], row["attempt"]): row[LOAD_KEY] for row in attempts}
+    connection.register("numbered", pa.table({LOAD_KEY: list(keys.values()), "run_id": [run_id for run_id, _ in keys]}))
+    for name, table in LONG_TABLES.items():
+        pieces = [_numbered(run, run.tables[name], keys) for run in batch if name in run.tables]
         if pieces:
-            insert(connection, table, pa.concat_tables(pieces))
-    connection.register("arriving", pa.table({"run_id": [run.run_id for run in batch]}))
+            _insert_long(connection, table, pa.concat_tables(pieces))
+    connection.unregister("numbered")
     connection.execute(SUMMARISE)
     connection.unregister("arriving")
+
+
+def _numbered(run: RunFiles, rows: pa.Table, keys: Mapping[tuple[str, int], int]) -> pa.Table:
+    """Rows of one file with the number of their attempt."""
+    import pyarrow as pa
+
+    tries = rows["attempt"].combine_chunks().dictionary_encode()
+    numbers = pa.array([keys.get((run.run_id, one)) for one in tries.dictionary.to_pylist()], pa.int64())
+    return rows.append_column("number", numbers.take(tries.indices))
+
+
+def _insert_long(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Rows with the number of their attempt, which brings the run: a text less a row to hand over."""
+    given = {name: f"p.{name}" for name in rows.column_names} | {"run_id": "k.run_id", LOAD_KEY: f"k.{LOAD_KEY}"}
+    names = [name for name in columns_of(connection, table) if name in given]
+    connection.register("incoming", rows)
+    connection.execute(
+        f"insert into {table} ({', '.join(names)}) select {', '.join(given[name] for name in names)} "
+        f"from incoming p join numbered k on k.{LOAD_KEY} = p.number"
+    )
+    connection.unregister("incoming")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from astraios.errors import StoreError
 
+MEND = "`astraios db rebuild` makes it anew from the run directories"
+
 
 @contextmanager
 def one_line(path: Path) -> Iterator[None]:
@@ -17,9 +19,19 @@ def one_line(path: Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         text = first_line(error)
-        if "no space" in text.lower() or "disk" in text.lower():
-            text = "the disk is full; free some space and run the same command again"
+        if any(words in text.lower() for words in ("no space", "disk", "file too large")):
+            text = "the disk is full; the database is as it was: free some space and run the same command again"
+        elif is_damage(error):
+            text = f"it is damaged ({text}): {MEND}"
         raise StoreError(f"{path}: {text}") from None
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether an error of DuckDB says that the file is not what was written."""
+    import duckdb
+
+    kinds = (duckdb.IOException, duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)
+    return isinstance(error, kinds) or "corrupt" in str(error).lower()
 
 
 def first_line(error: BaseException) -> str:

@@ -7,23 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.store.connect import writing
-from astraios.store.rows import KEYS, LONG_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge, next_load_key
 
 if TYPE_CHECKING:
     import polars as pl
+    from duckdb import DuckDBPyConnection
 
-FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
 
-
-def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, int]:
+def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = False) -> dict[str, int]:
     """Takes rows of another tool or study into the database, all or none; importing the same twice changes nothing.
 
-    What hangs on a run (attempts, losses, scores) replaces what the database had of that run; descriptions that are
-    there already stay. Final losses are worked out here.
+    A run and what hangs on it (attempts, losses, scores) replace what the database had of that run; of two descriptions
+    of anything else the fuller one stays. Final losses are worked out here.
 
     Args:
         path: the database.
         frames: rows by table.
+        adds: the rows are evaluations that join what their runs have: on the last finished attempt, in place of those
+            of the same task and number of demonstrations; the run, its losses and its other tasks stay.
 
     Returns:
         Rows by table.
@@ -34,22 +35,84 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame]) -> dict[str, i
     with writing(path) as connection:
         for table, key in KEYS.items():
             if table in frames:
-                merge(connection, table, key, frames[table].to_dicts())
-        if "run" in frames:
-            connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
-            for table in ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values()):
-                connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
-            for table in ("attempt", "evaluation", *LONG_TABLES.values()):
-                if table in frames:
-                    insert(connection, table, frames[table].to_arrow())
-            connection.execute(SUMMARISE)
-            connection.unregister("arriving")
+                merge(connection, table, key, frames[table].to_dicts(), arriving_counts=table == "run" and not adds)
+        if adds:
+            _join_evaluations(connection, frames)
+        elif "run" in frames:
+            _replace_runs(connection, frames)
+        if "fit" in frames:
+            _replace_fits(connection, frames)
         if "correlation" in frames:
             connection.register("arriving", frames["correlation"].select("source").unique().to_arrow())
-            connection.execute("delete from correlation where source in (select source from arriving)")
+            connection.execute(
+                "delete from correlation where exists (select 1 from arriving a "
+                "where a.source is not distinct from correlation.source)"
+            )
             connection.unregister("arriving")
             insert(connection, "correlation", frames["correlation"].to_arrow())
+        if "curation" in frames:
+            connection.register("arriving", frames["curation"].to_arrow())
+            connection.execute("create or replace temp table typed as from curation limit 0")
+            connection.execute("insert into typed by name from arriving")
+            connection.unregister("arriving")
+            connection.execute("insert into curation (from typed except all from curation)")
     return {table: len(frame) for table, frame in frames.items()}
+
+
+def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    connection.register("arriving", frames["run"].select("run_id").unique().to_arrow())
+    for table in RUN_TABLES:
+        connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
+        if table in frames:
+            insert(connection, table, frames[table].to_arrow())
+    connection.execute(
+        """
+        update attempt set load_key = numbered.load_key
+        from (
+            select run_id, attempt, row_number() over (order by run_id, attempt) + ? as load_key
+            from attempt
+            where run_id in (select run_id from arriving)
+        ) numbered
+        where attempt.run_id = numbered.run_id and attempt.attempt = numbered.attempt
+    """,
+        [next_load_key(connection) - 1],
+    )
+    connection.execute("""
+        update loss_point set load_key = a.load_key
+        from (from attempt where run_id in (select run_id from arriving)) a
+        where loss_point.run_id = a.run_id and loss_point.attempt = a.attempt
+    """)
+    if "loss_summary" not in frames:
+        connection.execute(SUMMARISE)
+    connection.unregister("arriving")
+
+
+_LATEST = """
+select arriving.* exclude (attempt), coalesce(latest.attempt, 1)::integer as attempt
+from arriving
+left join (select run_id, max(attempt) as attempt from attempt where state = 'done' group by run_id) latest
+    using (run_id)
+"""
+
+
+def _join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    """Evaluations hung on the last finished attempt of their runs; a run that has none gets one."""
+    connection.register("arriving", frames["attempt"].to_arrow())
+    lacking = connection.sql(
+        "select * from arriving where run_id not in (select run_id from attempt where state = 'done')"
+    ).to_arrow_table()
+    connection.unregister("arriving")
+    insert(connection, "attempt", lacking)
+    connection.register("replaced", frames["evaluation"].select("run_id", "task_id", "n_shot").unique().to_arrow())
+    for table in ("evaluation", "score", "sample_score"):
+        connection.execute(
+            f"delete from {table} where (run_id, task_id, n_shot) in (select (run_id, task_id, n_shot) from replaced)"
+        )
+        if table in frames:
+            connection.register("arriving", frames[table].to_arrow())
+            insert(connection, table, connection.sql(_LATEST).to_arrow_table())
+            connection.unregister("arriving")
+    connection.unregister("replaced")
 
 
 def add_evaluation(
@@ -96,9 +159,13 @@ def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
         frames: rows by table, for the tables in FIT_TABLES.
     """
     with writing(path) as connection:
-        connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
-        for table in FIT_TABLES:
-            connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
-            if table in frames and len(frames[table]):
-                insert(connection, table, frames[table].to_arrow())
-        connection.unregister("fresh")
+        _replace_fits(connection, frames)
+
+
+def _replace_fits(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+    connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
+    for table in FIT_TABLES:
+        connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
+        if table in frames and len(frames[table]):
+            insert(connection, table, frames[table].to_arrow())
+    connection.unregister("fresh")

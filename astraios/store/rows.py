@@ -20,13 +20,22 @@ KEYS = {
     "run": "run_id",
 }
 """Tables that describe something once, with their keys."""
+RUN_TABLES = ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values())
+"""What hangs on a run, replaced whole with it."""
+FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
+LOAD_KEY = "load_key"
+"""Column that says where rows lie, and nothing about a run; each database has its own."""
+OWN_TABLES = (*FIT_TABLES, "correlation", "curation")
+"""What no run directory holds."""
 
 
 def columns_of(connection: DuckDBPyConnection, table: str) -> list[str]:
-    rows = connection.execute(
-        "select column_name from information_schema.columns where table_name = ? order by ordinal_position", [table]
-    ).fetchall()
-    return [row[0] for row in rows]
+    return [column[0] for column in connection.execute(f"from {table} limit 0").description]
+
+
+def next_load_key(connection: DuckDBPyConnection) -> int:
+    """The number for the next run that is taken in."""
+    return int(connection.execute("select coalesce(max(load_key), 0) + 1 from attempt").fetchall()[0][0])
 
 
 def arrow_table(connection: DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> Any:
@@ -50,17 +59,50 @@ def insert(connection: DuckDBPyConnection, table: str, rows: Any) -> None:
     connection.unregister("incoming")
 
 
-def merge(connection: DuckDBPyConnection, table: str, key: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Rows that the table lacks are added; those it has are left as they are, the first description counts."""
-    unique = {row[key]: row for row in rows}
+def merge(
+    connection: DuckDBPyConnection,
+    table: str,
+    key: str,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    arriving_counts: bool = False,
+) -> None:
+    """Adds rows that describe something once; of two descriptions the fuller one stays.
+
+    Of two equally full ones it is the first in order of their text. So the outcome does not hang on who came first, and
+    a database that is made anew equals the one that grew.
+
+    Args:
+        connection: in a transaction.
+        table: one of KEYS.
+        key: its key.
+        rows: what arrives; the same description many times does no harm.
+        arriving_counts: what arrives stands in place of what was there.
+    """
+    unique = {(row[key], repr(sorted(row.items(), key=lambda item: item[0]))): row for row in rows}
     if not unique:
         return
+    names = columns_of(connection, table)
+    others = [name for name in names if name != key]
+
+    def filled(of: str) -> str:
+        return " + ".join(f"({of}.{name} is not null)::int" for name in others)
+
+    def text(of: str) -> str:
+        return "concat_ws('|', " + ", ".join(f"coalesce({of}.{name}::varchar, '')" for name in others) + ")"
+
     connection.register("described", arrow_table(connection, table, list(unique.values())))
-    names = ", ".join(n for n in columns_of(connection, table) if any(n in row for row in unique.values()))
-    values = ", ".join(f"described.{name}" for name in names.split(", "))
+    connection.execute(f"create or replace temp table typed as from {table} limit 0")
+    connection.execute("insert into typed by name from described")
+    fuller = f"{filled('best')} > {filled(table)}"
+    better = f"{fuller} or ({filled('best')} = {filled(table)} and {text('best')} < {text(table)})"
     connection.execute(
-        f"merge into {table} using described on {table}.{key} = described.{key} "
-        f"when not matched then insert ({names}) values ({values})"
+        f"merge into {table} using (from typed "
+        f"qualify row_number() over (partition by {key} order by {filled('typed')} desc, {text('typed')}) = 1) best "
+        f"on {table}.{key} = best.{key} "
+        f"when matched and {'true' if arriving_counts else better} "
+        f"then update set {', '.join(f'{name} = best.{name}' for name in others)} "
+        f"when not matched then insert ({', '.join(names)}) values ({', '.join(f'best.{name}' for name in names)})"
     )
     connection.unregister("described")
 

@@ -1,8 +1,9 @@
-"""Migrations, views and keys: the SQL files of db/, and which of them a database has had."""
+"""Migrations, views, macros and keys: the SQL files of db/, and which of them a database has had."""
 
 from __future__ import annotations
 
 import hashlib
+import re
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
@@ -30,12 +31,18 @@ def sql_files(folder: str) -> dict[str, str]:
 
 def migrations_done(connection: DuckDBPyConnection) -> bool:
     rows = connection.execute(
-        "select count(*) from information_schema.tables where table_name = 'schema_migration'"
+        "select count(*) from information_schema.tables "
+        "where table_catalog = current_database() and table_name = 'schema_migration'"
     ).fetchall()
     return bool(rows[0][0])
 
 
-def _refuse_newer(connection: DuckDBPyConnection, path: Path) -> set[str]:
+def refuse_newer(connection: DuckDBPyConnection, path: Path) -> set[str]:
+    """The migrations that a database has had.
+
+    Raises:
+        StoreError: one of them is unknown here.
+    """
     done = {row[0] for row in connection.execute("select name from schema_migration").fetchall()}
     unknown = done - set(sql_files("migrations"))
     if unknown:
@@ -43,24 +50,35 @@ def _refuse_newer(connection: DuckDBPyConnection, path: Path) -> set[str]:
     return done
 
 
+def refuse_foreign(connection: DuckDBPyConnection, path: Path) -> None:
+    """Raises a StoreError unless the database is ours (or empty) and not of a newer astraios."""
+    if migrations_done(connection):
+        refuse_newer(connection, path)
+        return
+    rows = connection.execute("select count(*) from information_schema.tables where table_catalog = current_database()")
+    if rows.fetchall()[0][0]:
+        raise StoreError(f"{path} holds tables that are not astraios's: name another database with --db")
+
+
 def outdated(connection: DuckDBPyConnection, path: Path) -> bool:
     """Whether migrations or views are pending."""
-    done = _refuse_newer(connection, path)
+    done = refuse_newer(connection, path)
     return done != set(sql_files("migrations")) or _recorded_views(connection) != _views_hash()
 
 
-def migrate(connection: DuckDBPyConnection, path: Path) -> None:
-    """Brings the schema up to date; each migration and its record in one transaction."""
+def migrate(connection: DuckDBPyConnection, path: Path) -> list[str]:
+    """Brings the schema up to date; each migration and its record in one transaction.
+
+    Returns:
+        The migrations that were made.
+    """
     with one_line(path):
         if not migrations_done(connection):
-            tables = connection.execute("select count(*) from information_schema.tables").fetchall()[0][0]
-            if tables:
-                raise StoreError(f"{path} holds tables that are not astraios's: name another database with --db")
             connection.execute(
                 "create table schema_migration (name varchar not null, hash varchar not null, applied_at timestamp)"
             )
             connection.execute("comment on table schema_migration is 'Migrations that this database has had.'")
-        done = _refuse_newer(connection, path)
+        done = refuse_newer(connection, path)
         pending = {name: sql for name, sql in sql_files("migrations").items() if name not in done}
         for name, sql in pending.items():
             connection.execute("begin")
@@ -72,10 +90,11 @@ def migrate(connection: DuckDBPyConnection, path: Path) -> None:
             connection.execute("commit")
         if pending or _views_hash() != _recorded_views(connection):
             connection.execute("begin")
-            for sql in [*_views_in_order(), (sql_root() / "keys.sql").read_text(encoding="utf-8")]:
+            for sql in [*_views_in_order(), _text("macros"), _text("keys")]:
                 connection.execute(sql)
             connection.execute(f"comment on table schema_migration is 'Migrations had; views {_views_hash()}'")
             connection.execute("commit")
+    return list(pending)
 
 
 def _views_in_order() -> list[str]:
@@ -87,7 +106,7 @@ def _views_in_order() -> list[str]:
         if name in placed:
             return
         for other in views:
-            if other != name and f" {other}" in views[name].replace("\n", " "):
+            if other != name and re.search(rf"\b(from|join)\s+{other}\b", views[name]):
                 place(other)
         placed.append(name)
 
@@ -98,9 +117,16 @@ def _views_in_order() -> list[str]:
 
 @cache
 def _views_hash() -> str:
-    return hashlib.sha256("".join(_views_in_order()).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join([*_views_in_order(), _text("macros")]).encode()).hexdigest()[:16]
+
+
+def _text(name: str) -> str:
+    return (sql_root() / f"{name}.sql").read_text(encoding="utf-8")
 
 
 def _recorded_views(connection: DuckDBPyConnection) -> str:
-    rows = connection.execute("select comment from duckdb_tables() where table_name = 'schema_migration'").fetchall()
+    rows = connection.execute(
+        "select comment from duckdb_tables() "
+        "where database_name = current_database() and table_name = 'schema_migration'"
+    ).fetchall()
     return str(rows[0][0] or "").rsplit(" ", 1)[-1] if rows else ""

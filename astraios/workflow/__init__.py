@@ -1,28 +1,38 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
-from astraios.workflow.collecting import collect, plan, status
+from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
+from astraios.workflow.curating import curate, show, sweep_again
+from astraios.workflow.evaluating import EvaluateRequest, evaluate
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
-from astraios.workflow.importing import import_results
+from astraios.workflow.importing import ImportRequest, import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FitRequest
 
 __all__ = [
+    "EvaluateRequest",
     "FitRequest",
+    "ImportRequest",
     "ReportRequest",
     "ScoreRequest",
     "backtest",
     "collect",
     "compare",
+    "curate",
     "design",
+    "estimated",
+    "evaluate",
     "fit_file",
     "fit_scaling",
     "import_results",
     "load_fit",
     "plan",
     "reuse",
+    "run_cell",
     "score",
     "serve_report",
+    "show",
     "status",
+    "sweep_again",
     "write_report",
 ]

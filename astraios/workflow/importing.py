@@ -3,38 +3,112 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from astraios import store
-from astraios.errors import UsageError
+from astraios.errors import UsageError, did_you_mean
+from astraios.workflow.sizes import parse_size
+
+_ALIASES = {"model": "model_id", "method": "method_id", "dataset": "dataset_id", "size": "n_params", "run": "run_id"}
+_WHOLE = ("seed", "n_params", "n_params_nonembedding", "n_trainable", "n_tokens", "steps", "tokens_per_step")
+_NUMBERS = ("train_flops", "learning_rate", "bytes_per_token")
+_TEXTS = ("model_id", "method_id", "dataset_id", "ladder", "run_id")
 
 
-def import_results(db: Path, source: str, form: str | None, mapping: Sequence[str], dry_run: bool) -> dict[str, Any]:
+@dataclass(frozen=True)
+class ImportRequest:
+    """The options of `astraios import`."""
+
+    form: str | None = None
+    """Name of the format, or None to guess it."""
+    mapping: Sequence[str] = ()
+    """COLUMN=NAME pairs, astraios's name of a column first."""
+    facts: Sequence[str] = ()
+    """COLUMN=VALUE pairs that hold for every run of the source."""
+    private: bool = False
+    """Keep host names, user names and paths."""
+    dry_run: bool = False
+    """Read and count, write nothing."""
+
+
+def import_results(db: Path, source: str, request: ImportRequest) -> dict[str, Any]:
     """Takes results of another tool, or a built-in study, into the database.
 
     Args:
         db: the database.
         source: a path, or the name of a built-in study.
-        form: name of the format, or None to guess it.
-        mapping: COLUMN=NAME pairs, astraios's name of a column first.
-        dry_run: read and count, write nothing.
+        request: options.
+
+    Returns:
+        format, title and guessed (whether nobody named it), rows by table, reasons by what was skipped.
 
     Raises:
-        UsageError: unknown format or malformed mapping.
+        UsageError: unknown format, malformed option, or the source does not say what a run needs.
         DataError: the source can't be read.
     """
-    from astraios.collect.importers import choose
+    from astraios.collect.importers import Wanted, choose
 
-    columns = {}
-    for pair in mapping:
-        ours, found, theirs = pair.partition("=")
-        if not found or not ours or not theirs:
-            raise UsageError(f"--map {pair!r}: write COLUMN=NAME, for instance loss=eval/loss")
-        columns[ours] = theirs
-    importer = choose(source, form)
-    imported = importer.read(source, columns)
+    columns = _pairs("--map", request.mapping, "loss=eval/loss")
+    values = _facts(_pairs("--set", request.facts, "n_params=1.1B"))
+    importer = choose(source, request.form)
+    if columns and not importer.maps:
+        raise UsageError(f"--map means nothing to the format {importer.name!r}: leave it out")
+    if "run_id" in values:
+        values = {**_stored_run(db, values["run_id"]), **values}
+    imported = importer.read(source, Wanted(columns, values, request.private))
+    if "run_id" in values and not imported.adds:
+        raise UsageError("--set run_id: only evaluations can join a run that is there; leave it out")
     rows = {table: len(frame) for table, frame in imported.frames.items()}
-    if not dry_run:
-        store.import_frames(db, imported.frames)
-    return {"format": importer.name, "title": importer.title, "rows": rows, "skipped": dict(imported.skipped)}
+    if not request.dry_run:
+        store.import_frames(db, imported.frames, imported.adds)
+    return {
+        "format": importer.name,
+        "title": importer.title,
+        "guessed": request.form is None,
+        "rows": rows,
+        "skipped": dict(imported.skipped),
+    }
+
+
+def _pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:
+    found = {}
+    for pair in given:
+        ours, equals, theirs = pair.partition("=")
+        if not ours or not equals or not theirs:
+            raise UsageError(
+                f"{option} {pair!r}: write COLUMN={'NAME' if option == '--map' else 'VALUE'}, for instance {example}"
+            )
+        found[_ALIASES.get(ours, ours)] = theirs
+    return found
+
+
+def _facts(given: dict[str, str]) -> dict[str, Any]:
+    facts: dict[str, Any] = {}
+    for name, text in given.items():
+        if name in _WHOLE:
+            facts[name] = int(text) if name == "seed" and text.lstrip("-").isdigit() else round(parse_size(text, {}))
+        elif name in _NUMBERS:
+            facts[name] = _number(name, text)
+        elif name in _TEXTS:
+            facts[name] = text
+        else:
+            raise UsageError(f"--set {name}: {did_you_mean(name, (*_WHOLE, *_NUMBERS, *_TEXTS))}")
+    return facts
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--set {name}={text}: a number was expected") from None
+
+
+def _stored_run(db: Path, run_id: str) -> dict[str, Any]:
+    """What the database knows of the run that evaluations are to join."""
+    columns = "run_id, model_id, method_id, dataset_id, seed, n_params, n_trainable"
+    found = store.query(db, f"select {columns} from run where run_id = ?", [run_id]).to_dicts()
+    if not found:
+        raise UsageError(f"--set run_id={run_id}: {db} holds no such run")
+    return found[0]

@@ -9,6 +9,7 @@ from typing import Any
 
 from astraios import store
 from astraios.errors import DataError, UsageError
+from astraios.workflow.curating import find_run
 from astraios.workflow.sizes import parse_size
 
 
@@ -56,9 +57,7 @@ def score(
 
     source = identify(path, request.model, request.method)
     known = source.model_id is not None and source.method_id is not None
-    described = (
-        _describe_scored(source.model_id, source.method_id, request.size, request.task) if db and known else None
-    )
+    described = describe_scored(source.model_id, source.method_id, request.size, request.task) if db and known else None
     start = time.perf_counter()
     result = score_generations(
         path,
@@ -79,15 +78,26 @@ def score(
         return rows, "not recorded"
     if described is None:
         return rows, "not recorded: the name does not say whose generations these are; give --model and --method"
-    _record_scores(db, path, request, result, described, time.perf_counter() - start)
+    record_scores(db, path.name, request.task, result, described, time.perf_counter() - start)
     run = described["run"][0]
     return rows, f"recorded as run {run['run_id']} ({run['model_id']}, {run['method_id']}) in {db}"
 
 
-def _describe_scored(
-    model_id: str | None, method_id: str | None, size: str | None, task: str
+def describe_scored(
+    model_id: str | None, method_id: str | None, size: str | None, task: str, identity: str | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """Rows of base_model, tuning_method, task and run for generations made elsewhere."""
+    """Rows of base_model, tuning_method, task and run for what was not tuned here.
+
+    Args:
+        model_id: base model.
+        method_id: tuning method.
+        size: parameters, where the model does not tell them.
+        task: the task.
+        identity: of the tuned model, where there may be several by the same method.
+
+    Raises:
+        UsageError: one of them is unknown.
+    """
     import hashlib
 
     from astraios.collect.ladders import resolve
@@ -99,7 +109,8 @@ def _describe_scored(
     if n_params is None:
         raise UsageError(f"the size of {model_id} is not known: give it with --size, for instance --size 7B")
     method, chosen = METHODS.get(str(method_id)), TASKS.get(task)
-    run_id = hashlib.sha256(f"imported {rung.model_id} {method.name}".encode()).hexdigest()[:16]
+    name = f"imported {rung.model_id} {method.name}" + (f" {identity}" if identity else "")
+    run_id = hashlib.sha256(name.encode()).hexdigest()[:16]
     about = {"model_id": rung.model_id, "n_params": int(n_params)}
     return {
         "base_model": [{**about, "ladder": ladder.name, "architecture": rung.config.get("model_type")}],
@@ -111,18 +122,28 @@ def _describe_scored(
     }
 
 
-def _record_scores(
-    db: Path, path: Path, request: ScoreRequest, result: Any, described: dict[str, list[dict[str, Any]]], seconds: float
+def record_scores(
+    db: Path, source: str, task: str, result: Any, described: dict[str, list[dict[str, Any]]], seconds: float
 ) -> None:
+    """One task's scores of a run into the database.
+
+    Args:
+        db: the database.
+        source: what was scored, for the record.
+        task: the task.
+        result: a TaskResult.
+        described: as `describe_scored` gives it.
+        seconds: wall time of the evaluation.
+    """
     import dataclasses
 
     evaluation = {
-        "task_id": request.task,
+        "task_id": task,
         "n_shot": result.scores[0].n_shot if result.scores else 0,
         "n_items": result.n_items,
         "isolation": result.isolation,
         "wall_seconds": seconds,
-        "settings": {**result.settings, "source": path.name},
+        "settings": {**result.settings, "source": source},
     }
     rows = {
         "evaluation": evaluation,
@@ -155,7 +176,7 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     with store.reading(db) as connection:
         names, samples = [], []
         for wanted in (a, b):
-            run_id, name = _find_run(connection, wanted)
+            run_id, name = find_run(connection, wanted)
             frame = store.run_query(
                 connection,
                 "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
@@ -171,16 +192,3 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     shared = clusters if len(set(clusters.values())) < len(clusters) else None
     found = compare_samples(samples[0], samples[1], shared, seed=seed)
     return {**dataclasses.asdict(found), "differ": found.differ, "runs": names}, found.words(*names)
-
-
-def _find_run(connection: Any, wanted: str) -> tuple[str, str]:
-    frame = store.run_query(
-        connection,
-        "select run_id, model_id || ' ' || method_id || ' seed ' || coalesce(seed, 0) as name from run "
-        "where starts_with(run_id, ?) or model_id || ':' || method_id = ? order by run_id",
-        [wanted, wanted],
-    )
-    if len(frame) != 1:
-        what = "no run" if frame.is_empty() else f"{len(frame)} runs"
-        raise UsageError(f"{what} {wanted!r}: give the beginning of one run_id, or MODEL:METHOD")
-    return str(frame["run_id"][0]), str(frame["name"][0])

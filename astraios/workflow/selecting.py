@@ -23,16 +23,18 @@ with chosen as (
     select * from final_score where n_shot = 0 and value is not null and {scores}
 ),
 noise as (
-    select origin, ladder, dataset_id, model_id, method_id, sum(value * (1 - value) / n) / count(*) ** 2 as variance
+    select origin, ladder, dataset_id, model_id, method_id, sum(value * (1 - value) / n) / count(*) ** 2 as variance,
+        min(run_id) as run_id
     from (
-        select origin, ladder, dataset_id, model_id, method_id, task_id, avg(value) as value, avg(n) as n
+        select origin, ladder, dataset_id, model_id, method_id, task_id, avg(value) as value, avg(n) as n,
+            min(run_id) as run_id
         from chosen where is_main_metric and higher_is_better group by all)
     group by all
 )
 select run_id, method_id, n_params, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better
 from chosen
 union all by name
-select m.model_id || ' ' || m.method_id as run_id, m.method_id, m.n_params, 'mean' as task_id,
+select v.run_id, m.method_id, m.n_params, 'mean' as task_id,
     'mean_score' as metric, round(m.mean_score, 12) as value,
     round(m.mean_score * (1 - m.mean_score) / nullif(v.variance, 0)) as n, true as higher_is_better
 from mean_task_score m

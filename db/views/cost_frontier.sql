@@ -12,3 +12,4 @@ select
 from final_loss l
 join latest_attempt a using (run_id);
 comment on view cost_frontier is 'Cost of each run beside its loss, and whether no run on the same data was both cheaper and better.';
+comment on column cost_frontier.on_frontier is 'Whether no run on the same data was both cheaper and better.';

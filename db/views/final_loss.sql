@@ -10,3 +10,7 @@ join latest_attempt a using (run_id)
 join loss_summary s using (run_id, attempt)
 left join base_model m using (model_id);
 comment on view final_loss is 'Final loss of each run and split (last evaluation; min and mean of the last five beside it).';
+comment on column final_loss.loss_nats is 'Loss at the last evaluation, nats a token.';
+comment on column final_loss.bits_per_byte is 'The same in bits a byte of text, which tokenizers share.';
+comment on column final_loss.step is 'Step of the last evaluation.';
+comment on column final_loss.trainable_share is 'Trained parameters over all of the base model''s.';

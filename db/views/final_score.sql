@@ -11,3 +11,5 @@ join run r using (run_id)
 left join base_model m using (model_id)
 left join task t using (task_id);
 comment on view final_score is 'Scores of each run with its sizes and the task''s chance level.';
+comment on column final_score.is_main_metric is 'Whether the metric is the one that stands for its task.';
+comment on column final_score.trainable_share is 'Trained parameters over all of the base model''s.';

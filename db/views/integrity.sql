@@ -5,3 +5,5 @@ select r.run_id, a.attempt, a.state, a.directory, a.content_hash,
 from run r
 left join attempt a using (run_id);
 comment on view integrity is 'Each run with its attempts and how many rows they brought.';
+comment on column integrity.n_loss_points is 'Losses of the attempt.';
+comment on column integrity.n_scores is 'Scores of the attempt.';

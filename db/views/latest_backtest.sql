@@ -3,6 +3,7 @@ select s.origin, s.ladder, s.dataset_id, f.created_at, f.split, b.*
 from backtest b
 left join fit f using (fit_id)
 left join fit_study s using (fit_id)
+where fit_id not in (select fit_id from void_fit)
 qualify row_number() over (
     partition by s.origin, s.ladder, s.dataset_id, f.split, b.quantity, b.method_id, b.task_id, b.metric,
         b.n_params, b.n_tokens

@@ -3,6 +3,7 @@ select s.origin, s.ladder, s.dataset_id, f.created_at, f.law, f.split, f.n_point
 from projection p
 left join fit f using (fit_id)
 left join fit_study s using (fit_id)
+where fit_id not in (select fit_id from void_fit)
 qualify row_number() over (
     partition by s.origin, s.ladder, s.dataset_id, f.split, p.role, p.quantity, p.method_id, p.task_id, p.metric,
         p.n_params, p.n_tokens

@@ -22,3 +22,7 @@ select
 from by_task
 group by origin, ladder, dataset_id, model_id, method_id, n_params;
 comment on view mean_task_score is 'Mean task performance (ASTRAIOS section 4): the mean over the eight columns of tables 2 and 3, or over the tiny ladder''s tasks.';
+comment on column mean_task_score.mean_score is 'Mean over the tasks, a fraction.';
+comment on column mean_task_score.n_seeds is 'Most seeds that any of the tasks has.';
+comment on column mean_task_score.n_tasks is 'Tasks that were averaged.';
+comment on column mean_task_score.trainable_share is 'Trained parameters over all of the base model''s.';

@@ -22,3 +22,6 @@ select
     level, p_best, fit_id, n_params = largest as is_target, place, p_so_far - p_best < level as may_be_best
 from summed;
 comment on view ranking is 'Methods by their probability of being the best at each projected size. may_be_best: the smallest set that holds the best with the fit''s level; one method alone is a winner, several can not be told apart.';
+comment on column ranking.is_target is 'Whether this is the largest size of its fit.';
+comment on column ranking.may_be_best is 'Whether the method is in the smallest set that holds the best with the fit''s level.';
+comment on column ranking.place is 'Place by probability of being the best.';

@@ -222,6 +222,25 @@ def test_recomputed_activations_give_the_same_losses(small_models: list[str], pa
     assert curves[0] == pytest.approx(curves[1], abs=1e-6), "dropout's masks among them"
 
 
+def test_attention_is_chosen_and_what_is_missing_is_named(
+    small_models: list[str], pairs_file: Path, tmp_path: Path
+) -> None:
+    text = sweep_toml(small_models[:1], pairs_file, methods=["lora"], tasks=[])
+    curves, ids = [], []
+    for name in ("sdpa", "eager"):
+        sweep = Sweep.from_toml(text.replace("[train]", f'[train]\nattention = "{name}"'), "x")
+        [cell] = sweep.cells()
+        run_cell(cell, sweep.to_json(), tmp_path, device="cpu")
+        curves.append([p.loss_nats for p in RunDirectory(tmp_path / cell.run_id).losses()])
+        ids.append(cell.run_id)
+    assert curves[0] == pytest.approx(curves[1], abs=1e-5)
+    assert len({*ids, Sweep.from_toml(text, "x").cells()[0].run_id}) == 3
+    flash = collect(text.replace("[train]", '[train]\nattention = "flash_attention_2"'), tmp_path / "flash")
+    state, error = flash["lora"]
+    assert state == "failed"
+    assert re.search(r"\[train\] attention can't be had.*sdpa", str(error)), error
+
+
 def test_a_shared_model_takes_no_quantized_base(small_models: list[str], pairs_file: Path) -> None:
     from astraios.collect.distributed import check
     from astraios.collect.methods import METHODS

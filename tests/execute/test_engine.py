@@ -85,7 +85,7 @@ def test_dead_worker_is_replaced() -> None:
     pool = PythonPool("namespaces" if isolation().level == "namespaces" else "confined", 1)
     try:
         assert dict(pool.judge([program(GOOD)]))[0].passed
-        pool.workers[0].channel.process.kill()
+        pool.crews[False].workers[0].channel.process.kill()
         assert [verdict.passed for _, verdict in sorted(pool.judge([program(GOOD), program(BAD)]))] == [True, False]
     finally:
         pool.close()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from astraios.collect.data import DataSpec
-from astraios.collect.generate import generate
-from astraios.collect.generate.hf import Generator, Request, load, stream
+from astraios.collect.evaluate import Subject, load
+from astraios.collect.generate import generate, vllm
+from astraios.collect.generate.hf import Generator
+from astraios.collect.generate.requests import Request, stream
 from astraios.collect.tasks import TASKS, Decoding, Scoring, TunedModel
-from astraios.errors import CellError, StoreError, UsageError
+from astraios.errors import CellError, MissingExtraError, StoreError, UsageError
+from tests.conftest import assert_one_line, run_cli
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -208,16 +213,99 @@ def test_prompts_are_the_papers() -> None:
     assert TASKS.get("devign").decoding().max_length == 512
 
 
-def test_a_model_without_a_tokenizer_is_one_line(tmp_path: Path) -> None:
+@needs_data
+@pytest.mark.must(4, 7)
+def test_the_command_evaluates_any_model_and_goes_on(tmp_path: Path) -> None:
+    """A folder that transformers wrote, an adapter on it, real problems: generated, executed, scored, recorded."""
+    from peft import LoraConfig, get_peft_model
+
     tiny().save_pretrained(tmp_path / "model")
-    with pytest.raises(CellError, match="has no tokenizer") as caught:
-        load(str(tmp_path / "model"))
-    assert "\n" not in str(caught.value)
+    tokenizer().save_pretrained(tmp_path / "model")
+    get_peft_model(tiny(), LoraConfig(target_modules=["c_attn"], r=2)).save_pretrained(tmp_path / "adapter")
+    names = ("recode-function", "humanevalsynthesize-python")
+    command = (
+        "evaluate", tmp_path / "model", "--task", names[0], "--task", names[1], "--data", GOLD, "--samples", 1,
+        "--batch", 32, "--dtype", "float32", "--out", tmp_path / "runs", "--db", tmp_path / "a.duckdb",
+    )  # fmt: skip
+    trial = run_cli(*command, "--limit", 3, "--json")
+    assert trial.returncode == 0, trial.stderr
+    assert "--limit makes it a trial" in trial.stderr
+    metrics = {(row["task_id"], row["metric"]): row for row in json.loads(trial.stdout)}
+    assert metrics["humanevalsynthesize-python", "pass@1"]["n"] == 3
+    assert not (tmp_path / "a.duckdb").exists()
+    with pytest.MonkeyPatch.context() as patch:  # the whole path with its record, on as few problems
+        for name in names:
+            gold = type(TASKS.get(name)).gold
+            patch.setattr(type(TASKS.get(name)), "gold", lambda self, scoring, gold=gold: gold(self, scoring)[:3])
+        adapted = run_cli(*command, "--adapter", tmp_path / "adapter", "--base", "1B", "--json")
+        assert adapted.returncode == 0, adapted.stderr
+        again = run_cli(*command, "--adapter", tmp_path / "adapter", "--base", "1B", "--json")
+    assert again.stdout == adapted.stdout
+    query = (
+        "select r.method_id, r.model_id, s.task_id, s.metric, s.n from score s join run r using (run_id) order by all"
+    )
+    found = json.loads(run_cli("sql", query, "--format", "json", "--db", tmp_path / "a.duckdb").stdout)
+    assert {(row["method_id"], row["model_id"]) for row in found} == {("lora", "bigcode/starcoderbase-1b")}
+    assert ("humanevalsynthesize-python", "pass@1", 3) in {(r["task_id"], r["metric"], r["n"]) for r in found}
+
+
+@pytest.mark.must(4, 8)
+def test_bad_models_adapters_and_engines_are_one_line(tmp_path: Path) -> None:
+    tiny().save_pretrained(tmp_path / "model")
+    (tmp_path / "adapter").mkdir()
+    common = ("--dry-run", "--out", tmp_path / "runs", "--data", tmp_path)
+    word = run_cli("evaluate", tmp_path / "model", "--task", "devign", *common)
+    assert_one_line(word, 1, "can't be loaded")
+    assert_one_line(run_cli("evaluate", tmp_path / "no", "--task", "devign", *common), 2, "unknown base model")
+    assert_one_line(run_cli("evaluate", tmp_path / "model", "--task", "devin", *common), 2, "did you mean 'devign'")
+    tokenizer().save_pretrained(tmp_path / "model")
+    odd = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--adapter", tmp_path / "adapter", *common)
+    assert_one_line(odd, 1, "holds no adapter")
+    engine = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--engine", "vlm", *common)
+    assert_one_line(engine, 2, "did you mean 'vllm'")
+    bare = run_cli("evaluate", tmp_path / "model", "--task", "perplexity", *common)
+    assert_one_line(bare, 2, "--records")
     with pytest.raises(CellError, match="needs the model's tokenizer"):
         Generator(tiny(), None, 10)
-    tokenizer().save_pretrained(tmp_path / "model")
-    model, _ = load(str(tmp_path / "model"), device="cpu")
-    assert model.config.n_embd == 32
+    assert load(Subject(model=str(tmp_path / "model"), dtype="float32", device="cpu")).n_positions == 2048
+
+
+def test_vllm_is_asked_for_samples_with_seeds_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for the package, which needs a GPU: what it is asked, and what becomes of its answers."""
+    asked: list[tuple] = []
+
+    class LLM:
+        def __init__(self, model: str, **options: object) -> None:
+            asked.append((model, options))
+
+        def get_tokenizer(self):
+            return tokenizer()
+
+        def generate(self, prompts, settings, lora_request=None, use_tqdm=True):
+            asked.extend(zip(prompts, settings, [lora_request] * len(prompts), strict=True))
+            return [SimpleNamespace(outputs=[SimpleNamespace(text=f"{one.seed}\ndef more")]) for one in settings]
+
+    stand_in = SimpleNamespace(LLM=LLM, SamplingParams=lambda **fields: SimpleNamespace(**fields))
+    monkeypatch.setitem(sys.modules, "vllm", stand_in)
+    monkeypatch.setitem(sys.modules, "vllm.lora", SimpleNamespace())
+    monkeypatch.setitem(sys.modules, "vllm.lora.request", SimpleNamespace(LoRARequest=lambda *a: a))
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 12}))
+    server = vllm.Server("some/model", tmp_path, seed=7)
+    assert asked.pop() == ("some/model", {"enable_lora": True, "max_lora_rank": 16})
+    wanted = [Request("a", k, "x" * 200, ("\ndef",)) for k in range(3)]
+    found = list(server.generator(Decoding(n_samples=3, temperature=0.2, max_length=100)).run(wanted))
+    assert [request for request, _ in found] == wanted
+    assert len({answer for _, answer in found}) == 3, "three seeds"
+    prompt, settings, lora = asked[0]
+    assert len(prompt["prompt_token_ids"]) + settings.max_tokens == 100, "cut on the left, room for an answer"
+    assert (settings.n, settings.temperature, settings.top_p, settings.stop) == (1, 0.2, 0.95, ["\ndef"])
+    assert lora[2] == str(tmp_path)
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "use_dora": True}))
+    with pytest.raises(CellError, match="does not apply LoRA with use_dora"):
+        vllm.Server("some/model", tmp_path)
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(MissingExtraError, match="vllm"):
+        vllm.Server("some/model")
 
 
 def test_tasks_without_prompts_say_so() -> None:

@@ -44,6 +44,8 @@ class Jail:
     files: int = 64
     processes: int = 64
     proc: bool = False
+    numpy: bool = True
+    """Whether a Python worker has numpy loaded."""
 
     def start(self, life: int) -> subprocess.Popen[bytes]:
         """The jailed process, with pipes on stdin and stdout.
@@ -64,6 +66,7 @@ class Jail:
             "files": self.files,
             "processes": self.processes,
             "proc": self.proc,
+            "numpy": self.numpy,
             "life": life,
         }
         environment = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import select
 import subprocess
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from astraios.collect.execute import Program, Verdict
@@ -87,17 +88,61 @@ class Worker:
         self.since = time.monotonic()
 
 
+_ASKS_FOR_NUMPY = re.compile(
+    r"\b(np|numpy|globals|locals|vars|dir|eval|exec|modules|importlib|__import__|__globals__|inspect|gc|f_globals)\b"
+)
+_IMPORTS_NUMPY = re.compile(r"^import numpy( as \w+)?[ \t]*$", re.MULTILINE)
+
+
+def needs_numpy(program: Program) -> bool:
+    """Whether a program could tell that its preamble's import of numpy has been left out."""
+    return any(_ASKS_FOR_NUMPY.search(text) for text in (program.code, program.test)) or bool(
+        re.search("numpy", _IMPORTS_NUMPY.sub("", program.preamble))
+    )
+
+
 class PythonPool:
-    """Judges Python programs in `workers` jailed processes.
+    """Judges Python programs in jailed processes: those that can't tell the difference in workers without numpy.
 
     Args:
         level: isolation level, as `isolation.choose` gives it.
-        workers: jailed processes.
+        workers: jailed processes at a time.
         user_namespace: take a user namespace even as root.
     """
 
     def __init__(self, level: str, workers: int = 2, user_namespace: bool = False) -> None:
-        self.jail = Jail(level, user_namespace=user_namespace)
+        self.crews = {numpy: Crew(level, workers, user_namespace, numpy) for numpy in (False, True)}
+
+    def close(self) -> None:
+        """End all workers."""
+        for crew in self.crews.values():
+            crew.close()
+
+    def judge(self, programs: Sequence[Program]) -> Iterator[tuple[int, Verdict]]:
+        """Verdicts as they come, with the index of the program."""
+        for numpy, crew in self.crews.items():
+            mine = [index for index, program in enumerate(programs) if needs_numpy(program) is numpy]
+            with contextlib.closing(crew.judge([programs[index] for index in mine])) as verdicts:
+                for number, verdict in verdicts:
+                    yield mine[number], verdict
+
+    def run_commands(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Exit code and output of commands run in the jail, one after the other."""
+        return self.crews[False].run_commands(requests)
+
+
+class Crew:
+    """Jailed workers of one kind.
+
+    Args:
+        level: isolation level.
+        workers: jailed processes.
+        user_namespace: take a user namespace even as root.
+        numpy: whether they have it loaded.
+    """
+
+    def __init__(self, level: str, workers: int, user_namespace: bool, numpy: bool) -> None:
+        self.jail = Jail(level, user_namespace=user_namespace, numpy=numpy)
         self.size = workers
         self.workers: list[Worker] = []
         self._life = os.pipe()
@@ -112,7 +157,7 @@ class PythonPool:
                 os.close(descriptor)
         self._life = (-1, -1)
 
-    def judge(self, programs: Sequence[Program]) -> Iterator[tuple[int, Verdict]]:
+    def judge(self, programs: Sequence[Program]) -> Generator[tuple[int, Verdict], None, None]:
         """Verdicts as they come, with the index of the program."""
         todo = deque(range(len(programs)))
         tries: dict[int, int] = {}
@@ -166,7 +211,7 @@ class PythonPool:
                 worker.channel.send(
                     {
                         "id": index,
-                        "preamble": program.preamble,
+                        "preamble": program.preamble if self.jail.numpy else _IMPORTS_NUMPY.sub("", program.preamble),
                         "code": program.code,
                         "test": program.test,
                         "cpu": program.limits.cpu_seconds,

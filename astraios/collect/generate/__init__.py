@@ -8,14 +8,12 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from astraios.collect.generate.requests import Generates, Request
 from astraios.collect.tasks import Decoding, Prompt, Scoring, Task, TunedModel
 from astraios.errors import StoreError, UsageError
 from astraios.records import TaskResult
-
-if TYPE_CHECKING:
-    from astraios.collect.generate.hf import Generator, Request
 
 Progress = Callable[[int, int], None]
 
@@ -75,7 +73,7 @@ class Answers:
 def generate(
     task: Task,
     scoring: Scoring,
-    make: Callable[[Decoding], Generator],
+    make: Callable[[Decoding], Generates],
     folder: Path,
     *,
     decoding: Decoding | None = None,
@@ -115,11 +113,9 @@ def generate(
 
 
 def _stage(
-    stage: str, prompts: Sequence[Prompt], n: int, answers: Answers, generator: Generator, progress: Progress | None
+    stage: str, prompts: Sequence[Prompt], n: int, answers: Answers, generator: Generates, progress: Progress | None
 ) -> dict[str, list[str]] | None:
     """All answers of a stage by problem, or None while those of other processes are missing."""
-    from astraios.collect.generate.hf import Request
-
     wanted = [(prompt, sample) for prompt in prompts for sample in range(n)]
     mine: list[Request] = [
         Request(prompt.item_id, sample, prompt.text, prompt.stop)
@@ -183,7 +179,9 @@ def evaluate(task: Task, tuned: TunedModel) -> TaskResult:
             nominal=options.get("nominal"), limit=options.get("limit"),
         )  # fmt: skip
 
-        def make(drawn: Decoding) -> Generator:
+        def make(drawn: Decoding) -> Generates:
+            if tuned.generator:
+                return tuned.generator(drawn)
             return Generator(
                 tuned.model, tuned.tokenizer, drawn.max_length, drawn.temperature, drawn.top_p, tuned.seed,
                 int(options.get("batch", 16)),

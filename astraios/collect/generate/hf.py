@@ -7,14 +7,13 @@ devices and interruptions change nothing but rounding.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astraios.errors import CellError, MissingExtraError
+from astraios.collect.generate.requests import Request, encode, stream, until_stop
+from astraios.errors import CellError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,26 +21,6 @@ if TYPE_CHECKING:
 
 CHECK_EVERY = 8
 """Tokens between two looks for stop strings."""
-RESERVE = 16
-"""Tokens left for the answer when a prompt has to be cut."""
-
-
-@dataclass(frozen=True)
-class Request:
-    """One sample that is wanted."""
-
-    item_id: str
-    sample: int
-    text: str
-    """The prompt."""
-    stop: tuple[str, ...] = ()
-    """The answer is complete when it holds one of these."""
-
-
-def stream(seed: int, item_id: str, sample: int) -> np.random.Generator:
-    """The random numbers of one sample."""
-    digest = hashlib.sha256(f"{seed}/{item_id}/{sample}".encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "big")))
 
 
 def choose(logits: Tensor, uniform: np.ndarray, temperature: float, top_p: float) -> Tensor:
@@ -105,7 +84,7 @@ class Generator:
         """Answers, a batch at a time; longest prompts first, so that memory runs out at once or not at all."""
         import torch
 
-        encoded = [self._encode(request.text) for request in requests]
+        encoded = [encode(self.tokenizer, request.text, self.max_length) for request in requests]
         by_length: dict[int, list[int]] = {}
         for index, ids in enumerate(encoded):
             by_length.setdefault(len(ids), []).append(index)
@@ -122,10 +101,6 @@ class Generator:
                         yield requests[index], answer
         finally:
             self.model.train(training)
-
-    def _encode(self, text: str) -> list[int]:
-        ids = list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return ids[-max(1, self.max_length - RESERVE) :] or [self.tokenizer.eos_token_id or 0]
 
     def _first(self, ids: Tensor) -> Any:
         """Output for the whole prompt, with what the tuning method puts in front."""
@@ -182,43 +157,4 @@ class Generator:
         if end in tokens:
             tokens = tokens[: tokens.index(end)]
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
-        places = [place for word in stop if (place := text.find(word)) >= 0]
-        return text[: min(places)] if places else text
-
-
-def load(model_id: str, adapter: str | None = None, device: str | None = None) -> tuple[nn.Module, Any]:
-    """A model and its tokenizer, from the hub or a local folder.
-
-    Args:
-        model_id: base or tuned model.
-        adapter: PEFT adapter to put on it.
-        device: where to; None is the accelerator, if there is one.
-
-    Raises:
-        MissingExtraError: torch or transformers are not installed.
-        CellError: the model or its tokenizer can't be loaded.
-    """
-    try:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-    except ImportError:
-        raise MissingExtraError("transformers", "train", "generating with a model") from None
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model_id)
-    except Exception as error:
-        raise CellError(
-            f"{model_id} has no tokenizer that can be loaded ({_line(error)}): save one beside it"
-        ) from None
-    try:
-        model = AutoModelForCausalLM.from_pretrained(model_id)
-        if adapter:
-            from peft import PeftModel
-
-            model = PeftModel.from_pretrained(model, adapter)
-    except Exception as error:
-        raise CellError(f"{adapter or model_id} can't be loaded: {_line(error)}") from None
-    return model.to(device or ("cuda" if torch.cuda.is_available() else "cpu")).eval(), tokenizer
-
-
-def _line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+        return until_stop(text, stop)

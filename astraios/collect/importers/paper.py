@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from astraios.collect.importers import Imported, Importer
+from astraios.collect.importers import Imported, Importer, Wanted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -83,7 +82,7 @@ def frames() -> dict[str, pl.DataFrame]:
         "run": _runs(cells),
         "attempt": [{"run_id": run_id(method, size), "attempt": 1, "state": "done"}
                     for method in METHODS for size in MODELS],
-        "task": _tasks(),
+        "task": tasks(),
         **_scores(cells),
         "correlation": _correlations(cells),
     }  # fmt: skip
@@ -135,7 +134,8 @@ def _runs(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _tasks() -> list[dict[str, Any]]:
+def tasks() -> list[dict[str, Any]]:
+    """Rows of the table task: the paper's thirteen."""
     return [
         {"task_id": name, "title": title, "kind": kind, "metric": metric, "chance": chance, "ceiling": 1.0,
          "higher_is_better": higher, "citation": SOURCE}
@@ -192,7 +192,7 @@ class Paper(Importer):
     def matches(self, source: str) -> bool:
         return source == self.name
 
-    def read(self, source: str, columns: Mapping[str, str]) -> Imported:
+    def read(self, source: str, wanted: Wanted) -> Imported:
         return Imported(frames())
 
 

@@ -186,6 +186,10 @@ class _explained:  # noqa: N801
             return
         text = str(error) or type(error).__name__
         line = text.splitlines()[0].strip().rstrip(".")
+        if "attn_implementation" in text or "flash" in text.lower():
+            raise CellError(
+                f'[train] attention can\'t be had for {self.source!r}: {line}; "sdpa" needs nothing'
+            ) from error
         if Path(self.source).is_dir():
             raise CellError(f"the model in {self.source} can't be loaded: {line}") from error
         if "out of memory" in text.lower():

@@ -1,28 +1,53 @@
-"""Launchers start cells somewhere and say how they are; nothing outside this folder knows where that is."""
+"""Launchers start cells somewhere and say how they are; nothing outside this folder knows where that is.
+
+A launcher decides nothing: what is ready to start, what is tried again and what is done is `collect.schedule`'s
+business, which goes by the run directories and by nothing that a cluster says.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
+from astraios.collect.plan import Plan
+from astraios.collect.storage import Place
 from astraios.collect.sweep import Cell, ComputeSpec
+from astraios.errors import UsageError, did_you_mean
 from astraios.registry import Registry
 
 
 @dataclass(frozen=True)
 class Job:
-    """Something that one process does: a base model to prepare, or a cell."""
+    """Something that one process does: a base model to prepare, or a cell, or a stage of one."""
 
     key: str
     label: str
     model_id: str
     weight: float
     """Estimated FLOPs, to start what takes longest first."""
-    cell: Cell | None = None
-    """None: prepare the base model."""
+    plan: Plan | None = None
+    """The cell's; None: prepare the base model."""
     after: str | None = None
     """Key of the job that must be done before."""
+    stage: str = "cell"
+    """base, train, evaluate, or cell (both in one process)."""
+
+    @property
+    def cell(self) -> Cell | None:
+        return self.plan.cell if self.plan else None
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that it keeps busy."""
+        return self.plan.cell.train.processes if self.plan and self.stage != "evaluate" else 1
+
+    @property
+    def n_threads(self) -> int:
+        """CPU threads that it keeps busy."""
+        return self.n_devices * (self.plan.cell.threads if self.plan else 1)
 
 
 @dataclass(frozen=True)
@@ -31,11 +56,58 @@ class Event:
 
     key: str
     kind: str
-    """started, progress, done or failed."""
+    """From a pool: started, progress, ended (how, the run directory says), lost (with its machine: no fault of the
+    job). To the user: started, progress, retried, done or failed."""
     stage: str = ""
-    """While in progress: loading, training, scoring ...; when failed: the reason."""
+    """While in progress: loading, training, scoring ...; when ended, lost, retried or failed: the reason."""
     done: int = 0
     total: int = 0
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a pool needs to know to start jobs."""
+
+    sweep_json: str
+    """The sweep, for the record."""
+    place: Place
+    """Where the run directories are."""
+    compute: ComputeSpec
+    options: Mapping[str, Any]
+    """The sweep's [launch.NAME] table."""
+
+    @property
+    def folder(self) -> Path:
+        """Where a launcher keeps its files: what each process was given, and what it said."""
+        return self.place.path / ".launch"
+
+
+class Pool:
+    """Where jobs run. Whoever opens one closes it."""
+
+    def adopted(self) -> list[str]:
+        """Keys of jobs that an earlier command started and that still run."""
+        return []
+
+    def room(self) -> int:
+        """How many more jobs may be started now."""
+        raise NotImplementedError
+
+    def start(self, jobs: Sequence[Job]) -> None:
+        """Starts a process for each job (`collect.contract` says what it does)."""
+        raise NotImplementedError
+
+    def poll(self, seconds: float) -> list[Event]:
+        """What has happened since the last call; waits for something to happen, but no longer than `seconds`."""
+        raise NotImplementedError
+
+    def stop(self, key: str, reason: str) -> None:
+        """Ends a job that takes too long; `poll` will say that it has ended, and give this reason."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends what is running and gives everything back."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,23 +115,52 @@ class Launcher:
     """A way of running jobs."""
 
     name: str
+    settings: ClassVar[type] = type(None)
+    """Dataclass of what [launch.NAME] may say; a sub-table named like a stage is laid over it for that stage."""
 
-    def run(
-        self, jobs: list[Job], sweep_json: str, out: Path, compute: ComputeSpec, tell: Callable[[Event], None]
-    ) -> Mapping[str, str]:
-        """Runs all jobs, those they depend on first.
+    def check(self, options: Mapping[str, Any]) -> None:
+        """Refuses a [launch.NAME] table that makes no sense.
 
-        Args:
-            jobs: what is to be done.
-            sweep_json: the sweep, for the record.
-            out: folder of the run directories.
-            compute: the sweep's [compute] table.
-            tell: called with each event, in the calling process.
+        Raises:
+            UsageError: the line names the field.
+        """
+        for stage in (None, *STAGES):
+            self.read(options, stage)
 
-        Returns:
-            The reason of each job that failed, by key.
+    def read(self, options: Mapping[str, Any], stage: str | None = None) -> Any:
+        """[launch.NAME] as `settings`, for jobs of one stage."""
+        plain = {key: value for key, value in options.items() if key not in STAGES}
+        own = options.get(stage, {}) if stage else {}
+        if not isinstance(own, Mapping):
+            raise UsageError(f"[launch.{self.name}.{stage}] must be a table")
+        known = {f.name: f.type for f in dataclasses.fields(self.settings)} if self.settings is not type(None) else {}
+        for key, value in {**plain, **own}.items():
+            if key not in known:
+                raise UsageError(f"[launch.{self.name}] unknown field {key!r}: {did_you_mean(key, known)}")
+            wanted = str(known[key]).removesuffix(" | None")
+            kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "Mapping[str, Any]": Mapping}
+            if isinstance(value, bool) != (wanted == "bool") or not isinstance(value, kinds[wanted]):  # type: ignore[arg-type]
+                raise UsageError(f"[launch.{self.name}] {key} = {value!r}: must be of type {wanted}")
+        return self.settings(**{**plain, **own})
+
+    def device(self) -> str:
+        """cpu or cuda: what cells of `device = "auto"` will find."""
+        return "cuda"
+
+    def device_memory(self, device: str) -> float | None:
+        """Bytes that a device (on a CPU: the machine) has, where that is known before anything is started."""
+        return None
+
+    def open(self, jobs: Sequence[Job], orders: Orders) -> Pool:
+        """A pool for these jobs; none of them is started yet.
+
+        Raises:
+            MissingExtraError: a package that it needs is not installed.
+            AstraiosError: the cluster can't be reached.
         """
         raise NotImplementedError
 
+
+STAGES = ("base", "train", "evaluate", "cell")
 
 LAUNCHERS: Registry[Launcher] = Registry(Launcher, "astraios.collect.launch", "launcher", group="astraios.launchers")

@@ -11,4 +11,4 @@ with contextlib.suppress(ImportError):
     import torch  # noqa: F401
     from transformers.models.gpt_bigcode import modeling_gpt_bigcode  # noqa: F401
 
-    import astraios.collect.cell  # noqa: F401
+    import astraios.collect.contract  # noqa: F401

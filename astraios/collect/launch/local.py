@@ -8,49 +8,62 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
+import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
-from astraios.collect.launch import Event, Job, Launcher
-from astraios.collect.sweep import ComputeSpec
+from astraios.collect.contract import Request, perform
+from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
+from astraios.collect.launch._process import how_it_ended
 
 
 @dataclass
 class _Running:
-    job: Job
+    key: str
     process: BaseProcess
     connection: Connection
     slot: int
-    reason: str | None = None
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Local(Launcher):
     """A pool of processes on this machine."""
 
-    def run(
-        self, jobs: list[Job], sweep_json: str, out: Path, compute: ComputeSpec, tell: Callable[[Event], None]
-    ) -> Mapping[str, str]:
-        return _Pool(jobs, sweep_json, out, compute, tell).run()
+    def device(self) -> str:
+        return "cuda" if shutil.which("nvidia-smi") and _gpu_memory() else "cpu"
+
+    def device_memory(self, device: str) -> float | None:
+        if device.startswith("cuda"):
+            return min(_gpu_memory(), default=None)
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+    def open(self, jobs: Sequence[Job], orders: Orders) -> Pool:
+        return _Processes(jobs, orders)
 
 
-class _Pool:
-    def __init__(
-        self, jobs: list[Job], sweep_json: str, out: Path, compute: ComputeSpec, tell: Callable[[Event], None]
-    ) -> None:
-        self.waiting, self.sweep_json, self.out, self.compute, self.tell = list(jobs), sweep_json, out, compute, tell
-        self.tries = dict.fromkeys((job.key for job in jobs), compute.retries + 1)
-        self.finished: set[str] = set()
-        self.failed: dict[str, str] = {}
-        self.running: list[_Running] = []
-        self.keys = {job.key for job in jobs}
-        together = max((job.cell.train.processes for job in jobs if job.cell), default=1)
+def _gpu_memory() -> list[float]:
+    """Bytes of each GPU here, without torch; none where its driver can't be asked."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        return [float(line) * 2**20 for line in said.splitlines() if line.strip()]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
+
+
+class _Processes(Pool):
+    def __init__(self, jobs: Sequence[Job], orders: Orders) -> None:
+        self.orders, compute = orders, orders.compute
+        self.running: dict[str, _Running] = {}
+        self.news: list[Event] = []
+        together = max((job.n_devices for job in jobs), default=1)
         self.devices = _groups(_cuda_devices(compute.device), together)
         self.slots = list(
             range(compute.workers or len(self.devices) or max(1, _cores() // (compute.threads * together)))
@@ -58,83 +71,56 @@ class _Pool:
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(["astraios.collect.launch._preload"])
 
-    def run(self) -> dict[str, str]:
-        try:
-            while self.waiting or self.running:
-                self._fail_orphans()
-                while self.slots and (job := self._next()):
-                    self._start(job)
-                if self.running:
-                    self._listen()
-        finally:
-            for running in self.running:
-                running.process.kill()
-        return self.failed
+    def room(self) -> int:
+        return len(self.slots)
 
-    def _next(self) -> Job | None:
-        """The ready job on which most depends: its own weight and that of the heaviest job behind it."""
-        ready = [job for job in self.waiting if job.after not in self.keys or job.after in self.finished]
-        behind: dict[str, float] = {}
-        for job in self.waiting:
-            if job.after:
-                behind[job.after] = max(behind.get(job.after, 0.0), job.weight)
-        return max(ready, key=lambda job: job.weight + behind.get(job.key, 0.0), default=None)
+    def start(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            request = Request.of(job, self.orders.sweep_json, self.orders.compute)
+            ours, theirs = self.context.Pipe()
+            slot = self.slots.pop(0)
+            device = self.devices[slot % len(self.devices)] if self.devices else None
+            process = self.context.Process(
+                target=_work, args=(theirs, request, self.orders.place.address, device), daemon=True
+            )
+            process.start()
+            theirs.close()
+            self.running[job.key] = _Running(job.key, process, ours, slot)
+            self.news.append(Event(job.key, "started"))
 
-    def _fail_orphans(self) -> None:
-        for job in [job for job in self.waiting if job.after in self.failed]:
-            self.waiting.remove(job)
-            self._fail(job, self.failed[job.after or ""])
-
-    def _start(self, job: Job) -> None:
-        self.waiting.remove(job)
-        ours, theirs = self.context.Pipe()
-        slot = self.slots.pop(0)
-        device = self.devices[slot % len(self.devices)] if self.devices else None
-        process = self.context.Process(
-            target=_work, args=(theirs, job, self.sweep_json, self.out, self.compute.device, device), daemon=True
-        )
-        self.tries[job.key] -= 1
-        process.start()
-        theirs.close()
-        self.running.append(_Running(job, process, ours, slot))
-        self.tell(Event(job.key, "started"))
-
-    def _listen(self) -> None:
-        by_connection: dict[Any, _Running] = {running.connection: running for running in self.running}
-        for connection in wait(list(by_connection), timeout=1.0):
+    def poll(self, seconds: float) -> list[Event]:
+        news, self.news = self.news, []
+        by_connection: dict[Any, _Running] = {running.connection: running for running in self.running.values()}
+        for connection in wait(list(by_connection), timeout=0 if news else seconds):
             running = by_connection[connection]
             try:
                 kind, *content = running.connection.recv()
             except (EOFError, ConnectionError):
                 running.process.join()
-                code = running.process.exitcode
-                how = f"was killed by signal {-code}" if code and code < 0 else f"ended with exit code {code}"
-                hint = "; out of memory is the usual cause" if code == -9 else ""
-                self._end(running, running.reason or f"its process {how}{hint}")
+                news.append(self._end(running, running.reason or how_it_ended(running.process.exitcode)))
                 continue
             if kind == "progress":
-                self.tell(Event(running.job.key, "progress", *content))
+                news.append(Event(running.key, "progress", *content))
             elif kind == "failed":
                 running.reason = content[0]
             else:
-                self._end(running, None)
+                news.append(self._end(running, ""))
+        return news
 
-    def _end(self, running: _Running, reason: str | None) -> None:
-        self.running.remove(running)
+    def _end(self, running: _Running, reason: str) -> Event:
+        del self.running[running.key]
         self.slots.append(running.slot)
         running.connection.close()
         running.process.join()
-        if reason is None:
-            self.finished.add(running.job.key)
-            self.tell(Event(running.job.key, "done"))
-        elif self.tries[running.job.key]:
-            self.waiting.append(running.job)
-        else:
-            self._fail(running.job, reason)
+        return Event(running.key, "ended", reason)
 
-    def _fail(self, job: Job, reason: str) -> None:
-        self.failed[job.key] = reason
-        self.tell(Event(job.key, "failed", reason))
+    def stop(self, key: str, reason: str) -> None:
+        self.running[key].reason = reason
+        self.running[key].process.kill()
+
+    def close(self) -> None:
+        for running in self.running.values():
+            running.process.kill()
 
 
 def _cores() -> int:
@@ -166,7 +152,7 @@ def _count_cuda_devices() -> int:
     return torch.cuda.device_count()
 
 
-def _work(connection: Connection, job: Job, sweep_json: str, out: Path, device: str, cuda_device: str | None) -> None:
+def _work(connection: Connection, request: Request, out: str, cuda_device: str | None) -> None:
     """What a child does."""
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     if cuda_device is not None:
@@ -179,18 +165,10 @@ def _work(connection: Connection, job: Job, sweep_json: str, out: Path, device: 
             last = time.monotonic()
             connection.send(("progress", stage, done, total))
 
-    from astraios.collect.cell import one_line, run_cell
-    from astraios.collect.ladders import resolve
+    from astraios.collect.cell import one_line
 
     try:
-        if job.cell is None:
-            import torch
-
-            torch.set_num_threads(1)
-            ladder, rung = resolve(job.model_id)
-            ladder.prepare(rung.model_id, lambda done, total: report("pretraining", done, total))
-        else:
-            run_cell(job.cell, sweep_json, out, report, device)
+        perform(request, out, report)
     except Exception as error:
         connection.send(("failed", one_line(error)))
     else:

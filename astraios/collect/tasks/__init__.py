@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
     from astraios.collect.execute.engine import Engine
+    from astraios.collect.generate.requests import Generates
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class TunedModel:
     """Test records of the data that it was tuned on."""
     seed: int = 0
     options: Mapping[str, Any] = field(default_factory=dict)
+    generator: Callable[[Decoding], Generates] | None = None
+    """Another inference engine that answers for the model; None is transformers on `model`."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from astraios.collect.execute import Limits, Program, Verdict
 from astraios.collect.tasks import Decoding, Prompt, Scoring, Task, cut
@@ -78,6 +78,22 @@ class HumanEvalPack(Task):
     """164 problems; a sample passes when the problem's tests raise nothing. Subclasses differ in their prompts."""
 
     language: str
+
+    @classmethod
+    def in_all_languages(cls, name: str, title: str) -> tuple[Self, ...]:
+        """The task in each language, for instance "humanevalfix-java"."""
+        return tuple(
+            cls(
+                name=f"{name}-{language}",
+                title=f"{title}, {TITLES[language]}",
+                kind="generation",
+                metric="pass@1",
+                chance=None,
+                citation=CITATION,
+                language=language,
+            )
+            for language in TITLES
+        )
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows of HumanEvalPack."""

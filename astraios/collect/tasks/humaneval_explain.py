@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from astraios.collect.tasks import Prompt, Scoring
-from astraios.collect.tasks._humaneval import CITATION, END, TITLES, HumanEvalPack
+from astraios.collect.tasks._humaneval import END, TITLES, HumanEvalPack
 
 
 def conceal(description: str, row: Mapping[str, Any]) -> str:
@@ -71,15 +71,4 @@ class Explain(HumanEvalPack):
         return super().finish(prompt, answer) if prompt.prefix else answer.split(END)[0]
 
 
-EXPLAIN = tuple(
-    Explain(
-        name=f"humanevalexplain-{language}",
-        title=f"Code explanation, {TITLES[language]}",
-        kind="generation",
-        metric="pass@1",
-        chance=None,
-        citation=CITATION,
-        language=language,
-    )
-    for language in TITLES
-)
+EXPLAIN = Explain.in_all_languages("humanevalexplain", "Code explanation")

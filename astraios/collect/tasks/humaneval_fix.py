@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from astraios.collect.tasks import Prompt, Scoring
-from astraios.collect.tasks._humaneval import CITATION, TITLES, HumanEvalPack
+from astraios.collect.tasks._humaneval import HumanEvalPack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,15 +36,4 @@ class Fix(HumanEvalPack):
         ]
 
 
-FIX = tuple(
-    Fix(
-        name=f"humanevalfix-{language}",
-        title=f"Code repair, {TITLES[language]}",
-        kind="generation",
-        metric="pass@1",
-        chance=None,
-        citation=CITATION,
-        language=language,
-    )
-    for language in TITLES
-)
+FIX = Fix.in_all_languages("humanevalfix", "Code repair")

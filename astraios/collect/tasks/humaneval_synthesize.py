@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from astraios.collect.tasks import Prompt, Scoring
-from astraios.collect.tasks._humaneval import CITATION, TITLES, HumanEvalPack
+from astraios.collect.tasks._humaneval import HumanEvalPack
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,15 +26,4 @@ class Synthesize(HumanEvalPack):
         return [self.ask(row, row["instruction"].strip(), row["prompt"], row["prompt"]) for row in self.gold(scoring)]
 
 
-SYNTHESIZE = tuple(
-    Synthesize(
-        name=f"humanevalsynthesize-{language}",
-        title=f"Code synthesis, {TITLES[language]}",
-        kind="generation",
-        metric="pass@1",
-        chance=None,
-        citation=CITATION,
-        language=language,
-    )
-    for language in TITLES
-)
+SYNTHESIZE = Synthesize.in_all_languages("humanevalsynthesize", "Code synthesis")

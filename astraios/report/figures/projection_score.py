@@ -1,4 +1,4 @@
-"""Scores projected from the projected loss, for each task."""
+"""Scores projected from the projected loss or from size, for each task."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from astraios.report.marks import colour, interval, panels, shape, tips, with_si
 
 SQL = """\
 select p.origin, p.ladder, p.dataset_id, p.method_id, coalesce(m.title, p.method_id) as method, p.task_id,
-    coalesce(k.title, p.task_id) as task, p.metric, p.n_params, p.mean, p.low, p.high, p.new_low, p.new_high, p.level,
-    k.chance, p.fit_id
+    coalesce(k.title, case p.task_id when 'mean' then 'Mean task performance' else p.task_id end) as task,
+    p.metric, p.n_params, p.mean, p.low, p.high, p.new_low, p.new_high, p.level, k.chance, p.fit_id
 from latest_projection p
 left join tuning_method m using (method_id)
 left join task k using (task_id)
-where p.quantity = 'score' and p.role = 'target' and p.mean is not null
+where p.quantity = 'score' and p.role = 'target' and p.mean is not null and p.metric = coalesce(k.metric, p.metric)
 qualify p.n_params = max(p.n_params) over (partition by p.origin, p.ladder, p.dataset_id)
 order by task, p.mean desc"""
 
@@ -46,7 +46,8 @@ FIGURE = Figure(
     title="Scores projected at the target size",
     section="projection",
     order=40,
-    caption="Score predicted from the projected loss. Thin bars hold one new run, thick bars the mean.",
+    caption="The main metric of each task, predicted from the projected loss, or from size where no loss was measured. "
+    "Thin bars hold one new run, thick bars the mean.",
     sql=SQL,
     draw=draw,
     missing="No score is projected: run astraios fit-scaling --target SIZE on runs with losses and scores.",

@@ -147,7 +147,7 @@ def judge(code: CodeType, test: CodeType, preamble: dict[str, Any], confine: Cal
     sys.set_int_max_str_digits(0)
     here, there = socket.socketpair()
     judge_pid = os.getpid()
-    child = os.fork()
+    child = system.fork()
     if not child:
         system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != judge_pid:

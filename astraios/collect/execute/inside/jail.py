@@ -223,7 +223,7 @@ def main() -> None:
     else:
         import worker
 
-        worker.preload()
+        worker.preload(config["numpy"])
         worker.serve(enter(config), config)
 
 

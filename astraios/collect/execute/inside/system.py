@@ -38,6 +38,7 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD
 PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_libc_in_python = ctypes.PyDLL(None, use_errno=True)
 
 
 def _checked(result: int, what: str) -> int:
@@ -51,6 +52,14 @@ def call(name: str, *arguments: object) -> int:
     """The syscall called `name`; raises OSError."""
     number = NUMBERS[MACHINE][name]
     return _checked(_libc.syscall(ctypes.c_long(number), *arguments), name)
+
+
+def fork() -> int:
+    """`os.fork` without what Python's modules do after one, which costs a child of one thread a third of its time.
+
+    Only for children that judge one program and end by `os._exit`: random states are not made anew.
+    """
+    return _checked(_libc_in_python.fork(), "fork")
 
 
 def unshare(flags: int) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
@@ -14,42 +13,8 @@ import pytest
 from astraios import store
 from astraios.collect.spool import RunDirectory
 from astraios.errors import StoreError
-from astraios.records import LossPoint, SampleScore, Score, TaskResult
-
-SWEEP = json.dumps({"name": "made-up", "compute": {}})
-
-
-def make_run(out: Path, run_id: str, losses: int = 5, seed: int = 0) -> RunDirectory:
-    """A finished run directory, without a model."""
-    directory = RunDirectory(out / run_id)
-    attempt, started = directory.start("{}")
-    for step in range(losses):
-        directory.append_loss(LossPoint("test", step, step * 100, 4.0 - 0.1 * step))
-    rows = {
-        "sweep_json": SWEEP,
-        "run": {
-            "run_id": run_id,
-            "origin": "measured",
-            "model_id": "made/up",
-            "method_id": "lora",
-            "seed": seed,
-            "n_params": 1000,
-            "n_trainable": 10,
-            "bytes_per_token": 2.0,
-            "settings": {"a": [1, "é"]},
-        },
-        "base_model": {"model_id": "made/up", "n_params": 1000, "settings": {}},
-        "tuning_method": {"method_id": "lora", "title": "LoRA", "kind": "low-rank"},
-        "tasks": [{"task_id": "t", "title": "T", "kind": "likelihood", "metric": "accuracy", "higher_is_better": True}],
-    }
-    result = TaskResult(
-        scores=(Score("t", "accuracy", 0.5, 0.1, 0.3, 0.7, 20),),
-        samples=(SampleScore("t", "0", 0, 1.0, "passed"),),
-        n_items=20,
-    )
-    ending = {"attempt": attempt, "state": "done", "started_at": started, "finished_at": started, "device_seconds": 1.5}
-    directory.finish(rows, ending, {"t": (result, 0.1)})
-    return directory
+from astraios.records import LossPoint
+from tests.store.made import make_run
 
 
 def test_ingest_is_idempotent(tmp_path: Path) -> None:
@@ -110,10 +75,10 @@ def test_a_locked_database_is_waited_for_and_then_named(tmp_path: Path, monkeypa
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        monkeypatch.setattr(store.connect, "LOCK_PATIENCE_S", 0.3)
+        monkeypatch.setattr(store.lock, "PATIENCE_S", 0.3)
         with pytest.raises(StoreError, match=rf"held by another process.*{holder.pid}"):
             store.query(db, "select 1")
-        monkeypatch.setattr(store.connect, "LOCK_PATIENCE_S", 30.0)
+        monkeypatch.setattr(store.lock, "PATIENCE_S", 30.0)
         threading.Timer(0.5, holder.kill).start()
         start = time.monotonic()
         assert store.query(db, "select 1 as a")["a"][0] == 1
@@ -170,6 +135,8 @@ def test_checks_find_what_is_wrong(tmp_path: Path) -> None:
         "score_unique": "insert into score select * from score",
         "sample_score_unique": "insert into sample_score select * from sample_score",
         "loss_summary_unique": "insert into loss_summary select * from loss_summary",
+        "load_key_matches": "update loss_point set load_key = load_key + 1",
+        "curation_has_run": "insert into curation values ('run0', 'exclude', null, null, null, now()::timestamp)",
         "fit_parameter_unique": "insert into fit_parameter (fit_id, name) values ('a', 'b'), ('a', 'b')",
     }
     assert set(damage) == set(store.sql_files("checks")), "every check is proven to find something"

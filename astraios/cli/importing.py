@@ -1,0 +1,45 @@
+"""The verb that takes in what other tools wrote."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from astraios.cli.app import Db, Json, app, example
+
+
+@app.command(
+    name="import",
+    epilog=example(
+        "astraios import paper",
+        "astraios import runs.csv --map loss=eval_loss --map n_params=size",
+        "astraios import wandb/offline-run-20260105_120000-abc --set n_params=1.1B --set method_id=lora",
+        "astraios import results_2026-01-05.json --set run_id=3f2a91c0 --dry-run",
+    ),
+)
+def import_(
+    source: Annotated[str, typer.Argument(help="A file or folder of another tool, or `paper`.")],
+    form: Annotated[
+        str | None, typer.Option("--format", metavar="NAME", help="Its format; else it is guessed.")
+    ] = None,
+    mapping: Annotated[
+        list[str] | None, typer.Option("--map", metavar="COLUMN=NAME", help="Name of one of our columns in the source.")
+    ] = None,
+    facts: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="COLUMN=VALUE", help="A fact about every run of the source: n_params, ..."),
+    ] = None,
+    keep_private: Annotated[
+        bool, typer.Option("--keep-private", help="Keep host names, user names and paths (tokens and keys never).")
+    ] = False,
+    db: Db = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Read and count, write nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Take results of another tool into the database; importing the same twice changes nothing."""
+    from astraios import console, store, workflow
+
+    path = store.database_path(db)
+    request = workflow.ImportRequest(form, mapping or [], facts or [], keep_private, dry_run)
+    console.import_summary(workflow.import_results(path, source, request), path, dry_run, as_json)

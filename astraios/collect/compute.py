@@ -1,0 +1,69 @@
+"""What cells run on and what they leave behind: the sweep's [compute] and [keep] tables. No number depends on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from astraios.errors import UsageError, did_you_mean
+
+STAGES = ("together", "split")
+
+
+@dataclass(frozen=True)
+class ComputeSpec:
+    """The sweep's [compute] table: what cells run on. None of it changes a number but `threads`."""
+
+    workers: int = 0
+    """Cells at a time; 0 takes one a device, or one a `threads` cores."""
+    threads: int = 1
+    """CPU threads a cell."""
+    device: str = "auto"
+    """cpu, cuda, or auto."""
+    stages: str = "together"
+    """together trains and evaluates a cell in one process; split makes them two, the second waiting for the first, so
+    that evaluation can use other machines."""
+    retries: int = 0
+    """How often a cell that failed is tried again in the same call. A cell that was lost with its machine is not one
+    that failed, and goes on elsewhere all the same."""
+    time_limit_minutes: float | None = None
+    """Wall time of one try of one stage; what is over it fails, and goes on from its checkpoint when tried again."""
+    memory_gb: float | None = None
+    """Main memory that a cell asks its launcher for, in gigabytes (10^9 bytes); by default what it is estimated to
+    need."""
+    device_memory_gb: float | None = None
+    """Memory of the device (of the machine, on a CPU) that a cell has to fit into; by default what local ones have."""
+    flops_per_second: float | None = None
+    """Operations a second that one device sustains on these models, for estimates; by default what was measured."""
+    price_per_device_hour: float | None = None
+    """Money, for the cost of each run."""
+    trust_remote_code: bool = False
+    """Whether a base model from the hub may bring code of its own."""
+
+    def __post_init__(self) -> None:
+        if self.stages not in STAGES:
+            raise UsageError(f"[compute] stages = {self.stages!r}: {did_you_mean(self.stages, STAGES)}")
+        for name in ("time_limit_minutes", "memory_gb", "device_memory_gb", "flops_per_second"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise UsageError(f"[compute] {name} = {value}: must be above 0")
+        for name in ("workers", "retries"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"[compute] {name} = {getattr(self, name)}: must not be below 0")
+        if self.threads < 1:
+            raise UsageError(f"[compute] threads = {self.threads}: must be at least 1")
+
+
+@dataclass(frozen=True)
+class KeepSpec:
+    """The sweep's [keep] table: what stays on disk when a cell is done. None of it changes a number."""
+
+    adapters: bool = True
+    """What a method adds to the base; the base itself is named, not copied."""
+    full_models: bool = True
+    """The whole model, of methods that change all of it."""
+    disk_gb: float | None = None
+    """Most that the folder of run directories may hold, in gigabytes (10^9 bytes); asked before anything is trained."""
+
+    def __post_init__(self) -> None:
+        if self.disk_gb is not None and self.disk_gb <= 0:
+            raise UsageError(f"[keep] disk_gb = {self.disk_gb}: must be above 0")

@@ -1,0 +1,62 @@
+"""What engines are asked for: single samples, each with a random stream of its own."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+RESERVE = 16
+"""Tokens left for the answer when a prompt has to be cut."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """One sample that is wanted."""
+
+    item_id: str
+    sample: int
+    text: str
+    """The prompt."""
+    stop: tuple[str, ...] = ()
+    """The answer is complete when it holds one of these."""
+
+
+class Generates(Protocol):
+    """What answers requests: a model behind an inference engine."""
+
+    def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, str]]:
+        """Answers as they come, in any order; each is kept at once by whoever asked."""
+        ...
+
+
+def stream(seed: int, item_id: str, sample: int) -> np.random.Generator:
+    """The random numbers of one sample."""
+    return np.random.Generator(np.random.Philox(key=_key(seed, item_id, sample)))
+
+
+def stream_seed(seed: int, item_id: str, sample: int) -> int:
+    """The same as a number of 31 bits, for engines that draw themselves."""
+    return _key(seed, item_id, sample) & 0x7FFF_FFFF
+
+
+def _key(seed: int, item_id: str, sample: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}/{item_id}/{sample}".encode()).digest()[:16], "big")
+
+
+def encode(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> list[int]:
+    """Tokens of a prompt, cut on the left where no room for an answer would be left."""
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return ids[-max(1, max_length - RESERVE) :] or [tokenizer.eos_token_id or 0]
+
+
+def until_stop(text: str, stop: Sequence[str]) -> str:
+    """The answer up to the first stop string."""
+    places = [place for word in stop if (place := text.find(word)) >= 0]
+    return text[: min(places)] if places else text

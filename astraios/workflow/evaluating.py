@@ -1,0 +1,110 @@
+"""Evaluating a model that need not have been tuned here: generate, execute, score, record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from astraios.errors import UsageError
+from astraios.workflow.scoring import describe_scored, record_scores
+
+Recorded = Callable[[str], None]
+"""Told in a line what became of a task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateRequest:
+    """The options of `astraios evaluate`."""
+
+    model: str
+    tasks: Sequence[str]
+    adapter: Path | None = None
+    method: str | None = None
+    base: str | None = None
+    size: str | None = None
+    data: Path | None = None
+    records: Path | None = None
+    engine: str = "auto"
+    device: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
+    trust_remote_code: bool = False
+    n_samples: int | None = None
+    limit: int | None = None
+    batch: int | None = None
+    language_level: int | None = None
+    nominal: float | None = None
+    seed: int = 0
+
+
+def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorded) -> list[dict[str, Any]]:
+    """Scores a model on tasks, one after the other; each is recorded as soon as it is done.
+
+    Args:
+        db: the database, or None to record nothing.
+        request: options.
+        out: folder in which answers and verdicts are kept, so that the same command goes on.
+        tell: told what became of each task.
+
+    Returns:
+        One object a task and metric.
+
+    Raises:
+        UsageError: unknown model, task, method or engine.
+        CellError: the model can't be loaded.
+        DataError: the gold data can't be had.
+    """
+    import dataclasses
+
+    from astraios.collect.evaluate import Subject, evaluate, load, model_size, tuning_method
+    from astraios.collect.tasks import TASKS
+
+    for task in request.tasks:
+        TASKS.get(task)
+    options = {
+        "data_dir": str(request.data) if request.data else None,
+        "n_samples": request.n_samples,
+        "limit": request.limit,
+        "batch": request.batch,
+        "language_level": request.language_level,
+        "nominal": request.nominal,
+    }
+    subject = Subject(
+        model=request.model,
+        adapter=request.adapter,
+        engine=request.engine,
+        device=request.device,
+        dtype=request.dtype,
+        quantization=request.quantization,
+        trust_remote_code=request.trust_remote_code,
+        seed=request.seed,
+        records=request.records,
+    )
+    identity = subject.identity
+    options["folder"] = str(out / "evaluations" / identity)
+    subject = dataclasses.replace(subject, options={k: v for k, v in options.items() if v is not None})
+    method = request.method or tuning_method(request.adapter)
+    if db and request.adapter and method is None:
+        raise UsageError(f"{request.adapter} does not say its tuning method: name it with --method")
+    base, size = request.base or request.model, request.size
+    if db and size is None:
+        size = str(model_size(base))
+    described = {
+        task: describe_scored(base, method or "fft", size, task, identity) if db else None for task in request.tasks
+    }
+    tuned = load(subject)
+    rows = []
+    for task in request.tasks:
+        start = time.perf_counter()
+        result = evaluate(tuned, task)
+        rows += [{**dataclasses.asdict(one), "isolation": result.isolation} for one in result.scores]
+        rows_of_run = described[task]
+        if db is None or rows_of_run is None or request.limit is not None:
+            tell(f"{task}: not recorded" + (": --limit makes it a trial" if request.limit is not None else ""))
+            continue
+        record_scores(db, request.model, task, result, rows_of_run, time.perf_counter() - start)
+        tell(f"{task}: recorded as run {rows_of_run['run'][0]['run_id']} in {db}")
+    return rows
