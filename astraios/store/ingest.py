@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
 from astraios.store.connect import reading, writing
+from astraios.store.lake import is_lake, there
 from astraios.store.rows import (
     KEYS,
     LOAD_KEY,
@@ -61,7 +62,7 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     """
     source = Source(out)
     found, skipped = source.manifests()
-    if path.exists():
+    if there(path) and not is_lake(path):
         with reading(path) as connection:
             known = known_hashes(connection)
         fresh = [one for one in found if one.content_hash not in known]
