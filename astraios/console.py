@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import json
@@ -232,14 +233,14 @@ class SweepProgress:
             return
         if event.kind == "started":
             self.started[event.key] = time.monotonic()
-        ended = event.kind in ("done", "failed")
+        ended = event.kind in ("done", "failed", "stopped")
         self.n_done += ended
         if self.progress is None:
             if event.kind == "retried":
                 say(f"{self.labels[event.key]}: tried again: {event.stage}")
             if ended:
                 took = time.monotonic() - self.started.get(event.key, time.monotonic())
-                how = f"failed: {event.stage}" if event.kind == "failed" else f"done in {took:.0f} s"
+                how = f"done in {took:.0f} s" if event.kind == "done" else f"{event.kind}: {event.stage}"
                 say(f"[{self.n_done}/{len(self.labels)}] {self.labels[event.key]}: {how}")
             return
         self._draw(event, ended)
@@ -251,8 +252,8 @@ class SweepProgress:
             if event.key in self.bars:
                 self.progress.remove_task(self.bars.pop(event.key))
             self.progress.advance(self.bars[""])
-            if event.kind == "failed":
-                self.progress.console.print(f"{label}: failed: {event.stage}", markup=False)
+            if event.kind != "done":
+                self.progress.console.print(f"{label}: {event.kind}: {event.stage}", markup=False)
             return
         if event.kind == "retried":
             self.progress.console.print(f"{label}: tried again: {event.stage}", markup=False)
@@ -272,6 +273,70 @@ class SweepProgress:
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
+
+
+def print_sweep(name: str, rows: Sequence[Mapping[str, Any]], totals: Any, as_json: bool) -> None:
+    """A sweep before it is run."""
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows, title=f"Sweep {name}: {len(rows)} cells")
+    hours = "-" if totals.device_hours is None else f"{totals.device_hours:.4g}"
+    price = "" if totals.price is None else f", price {totals.price:,.2f}"
+    say(f"device-hours of training: {hours}{price} (throughput: {totals.source})")
+    misfits = [row for row in rows if row["problem"]]
+    for row in misfits[:10]:
+        say(f"will not be started: {row['model_id']} {row['method_id']} seed {row['seed']}: {row['problem']}")
+    if len(misfits) > 10:
+        say(f"will not be started: {len(misfits) - 10} more")
+
+
+def print_status(rows: Sequence[Mapping[str, Any]], summary: Any, as_json: bool) -> None:
+    """How the runs of a sweep stand."""
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows)
+    say(status_line(summary))
+
+
+def status_line(summary: Any) -> str:
+    """Counts, throughput and the time left, in one line."""
+    parts = [f"{count} {state}" for state, count in summary.counts.items()]
+    if summary.cells_per_hour is not None:
+        parts.append(f"{summary.cells_per_hour:.3g} cells an hour")
+    if summary.hours_left:
+        parts.append(f"about {summary.hours_left:.3g} hours left")
+    return ", ".join(parts)
+
+
+def watch_status(look: Callable[[], tuple[Sequence[Mapping[str, Any]], Any]], every: float) -> None:
+    """What is running and what has failed, drawn anew every so often; in a log, a line at each change."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.markup import escape
+
+    console, last = Console(stderr=True), ""
+    with contextlib.suppress(KeyboardInterrupt):
+        if not console.is_terminal:
+            while True:
+                line = status_line(look()[1])
+                if line != last:
+                    say(line)
+                    last = line
+                time.sleep(every)
+        with Live(console=console, refresh_per_second=4) as live:
+            while True:
+                rows, summary = look()
+                shown = [r for r in rows if r["state"] in ("running", "interrupted", "failed")]
+                lines = [
+                    f"{r['model_id']} {r['method_id']} seed {r['seed']}: {r['state']}"
+                    + (f" {r['step']} of {r['steps']}" if r["steps"] else "")
+                    + (f": {r['reason']}" if r["reason"] else "")
+                    for r in shown[: max(4, console.height - 3)]
+                ]
+                live.update(Group(status_line(summary), *map(escape, lines)))
+                time.sleep(every)
 
 
 class CellProgress:
@@ -297,13 +362,18 @@ def sweep_summary(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
                 "n_done_before": outcome.n_skipped,
                 "n_failed": n_failed,
                 "failed": dict(outcome.failed),
+                "stopped": dict(outcome.stopped),
                 "skipped_at_ingest": dict(ingested.skipped),
                 "database": str(db),
             }
         )
         return
-    done = outcome.n_cells - outcome.n_skipped - n_failed
-    say(f"{outcome.n_cells} cells: {done} run now, {outcome.n_skipped} done before, {n_failed} failed; database {db}")
+    done = outcome.n_cells - outcome.n_skipped - n_failed - len(outcome.stopped)
+    stopped = f", {len(outcome.stopped)} stopped as hopeless" if outcome.stopped else ""
+    say(
+        f"{outcome.n_cells} cells: {done} run now, {outcome.n_skipped} done before, {n_failed} failed{stopped}; "
+        f"database {db}"
+    )
     for key, reason in outcome.failed.items():
         say(f"failed: {key}: {reason}")
     for name, reason in ingested.skipped.items():

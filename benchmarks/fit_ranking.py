@@ -5,13 +5,19 @@ OMP_NUM_THREADS=1 python benchmarks/fit_ranking.py
 
 from __future__ import annotations
 
+import tempfile
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 from fit_common import HoldOut, holdouts
 
+from astraios import store
+from astraios.collect.importers.paper import frames
 from astraios.fit.ensemble import build
+from astraios.fit.score_scaling import MEAN_TASK, analyse_scores
 from astraios.fit.select import candidates
+from astraios.workflow.selecting import FitRequest, select_scores
 
 
 def pairs(table: HoldOut) -> np.ndarray:
@@ -39,17 +45,52 @@ def pairs(table: HoldOut) -> np.ndarray:
     return np.array(rows, float)
 
 
+def paper() -> tuple[np.ndarray, float, float]:
+    """The paper's mean score at 16B from 1B to 7B: pairs as above, and mean errors, ours and carry-forward's."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "paper.duckdb"
+        store.import_frames(path, frames())
+        chosen = select_scores(path, FitRequest())
+    assert chosen is not None
+    scores = chosen.scores.filter(chosen.scores["task_id"] == MEAN_TASK)
+    part = next(p for p in analyse_scores(scores).parts if p.role == "backtest")
+    assert part.hidden is not None
+    model, hidden = part.model, part.hidden
+    size = float(hidden.log_size[0])
+    _, new = model.draw(np.random.default_rng(0), size, 4000)
+    mean, truth = model.point(size), np.array([hidden.value[hidden.group.index(name)] for name in model.names])
+    last = np.array([
+        model.data.value[max(
+            (i for i in range(len(model.data)) if model.data.group[i] == name), key=lambda i: model.data.log_size[i]
+        )]
+        for name in model.names
+    ])  # fmt: skip
+    rows = [
+        [float((new[a] > new[b]).mean()), truth[a] > truth[b], last[a] > last[b]]
+        for a, b in combinations(range(len(model.names)), 2)
+    ]
+    return np.array(rows, float), float(np.abs(mean - truth).mean()), float(np.abs(last - truth).mean())
+
+
 def main() -> None:
     print("| table | pairs | ours in order | order at the largest known | Brier | always the base rate |")
     print("| --- | --- | --- | --- | --- | --- |")
     for name in ("gadre", "finetune"):
-        p, truth, last = pairs(holdouts()[name]).T
-        base = truth.mean()
-        print(
-            f"| {name} | {len(p)} | {((p > 0.5) == truth).mean():.1%} | {(last == truth).mean():.1%}"
-            f" | {((p - truth) ** 2).mean():.3f} | {(base * (1 - base)):.3f} |",
-            flush=True,
-        )
+        show(name, pairs(holdouts()[name]))
+    rows, error, carried = paper()
+    show("the paper's mean score at 16B", rows)
+    print(f"\nMean score at 16B: error {100 * error:.2f} points, carry-forward {100 * carried:.2f}.")
+
+
+def show(name: str, rows: np.ndarray) -> None:
+    """One line of the table."""
+    p, truth, last = rows.T
+    base = truth.mean()
+    print(
+        f"| {name} | {len(p)} | {((p > 0.5) == truth).mean():.1%} | {(last == truth).mean():.1%}"
+        f" | {((p - truth) ** 2).mean():.3f} | {(base * (1 - base)):.3f} |",
+        flush=True,
+    )
 
 
 if __name__ == "__main__":

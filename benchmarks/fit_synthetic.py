@@ -1,47 +1,74 @@
-"""Coverage on ladders whose truth is known: power laws with offset, methods alike but not the same, noise of runs.
+"""Coverage on ladders whose truth is known, and whether `design` buys more than runs added at random.
 
-OMP_NUM_THREADS=1 python benchmarks/fit_synthetic.py [--ladders 1000]
+    OMP_NUM_THREADS=1 python benchmarks/fit_synthetic.py [--ladders 1000] [--designs 100]
+
+Truths are power laws with offset, methods alike but not the same, runs have noise. For `design` a run costs what its
+size says; the runs that it chose, and as many random choices as make up the same budget, are then really made and
+fitted.
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
 from astraios.fit.data import read
+from astraios.fit.design import design
 from astraios.fit.ensemble import build
 from astraios.fit.select import candidates
 
 
-def ladder(rng: np.random.Generator, sizes: int, noise: float = 0.003) -> tuple[pl.DataFrame, np.ndarray, float]:
+def ladder(rng: np.random.Generator, sizes: int, noise: float = 0.003) -> Made:
     """Runs of 4 to 8 methods at `sizes` sizes, the true losses at a target 2 to 8 times the largest, and its size."""
     methods = int(rng.integers(4, 9))
     step = rng.uniform(np.log(1.8), np.log(4))
     log_size = np.log(1e6) + step * np.arange(sizes)
     target = log_size[-1] + rng.uniform(np.log(2), np.log(8))
     floor, share, exponent = rng.uniform(0.5, 3.5), rng.uniform(0.3, 1.2), np.exp(rng.normal(np.log(0.35), 0.4))
-    rows, truth = [], []
+    rows, truth, curves = [], [], []
     for m in range(methods):
         e = floor * np.exp(rng.normal(0, 0.05))
         a = floor * share * np.exp(rng.normal(0, 0.15))
         alpha = exponent * np.exp(rng.normal(0, 0.15))
+        curves.append((e, a, alpha))
         loss = e + a * np.exp(-alpha * (log_size - log_size[0]))
         truth.append(e + a * np.exp(-alpha * (target - log_size[0])))
         rows += [
             {"method_id": f"m{m}", "run_id": f"m{m}-{i}", "n_params": float(np.exp(s)), "loss": float(v)}
             for i, (s, v) in enumerate(zip(log_size, loss * np.exp(noise * rng.standard_normal(sizes)), strict=True))
         ]
-    return pl.DataFrame(rows), np.array(truth), float(np.exp(target))
+    return Made(pl.DataFrame(rows), np.array(truth), float(np.exp(target)), tuple(curves), noise)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A ladder and the truth behind it."""
+
+    frame: pl.DataFrame
+    truth: np.ndarray
+    target: float
+    curves: tuple[tuple[float, float, float], ...]
+    noise: float
+
+    def more(self, runs: list[tuple[str, float]], rng: np.random.Generator) -> pl.DataFrame:
+        """The ladder with further runs, (method, size) each."""
+        rows = []
+        for i, (name, size) in enumerate(runs):
+            e, a, alpha = self.curves[int(name[1:])]
+            loss = (e + a * (size / 1e6) ** -alpha) * np.exp(self.noise * rng.standard_normal())
+            rows.append({"method_id": name, "run_id": f"more{i}", "n_params": float(size), "loss": float(loss)})
+        return pl.concat([self.frame, pl.DataFrame(rows, schema=self.frame.schema)])
 
 
 def cover(seed: int, sizes: int, noise: float = 0.003) -> tuple[float, float, float, float]:
     """Share of methods covered by the interval of a new run and of the mean, relative error, relative width."""
     rng = np.random.default_rng([seed, sizes])
-    frame, truth, target = ladder(rng, sizes, noise)
-    data = read(frame, group="method_id")
+    made = ladder(rng, sizes, noise)
+    truth, target, data = made.truth, made.target, read(made.frame, group="method_id")
     drawn = build(candidates("auto", data), data, seed=seed).project(
         {"n_params": np.full((len(data), 1), np.log(target))}
     )
@@ -54,11 +81,65 @@ def cover(seed: int, sizes: int, noise: float = 0.003) -> tuple[float, float, fl
     return float(inside), float(inside_mean), float(error), float(((high - low)[:, 0] / truth).mean())
 
 
+def at_target(frame: pl.DataFrame, made: Made, seed: int) -> tuple[float, float]:
+    """Mean relative width of the intervals of the mean at the target, and mean relative error."""
+    data = read(frame, group="method_id")
+    drawn = build(candidates("auto", data), data, seed=seed).project(
+        {"n_params": np.full((len(data), 1), np.log(made.target))}
+    )
+    low, high = drawn.interval(0.9)
+    return float(((high - low)[:, 0] / made.truth).mean()), float(
+        np.abs(np.exp(drawn.mean[:, 0]) / made.truth - 1).mean()
+    )
+
+
+def designed(seed: int) -> list[tuple[float, float]]:
+    """Width and error at the target: before, with the runs that `design` chose, and with runs at random."""
+    rng = np.random.default_rng([seed, 77])
+    made = ladder(rng, 4)
+    data = read(made.frame, group="method_id")
+    rungs = np.exp(data.levels("n_params"))
+    sizes = np.append(rungs, rungs[-1] * np.sqrt(made.target / rungs[-1]))
+
+    def cost(_: str, size: float) -> float:
+        return size / rungs[-1]
+
+    budget = 3 * cost("", sizes[-1])
+    plan = design(build(candidates("auto", data), data, seed=seed), made.target, budget, cost, list(sizes))
+    chosen = [(run.method_id, run.n_params) for run in plan.runs]
+    found = [at_target(made.frame, made, seed), at_target(made.more(chosen, rng), made, seed)]
+    others = []
+    for _ in range(3):
+        runs: list[tuple[str, float]] = []
+        left = plan.spent
+        while left >= cost("", sizes[0]):
+            size = float(rng.choice(sizes[[cost("", s) <= left for s in sizes]]))
+            runs.append((data.names[int(rng.integers(len(data)))], size))
+            left -= cost("", size)
+        others.append(at_target(made.more(runs, rng), made, seed))
+    return [*found, tuple(np.mean(others, axis=0))]  # type: ignore[list-item]
+
+
+def show_designs(count: int) -> None:
+    """Design against chance, paired by ladder."""
+    rows = np.array([designed(seed) for seed in range(count)])
+    width, error = rows[:, :, 0], rows[:, :, 1]
+    better = float((width[:, 1] < width[:, 2]).mean())
+    gain = width[:, 2] - width[:, 1]
+    print(f"\n{count} ladders of 4 sizes; these and one half way to the target may be run, three of the latter:\n")
+    print("| | width of the 90 % interval | relative error |\n| --- | --- | --- |")
+    for i, name in enumerate(("before", "runs by design", "runs at random, same cost")):
+        print(f"| {name} | {width[:, i].mean():.2%} | {error[:, i].mean():.2%} |")
+    print(f"\nDesign is narrower on {better:.0%} of the ladders, by {gain.mean():.2%} +- "
+          f"{gain.std(ddof=1) / np.sqrt(count):.2%} (standard error).")  # fmt: skip
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ladders", type=int, default=1000)
+    parser.add_argument("--designs", type=int, default=100)
     args = parser.parse_args()
-    counts = (3, 4, 5, 6, 8)
+    counts = (3, 4, 5, 6, 7, 8)
     print("| sizes | ladders | new run covered | mean covered | relative error | width | seconds a ladder |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for sizes in counts:
@@ -68,6 +149,8 @@ def main() -> None:
         new, mean, error, width = rows.mean(0)
         spent = (time.process_time() - start) / each
         print(f"| {sizes} | {each} | {new:.1%} | {mean:.1%} | {error:.2%} | {width:.2%} | {spent:.2f} |", flush=True)
+    if args.designs:
+        show_designs(args.designs)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from astraios.cli.app import Db, Json, Out, Runs, app, example
+from astraios.cli.app import Db, Json, Runs, app, example
 
 
 @app.command(
@@ -19,7 +19,7 @@ from astraios.cli.app import Db, Json, Out, Runs, app, example
 )
 def collect(
     sweep: Annotated[str, typer.Argument(help="A TOML file, or a built-in sweep.")] = "tiny",
-    out: Out = Path("runs"),
+    out: Runs = "runs",
     db: Db = None,
     only: Annotated[
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only cells with this model_id, method_id or seed.")
@@ -37,13 +37,10 @@ def collect(
     if cell is not None:
         workflow.run_cell(cell, out, console.CellProgress().tell)
         return
-    request, plans = workflow.plan(sweep, only or [])
+    request, plans = workflow.plan(sweep, only or [], launcher)
     if dry_run:
-        rows = [p.to_dict() for p in plans]
-        if as_json:
-            console.print_json(rows)
-        else:
-            console.print_table(rows, title=f"Sweep {request.name}: {len(rows)} cells")
+        rows, totals = workflow.estimated(request, plans, store.database_path(db))
+        console.print_sweep(request.name, rows, totals, as_json)
         return
     progress = console.SweepProgress(quiet=as_json)
     try:
@@ -57,24 +54,21 @@ def collect(
         raise typer.Exit(1)
 
 
-@app.command(epilog=example("astraios status tiny", "astraios status --json"))
+@app.command(epilog=example("astraios status tiny", "astraios status tiny --watch", "astraios status --json"))
 def status(
     sweep: Annotated[str | None, typer.Argument(help="A sweep, to see what it still lacks.")] = None,
-    out: Out = Path("runs"),
+    out: Runs = "runs",
+    watch: Annotated[bool, typer.Option("--watch", help="Go on and show the changes, until Ctrl-C.")] = False,
+    every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: how often to look.")] = 5.0,
     as_json: Json = False,
 ) -> None:
-    """How the runs stand: waiting, started, failed (and why), done."""
+    """How the runs stand: waiting, running, interrupted, failed (and why), done; throughput and the time left."""
     from astraios import console, workflow
 
-    rows = workflow.status(out, sweep)
-    if as_json:
-        console.print_json(rows)
+    if watch:
+        console.watch_status(lambda: workflow.status(out, sweep), every)
     else:
-        console.print_table(rows)
-        counts = {
-            state: sum(row["state"] == state for row in rows) for state in ("waiting", "started", "failed", "done")
-        }
-        console.say(", ".join(f"{count} {state}" for state, count in counts.items()))
+        console.print_status(*workflow.status(out, sweep), as_json)
 
 
 @app.command(

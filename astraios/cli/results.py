@@ -9,6 +9,13 @@ import typer
 
 from astraios.cli.app import Db, Json, Out, app, example
 
+GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
+Size = Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")]
+LanguageLevel = Annotated[int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")]
+Nominal = Annotated[
+    float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
+]
+
 
 @app.command(
     epilog=example(
@@ -21,16 +28,12 @@ def score(
         Path, typer.Argument(help="JSON of the BigCode harness, JSON lines or Parquet; or gzipped.")
     ],
     task: Annotated[str, typer.Option(help="The task that they answer.")],
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")] = None,
+    data: GoldData = None,
     model: Annotated[str | None, typer.Option(metavar="ID", help="Base model; else read from the name.")] = None,
     method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the name.")] = None,
-    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")] = None,
-    language_level: Annotated[
-        int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")
-    ] = None,
-    nominal: Annotated[
-        float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
-    ] = None,
+    size: Size = None,
+    language_level: LanguageLevel = None,
+    nominal: Nominal = None,
     shots: Annotated[int | None, typer.Option(metavar="N", help="Demonstrations; else read from the name.")] = None,
     extraction: Annotated[str | None, typer.Option(help="How security completions become source files.")] = None,
     sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Findings of an analyser, SARIF 2.1.0.")] = None,
@@ -83,8 +86,8 @@ def evaluate(
     base: Annotated[
         str | None, typer.Option(metavar="ID", help="Base model of a folder that holds a tuned one.")
     ] = None,
-    size: Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")] = None,
-    data: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")] = None,
+    size: Size = None,
+    data: GoldData = None,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Held-out prompts and completions, for perplexity.")
     ] = None,
@@ -98,12 +101,8 @@ def evaluate(
     samples: Annotated[int | None, typer.Option(metavar="N", help="Samples a problem; else the task's own.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first problems: a trial.")] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Rows generated at once.")] = None,
-    language_level: Annotated[
-        int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")
-    ] = None,
-    nominal: Annotated[
-        float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
-    ] = None,
+    language_level: LanguageLevel = None,
+    nominal: Nominal = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     out: Out = Path("runs"),
     db: Db = None,

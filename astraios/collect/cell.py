@@ -59,6 +59,7 @@ def run_cell(
     facts: Plan | None = None,
     time_limit: float | None = None,
     lock_wait: float = 10.0,
+    keep_safe: Callable[[], None] = lambda: None,
 ) -> None:
     """Brings a cell to its end: nothing is done where it is done already, and what is there is gone on with.
 
@@ -72,6 +73,7 @@ def run_cell(
         facts: its plan, where that is known.
         time_limit: seconds; a cell that takes longer is recorded as failed, and this process ends with exit code 1.
         lock_wait: seconds to wait for another process that has this cell in hand.
+        keep_safe: called whenever the run directory holds something that would be a loss.
 
     Raises:
         AstraiosError: the cell failed; the reason stands in its run directory too.
@@ -91,10 +93,11 @@ def run_cell(
             ending.update(state="failed", error=reason, finished_at=utc_now())
             ending.setdefault("wall_seconds", time.perf_counter() - clock)
             directory.fail(rows, ending)
+            keep_safe()
 
         with _Deadline(time_limit, report, fail) as deadline:
             try:
-                work = _Work(cell, facts, directory, deadline.report, device, rows, ending)
+                work = _Work(cell, facts, directory, deadline.report, device, rows, ending, keep_safe)
                 tasks = work.run(train_only)
             except Exception as error:
                 deadline.lift()
@@ -105,6 +108,7 @@ def run_cell(
             deadline.lift()
             if not train_only:
                 directory.finish(rows, ending, tasks)
+                keep_safe()
                 directory.forget_checkpoint()
 
 
@@ -172,11 +176,12 @@ class _Work:
         device: str,
         rows: dict[str, Any],
         ending: dict[str, Any],
+        keep_safe: Callable[[], None],
     ) -> None:
         import torch
 
         self.cell, self.facts, self.directory, self.report = cell, facts, directory, report
-        self.rows, self.ending = rows, ending
+        self.rows, self.ending, self.keep_safe = rows, ending, keep_safe
         self.method = METHODS.get(cell.method_id)
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.training = Training(cell, self.device)
@@ -248,12 +253,17 @@ class _Work:
         if known is not None:
             return self.method.load(base, self.directory.adapter_path), {name: known.get(name) for name in COSTS}
         checkpoint = Checkpoint(self.directory.checkpoint_path)
+
+        def save(state: Any) -> None:
+            checkpoint.save(state)
+            self.keep_safe()
+
         trainer = self.training.trainer(
             base,
             packed,
             on_loss=self.directory.append_loss,
             on_step=lambda step: self.report("training", step, self.cell.train.steps),
-            save=checkpoint.save,
+            save=save,
         )
         if saved := checkpoint.load():
             trainer.restore(saved)
@@ -308,6 +318,7 @@ class _Work:
                 result = TASKS.get(name).evaluate(tuned)
                 known = result, time.perf_counter() - start
                 self.directory.write_task(name, *known)
+                self.keep_safe()
             results[name] = known
         return results
 

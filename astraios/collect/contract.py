@@ -21,6 +21,7 @@ from astraios.collect.cell import Report, run_cell
 from astraios.collect.ladders import resolve
 from astraios.collect.launch import STAGES, Job
 from astraios.collect.plan import Plan
+from astraios.collect.storage import Place, is_url
 from astraios.collect.sweep import ComputeSpec
 from astraios.errors import CellError, UsageError
 
@@ -89,8 +90,14 @@ class Request:
             raise UsageError(f"{path}: not a cell of a sweep ({type(error).__name__}: {error})") from None
 
 
-def perform(request: Request, out: Path, report: Report, lock_wait: float = 10.0) -> None:
+def perform(request: Request, out: str, report: Report, lock_wait: float = 10.0) -> None:
     """Does what a request asks for, in this process.
+
+    Args:
+        request: CELL.json.
+        out: folder of the run directories, or its URL.
+        report: told of the progress.
+        lock_wait: seconds to wait for another process that has this cell in hand.
 
     Raises:
         AstraiosError: it failed; a cell's reason stands in its run directory too.
@@ -102,29 +109,34 @@ def perform(request: Request, out: Path, report: Report, lock_wait: float = 10.0
         ladder, rung = resolve(request.model_id)
         ladder.prepare(rung.model_id, lambda done, total: report("pretraining", done, total))
         return
-    minutes = request.time_limit_minutes
-    run_cell(
-        request.plan.cell,
-        request.sweep_json,
-        out,
-        report,
-        request.device,
-        train_only=request.stage == "train",
-        facts=request.plan,
-        time_limit=minutes * 60 if minutes else None,
-        lock_wait=lock_wait,
-    )
+    minutes, run_id = request.time_limit_minutes, request.plan.cell.run_id
+    place = Place(out, "work")
+    place.fetch(run_id, whole=True)
+    try:
+        run_cell(
+            request.plan.cell,
+            request.sweep_json,
+            place.path,
+            report,
+            request.device,
+            train_only=request.stage == "train",
+            facts=request.plan,
+            time_limit=minutes * 60 if minutes else None,
+            lock_wait=lock_wait,
+            keep_safe=lambda: place.push(run_id),
+        )
+    finally:
+        place.push(run_id)
 
 
-def run_file(path: Path, out: Path, report: Report) -> None:
+def run_file(path: Path, out: str, report: Report) -> None:
     """`astraios collect --cell`: what launchers start on other machines.
 
     Raises:
         UsageError: CELL.json makes no sense.
         AstraiosError: the cell failed; the reason stands in its run directory too.
     """
-    path, out = path.resolve(), out.resolve()
-    request = Request.read(path)
+    request, out = Request.read(path.resolve()), out if is_url(out) else str(Path(out).resolve())
     if os.environ.get(PARENT):
         threading.Thread(target=_end_with_parent, args=(os.getppid(),), daemon=True).start()
     with contextlib.suppress(OSError):

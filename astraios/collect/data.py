@@ -6,8 +6,10 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from astraios.collect.asked import asked
 from astraios.collect.sources import SOURCES, InstructionData, Record, content_hash
 from astraios.errors import DataError, UsageError
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
+LOCATIONS = ("path", "test_path")
 IGNORED = -100
 """Label of a token that does not count in the loss (PyTorch's convention)."""
 
@@ -47,6 +50,14 @@ class DataSpec:
             )
         if self.sequence_length < 2:
             raise UsageError(f"[data] sequence_length = {self.sequence_length}: at least 2")
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What is part of a run's identity, as JSON types."""
+        content = asked(self)
+        # The location of a local file is no part of what was asked: its content is, in the cell's data_identity.
+        content["options"] = {key: value for key, value in content["options"].items() if key not in LOCATIONS}
+        return content
 
 
 @dataclass(frozen=True)

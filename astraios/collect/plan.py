@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import json
 from dataclasses import dataclass
 from typing import Any
 
-from astraios.collect.counting import count_parameters
-from astraios.collect.flops import train_flops
+from astraios.collect.facts import facts_of
 from astraios.collect.ladders import resolve
+from astraios.collect.memory import Memory
 from astraios.collect.methods import METHODS
 from astraios.collect.sweep import Cell
-from astraios.errors import CellError, UsageError
 from astraios.records import ParameterCount
 
 
@@ -27,18 +25,23 @@ class Plan:
     """Tokens trained on in all."""
     train_flops: float
     problem: str | None = None
-    """Why the cell can't be run: its method does not fit the base, or a setting does not; nothing is counted then."""
+    """Why the cell can't be run: its method does not fit the base, or a setting does not (nothing is counted then), or
+    it needs more memory than there is."""
+    memory: Memory | None = None
+    """Estimated memory of training, on each of its devices."""
 
     def to_state(self) -> dict[str, Any]:
         """The whole plan as JSON types, for another process."""
         content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**content, "cell": json.loads(self.cell.to_json()), "count": dataclasses.asdict(self.count)}
+        plain = {"count": dataclasses.asdict(self.count), "memory": self.memory and dataclasses.asdict(self.memory)}
+        return {**content, "cell": json.loads(self.cell.to_json()), **plain}
 
     @classmethod
     def from_state(cls, content: dict[str, Any]) -> Plan:
         """What `to_state` gave."""
         cell, count = Cell.from_json(json.dumps(content["cell"])), ParameterCount(**content["count"])
-        return cls(**{**content, "cell": cell, "count": count})
+        memory = Memory(**content["memory"]) if content["memory"] else None
+        return cls(**{**content, "cell": cell, "count": count, "memory": memory})
 
     def to_dict(self) -> dict[str, Any]:
         """One object of `astraios collect --dry-run --json`."""
@@ -56,6 +59,7 @@ class Plan:
             "n_tokens": self.n_tokens,
             "train_flops": self.train_flops,
             "kept_bytes": self.kept_bytes,
+            "memory_bytes": round(self.memory.total) if self.memory else None,
             "problem": self.problem,
         }
 
@@ -111,40 +115,20 @@ class Plan:
         }
 
 
-def describe(cell: Cell) -> Plan:
+def describe(cell: Cell, device: str = "auto") -> Plan:
     """The plan of a cell; nothing is downloaded or allocated for a base whose architecture is known.
 
     A method that does not fit the base is no error here but the plan's `problem`, so that other cells can be run.
 
+    Args:
+        cell: what is asked for.
+        device: cpu, cuda or auto: what it will be trained on, for the memory it needs; auto counts as cuda.
+
     Raises:
         AstraiosError: the base model can't be had.
     """
-    ladder, rung = resolve(cell.model_id)
-    config, method = ladder.config(rung.model_id), METHODS.get(cell.method_id)
+    facts = facts_of(cell.model_id, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device)
     n_tokens = cell.train.steps * cell.train.batch_size * cell.data.sequence_length
-    count, problem = _count(
-        cell.model_id, cell.method_id, json.dumps(dict(cell.settings), sort_keys=True), cell.train.steps
-    )
-    if problem:
-        return Plan(cell, count, n_tokens, 0.0, problem)
-    flops = train_flops(
-        config,
-        count,
-        kind=method.kind,
-        n_tokens=n_tokens,
-        sequence_length=cell.data.sequence_length,
-        n_virtual_tokens=method.n_virtual_tokens(cell.settings),
-    )
-    return Plan(cell, count, n_tokens, flops)
-
-
-@functools.cache
-def _count(model_id: str, method_id: str, settings: str, steps: int) -> tuple[ParameterCount, str | None]:
-    """Parameters, and why the method can't be attached if it can't."""
-    ladder, rung = resolve(model_id)
-    config = ladder.config(rung.model_id)
-    try:
-        return count_parameters(config, METHODS.get(method_id), json.loads(settings), steps), None
-    except (CellError, UsageError) as error:
-        base = count_parameters(config, METHODS.get("fft"), {}, steps)
-        return dataclasses.replace(base, n_trainable=0), str(error)
+    if facts.problem:
+        return Plan(cell, facts.count, n_tokens, 0.0, facts.problem)
+    return Plan(cell, facts.count, n_tokens, facts.flops_per_token * n_tokens, None, facts.memory)

@@ -41,6 +41,8 @@ from astraios.errors import UsageError, did_you_mean
 
 T = TypeVar("T")
 RUN_ID_LENGTH = 16
+_NOT_ASKED = ("sweep", "tasks", "task_options")
+"""Fields of a cell on which its trained model does not depend."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +67,14 @@ class Cell:
     @cached_property
     def run_id(self) -> str:
         """Hash of what decides the trained model: the same request is the same run, whichever sweep asks."""
-        content = self.to_dict()
-        for name in ("sweep", "tasks", "task_options"):
-            del content[name]
+        content = {name: value for name, value in self.to_dict().items() if name not in _NOT_ASKED}
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:RUN_ID_LENGTH]
 
     def to_dict(self) -> dict[str, Any]:
         """JSON types only."""
-        content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
-        for section, spec in (("data", self.data), ("train", self.train)):
-            content[section] = {name: content[section][name] for name in _asked(spec)}
-        # The location of a local file is no part of what was asked: its content is, in data_identity.
-        for key in ("path", "test_path"):
-            content["data"]["options"].pop(key, None)
-        return content
+        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {**content, "tasks": list(self.tasks), "data": self.data.asked, "train": self.train.asked}
 
     def to_json(self) -> str:
         """The whole cell, for another process."""
@@ -183,7 +178,7 @@ class Sweep:
             _check_task_options(task_id, evaluated)
         return sweep
 
-    @property
+    @cached_property
     def sweep_id(self) -> str:
         """Name, @ and the beginning of the hash of the settings."""
         return f"{self.name}@{hashlib.sha256(self.to_json().encode()).hexdigest()[:12]}"
@@ -209,10 +204,13 @@ class Sweep:
         wanted = _parse_filters(only)
         cells = []
         for model_id, method_id in itertools.product(self.models, self.methods):
-            for rate, seed in itertools.product(self._rates(method_id), self.seeds):
-                values = {"model_id": model_id, "method_id": method_id, "seed": seed, "learning_rate": rate}
-                if all(values[key] in allowed for key, allowed in wanted.items()):
-                    cells.append(self._cell(model_id, method_id, rate, seed, identity))
+            for rate in self._rates(method_id):
+                values = {"model_id": model_id, "method_id": method_id, "learning_rate": rate}
+                if not all(values[key] in allowed for key, allowed in wanted.items() if key != "seed"):
+                    continue
+                cell = self._cell(model_id, method_id, rate, identity)
+                seeds = (seed for seed in self.seeds if seed in wanted.get("seed", {seed}))
+                cells += [dataclasses.replace(cell, seed=seed) for seed in seeds]
         if not cells:
             raise UsageError(f"--only {' '.join(only)}: no cell of sweep {self.name!r} is left")
         return cells
@@ -224,7 +222,8 @@ class Sweep:
         rate = rate or self.train.learning_rate or METHODS.get(method_id).learning_rate
         return tuple(map(float, rate)) if isinstance(rate, (list, tuple)) else (float(rate),)
 
-    def _cell(self, model_id: str, method_id: str, rate: float, seed: int, identity: str) -> Cell:
+    def _cell(self, model_id: str, method_id: str, rate: float, identity: str) -> Cell:
+        """The cell of the first seed."""
         from astraios.collect.ladders import resolve
         from astraios.collect.methods import METHODS
 
@@ -239,7 +238,7 @@ class Sweep:
             revision=rung.revision,
             method_id=method_id,
             settings=method.with_defaults(own),
-            seed=seed,
+            seed=self.seeds[0],
             data=self.data,
             data_identity=identity,
             train=dataclasses.replace(self.train, learning_rate=rate, quantization=quantization),
@@ -358,11 +357,3 @@ def _check_rates(method_id: str, rate: Any) -> None:
         raise UsageError(f"[method.{method_id}] learning_rate = {rate!r}: a positive number, or a list of them")
     if len(set(rates)) < len(rates):
         raise UsageError(f"[method.{method_id}] learning_rate names a rate twice")
-
-
-def _asked(spec: Any) -> list[str]:
-    """Fields that are part of what was asked: a later one (`metadata`) only where it is not at its default, so that
-    a new field leaves the ids of older runs as they were."""
-    return [
-        f.name for f in dataclasses.fields(spec) if not (f.metadata.get("later") and getattr(spec, f.name) == f.default)
-    ]

@@ -8,8 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from astraios.collect.asked import asked
 from astraios.collect.data import PackedData, block_order
 from astraios.collect.group import ALONE, Group
 from astraios.collect.loss import cross_entropy_sum, summed_cross_entropy
@@ -81,6 +83,11 @@ class TrainSpec:
         ):
             if getattr(self, name) not in known:
                 raise UsageError(f"[train] {name} = {getattr(self, name)!r}: known: {', '.join(known)}")
+
+    @cached_property
+    def asked(self) -> dict[str, Any]:
+        """What is part of a run's identity, as JSON types."""
+        return asked(self)
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from astraios.errors import FitError, UsageError
+from astraios.fit.bases import set_apart
 from astraios.fit.data import Ladder
 from astraios.fit.ensemble import Ensemble
 
@@ -88,6 +89,7 @@ def relative_loss(ladder: Ladder, reference: str, noise: float | None = None) ->
 
     if reference not in ladder.names:
         raise UsageError(f"no series {reference!r}: there are {', '.join(ladder.names)}")
+    ladder = set_apart(ladder)
     sizes = [set(np.round(s.inputs["n_params"], 6)) for s in ladder.series]
     shared = sorted(set.intersection(*sizes))
     if len(shared) < 2 or len(ladder) < 2:
@@ -102,6 +104,8 @@ def relative_loss(ladder: Ladder, reference: str, noise: float | None = None) ->
             counts.append(len(values))
     if noise is None and spare == 0:
         raise FitError("one run per cell: give the noise of a run, or add seeds")
+    if ladder.bases is not None:
+        spare = max(spare - sum(k - 1 for k in ladder.bases.count.values()), 1)
     variance = noise**2 if noise is not None else within / spare
     left = table - table.mean(1, keepdims=True) - table.mean(0, keepdims=True) + table.mean()
     free = (len(ladder) - 1) * (len(shared) - 1)

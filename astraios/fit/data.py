@@ -15,6 +15,8 @@ from astraios.fit.curve import Array, Mask
 if TYPE_CHECKING:
     import polars as pl
 
+    from astraios.fit.bases import Bases
+
 
 RISE = 0.002
 """Rise of a log loss that is more than noise between seeds."""
@@ -30,6 +32,8 @@ class Series:
     log_loss: Array
     run_id: tuple[str, ...]
     seed: tuple[int | None, ...]
+    base: tuple[str, ...] = ()
+    """Base model of each run, or empty where that is not known."""
 
     def __len__(self) -> int:
         return len(self.log_loss)
@@ -52,6 +56,7 @@ class Series:
             self.log_loss[rows],
             tuple(self.run_id[i] for i in rows),
             tuple(self.seed[i] for i in rows),
+            tuple(self.base[i] for i in rows) if self.base else (),
         )
 
 
@@ -61,6 +66,8 @@ class Ladder:
 
     series: tuple[Series, ...]
     quantity: str = "loss"
+    bases: Bases | None = None
+    """What was taken out of the losses because runs share their base (see `astraios.fit.bases`)."""
 
     def __len__(self) -> int:
         return len(self.series)
@@ -88,7 +95,7 @@ class Ladder:
     def keep(self, masks: Sequence[Mask]) -> Ladder:
         """The points where each series' mask is true, without series that become empty."""
         kept = [series.keep(mask) for series, mask in zip(self.series, masks, strict=True)]
-        return Ladder(tuple(series for series in kept if len(series)), self.quantity)
+        return Ladder(tuple(series for series in kept if len(series)), self.quantity, self.bases)
 
     def below(self, name: str, log_value: float) -> Ladder:
         """The points whose input is smaller than a value (log)."""
@@ -143,6 +150,7 @@ def read(
     losses = _numbers(frame, loss, "a positive loss in nats")
     keys = [str(key) for key in frame[group].to_list()] if group else ["all"] * len(frame)
     runs = [str(run) for run in frame["run_id"]] if "run_id" in frame.columns else [""] * len(frame)
+    bases = [str(base or "") for base in frame["model_id"]] if "model_id" in frame.columns else []
     seeds = frame["seed"].to_list() if "seed" in frame.columns else [None] * len(frame)
     series = []
     for name in sorted(set(keys)):
@@ -155,6 +163,7 @@ def read(
                 np.log(losses[rows]),
                 tuple(runs[i] for i in rows),
                 tuple(seeds[i] for i in rows),
+                tuple(bases[i] for i in rows) if bases else (),
             )
         )
     return Ladder(tuple(series))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from astraios.fit.bases import set_apart
 from astraios.fit.curve import Array
 from astraios.fit.data import Ladder
 from astraios.fit.laws import Law
@@ -93,6 +94,7 @@ class Ensemble:
 
 def build(laws: Sequence[Law], ladder: Ladder, estimator: str = "huber", seed: int = 0, count: int = DRAWS) -> Ensemble:
     """Fit `laws` to all series, weigh them, and draw."""
+    ladder = set_apart(ladder)
     inputs = list(dict.fromkeys(name for law in laws for name in law.inputs))
     parts = splits(ladder, inputs)
     rollings = tuple(roll(law, parts, estimator, seed) for law in laws)
@@ -109,9 +111,13 @@ def build(laws: Sequence[Law], ladder: Ladder, estimator: str = "huber", seed: i
     sigma = float(np.sqrt(np.sum(weights * np.array([fit.sigma**2 for fit in fits]))))
     shared = _shared(rollings, weights, sigma)
     common, own = rng.standard_normal(count), rng.standard_normal((len(ladder), count))
+    noise, stretch = rng.standard_normal((len(ladder), count)), _stretch(laws, ladder, rng, count)
+    if ladder.bases is not None:
+        # A new run has a base of its own, and methods tuned on one base share it.
+        noise = noise + ladder.bases.spread / sigma * rng.standard_normal(count)
     return Ensemble(
-        ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own,
-        rng.standard_normal((len(ladder), count)), _stretch(laws, ladder, rng, count), sigma,
+        ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own, noise,
+        stretch, sigma,
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from astraios.fit.reuse import BEST
 if TYPE_CHECKING:
     import polars as pl
 
+    from astraios.fit.data import Ladder, Series
     from astraios.fit.scaling import Part, Projection, ScalingAnalysis
     from astraios.fit.score import ScoreModel
 
@@ -140,7 +141,7 @@ def _loss_rows(analysis: ScalingAnalysis, part: Part, rows: dict[str, list[dict[
         "rolling_error": {r.law.name: r.rmse if r.errors else None for r in ensemble.rollings},
         "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
         "sigma": ensemble.sigma, "freedom": fit.freedom,
-        "shared": ensemble.shared,
+        "shared": ensemble.shared, "base_spread": ladder.bases.spread if ladder.bases else None,
         "largest": _largest(part),
     }  # fmt: skip
     for g, series in enumerate(ladder.series):
@@ -186,7 +187,8 @@ def _point_rows(part: Part, g: int, fitted: np.ndarray, rows: dict[str, list[dic
                 "fit_id": one, "run_id": series.run_id[i] or None,
                 "n_params": float(np.round(np.exp(series.inputs["n_params"][i]), 3)),
                 "n_tokens": None if tokens is None else float(np.round(np.exp(tokens[i]), 3)),
-                "observed": float(np.exp(series.log_loss[i])), "fitted": float(fitted[g, i]), "weight": 1.0,
+                "observed": float(np.exp(series.log_loss[i] + _base(ladder, series, i))),
+                "fitted": float(fitted[g, i]), "weight": 1.0,
                 "held_out": False,
             }
         )  # fmt: skip
@@ -204,6 +206,11 @@ def _point_rows(part: Part, g: int, fitted: np.ndarray, rows: dict[str, list[dic
                     "weight": 0.0, "held_out": True,
                 }
             )  # fmt: skip
+
+
+def _base(ladder: Ladder, series: Series, i: int) -> float:
+    """What was taken from a point's log loss on account of its base."""
+    return ladder.bases.deviation[series.base[i]] if ladder.bases else 0.0
 
 
 def _draw_rows(part: Part, g: int, one: str, rows: dict[str, list[dict[str, Any]]]) -> None:

@@ -87,6 +87,7 @@ class PooledFit:
         centre = centre + self.tau[:, None] * rng.standard_normal((series, draws, k))
         y = np.repeat(self.problems.y[:, None], draws, axis=1)
         weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
+        shared = self._shared_noise(rng, draws)
         for g, one in enumerate(self.ladder.series):
             clusters = _clusters(one.run_id)
             count, n = clusters.max() + 1, len(one)
@@ -94,12 +95,23 @@ class PooledFit:
                 weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, clusters]
             else:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, clusters]
+            if shared:
+                y[g, :, :n] += shared[g]
         flat = Problems(
             self.law, np.repeat(self.problems.x, draws, axis=1), y.reshape(-1, points), weights.reshape(-1, points),
             self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
             self.problems.low, self.problems.high,
         )  # fmt: skip
         return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9).theta.reshape(series, draws, k)
+
+    def _shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
+        """Noise of the bases, (draws, points) a series, the same for all series at one size; empty without bases."""
+        if self.ladder.bases is None:
+            return []
+        sizes = self.ladder.column("n_params")
+        drawn = self.ladder.bases.common(sizes, rng, draws)
+        ends = np.cumsum([len(s) for s in self.ladder.series])[:-1]
+        return np.split(drawn, ends, axis=1)
 
 
 def _clusters(run_id: tuple[str, ...]) -> np.ndarray:
@@ -121,6 +133,8 @@ def focus(law: Law) -> float:
 
 def _focused(x: Array, weights: Array, power: float) -> Array:
     """Weights (series, points) times compute^power, scaled to the number of points that they are worth."""
+    if power == 0:
+        return weights
     scale = np.where(weights > 0, x.sum(0), -np.inf)
     focused = np.where(weights > 0, np.exp(power * (scale - scale.max(1, keepdims=True))), 0.0)
     return focused * (focused.sum(1) / (focused**2).sum(1))[:, None]

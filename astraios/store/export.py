@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError, UsageError, did_you_mean
 from astraios.store.connect import reading
+from astraios.store.rows import LOAD_KEY
 from astraios.store.schema import sql_files
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def export(path: Path, folder: Path, form: str = "parquet") -> dict[str, int]:
         (folder / INDEX).unlink(missing_ok=True)
         with reading(path) as connection:
             for table, columns in _columns(connection).items():
-                rows = connection.sql(f"from {table} order by all").to_arrow_table()
+                rows = connection.sql(f"select {', '.join(columns)} from {table} order by all").to_arrow_table()
                 _write(rows, folder / f"{table}.{form}", form)
                 index["tables"][table] = {"rows": len(rows), "columns": columns}
         (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
@@ -70,7 +71,8 @@ def _columns(connection: Any) -> dict[str, dict[str, str]]:
     ).fetchall()
     tables: dict[str, dict[str, str]] = {}
     for table, column, kind in rows:
-        tables.setdefault(table, {})[column] = kind
+        if column != LOAD_KEY:
+            tables.setdefault(table, {})[column] = kind
     return tables
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -14,10 +14,23 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
 from astraios.store.connect import reading, writing
-from astraios.store.rows import KEYS, LONG_TABLES, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.lake import is_lake, there
+from astraios.store.rows import (
+    KEYS,
+    LOAD_KEY,
+    LONG_TABLES,
+    RUN_TABLES,
+    SUMMARISE,
+    arrow_table,
+    columns_of,
+    insert,
+    merge,
+    next_load_key,
+)
 from astraios.store.source import THREADS, Found, RunFiles, Source
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
 BATCH = 500
@@ -49,7 +62,7 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     """
     source = Source(out)
     found, skipped = source.manifests()
-    if path.exists():
+    if there(path) and not is_lake(path):
         with reading(path) as connection:
             known = known_hashes(connection)
         fresh = [one for one in found if one.content_hash not in known]
@@ -192,29 +205,46 @@ def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles])
     connection.register("arriving", pa.table({"run_id": [run.run_id for run in batch]}))
     for table in RUN_TABLES:
         connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
-    attempts, evaluations = [], []
+    attempts: list[dict[str, Any]] = []
+    evaluations: list[dict[str, Any]] = []
+    first = next_load_key(connection)
     for run in batch:
         finished = [a for a in run.manifest["rows"]["attempts"] if a["state"] != "started"]
         common = {"run_id": run.run_id, "directory": run.name, "content_hash": run.content_hash}
-        attempts += [{**attempt, **common} for attempt in finished]
+        attempts += [{**attempt, **common, LOAD_KEY: first + len(attempts) + i} for i, attempt in enumerate(finished)]
         last = finished[-1]["attempt"] if finished else 0
         evaluations += [
             {"run_id": run.run_id, "attempt": last, **row} for row in run.manifest["rows"].get("evaluations", ())
         ]
     insert(connection, "attempt", arrow_table(connection, "attempt", attempts))
     insert(connection, "evaluation", arrow_table(connection, "evaluation", evaluations))
+    keys = {(row["run_id"], row["attempt"]): row[LOAD_KEY] for row in attempts}
+    connection.register("numbered", pa.table({LOAD_KEY: list(keys.values()), "run_id": [run_id for run_id, _ in keys]}))
     for name, table in LONG_TABLES.items():
-        pieces = list(_long_rows(batch, name))
+        pieces = [_numbered(run, run.tables[name], keys) for run in batch if name in run.tables]
         if pieces:
-            insert(connection, table, pa.concat_tables(pieces))
+            _insert_long(connection, table, pa.concat_tables(pieces))
+    connection.unregister("numbered")
     connection.execute(SUMMARISE)
     connection.unregister("arriving")
 
 
-def _long_rows(batch: Sequence[RunFiles], name: str) -> Iterator[Any]:
+def _numbered(run: RunFiles, rows: pa.Table, keys: Mapping[tuple[str, int], int]) -> pa.Table:
+    """Rows of one file with the number of their attempt."""
     import pyarrow as pa
 
-    for run in batch:
-        if name in run.tables:
-            rows = run.tables[name]
-            yield rows.append_column("run_id", pa.repeat(pa.scalar(run.run_id, pa.string()), len(rows)))
+    tries = rows["attempt"].combine_chunks().dictionary_encode()
+    numbers = pa.array([keys.get((run.run_id, one)) for one in tries.dictionary.to_pylist()], pa.int64())
+    return rows.append_column("number", numbers.take(tries.indices))
+
+
+def _insert_long(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Rows with the number of their attempt, which brings the run: a text less a row to hand over."""
+    given = {name: f"p.{name}" for name in rows.column_names} | {"run_id": "k.run_id", LOAD_KEY: f"k.{LOAD_KEY}"}
+    names = [name for name in columns_of(connection, table) if name in given]
+    connection.register("incoming", rows)
+    connection.execute(
+        f"insert into {table} ({', '.join(names)}) select {', '.join(given[name] for name in names)} "
+        f"from incoming p join numbered k on k.{LOAD_KEY} = p.number"
+    )
+    connection.unregister("incoming")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from astraios.errors import StoreError
 from astraios.store.connect import attach, reading, writing
 from astraios.store.ingest import add_runs
+from astraios.store.lake import attach_lake, is_lake
 from astraios.store.publish import keep
-from astraios.store.rows import KEYS, OWN_TABLES, RUN_TABLES, columns_of, merge
+from astraios.store.rows import KEYS, LOAD_KEY, OWN_TABLES, RUN_TABLES, columns_of, merge, next_load_key
 from astraios.store.schema import refuse_foreign
 from astraios.store.source import Source
 
@@ -49,6 +50,10 @@ def rebuild(path: Path, out: str | Path) -> RebuildReport:
     Raises:
         StoreError: neither a run directory nor a database is there, or the database can't be written.
     """
+    if is_lake(path):
+        raise StoreError(
+            f"{path}: make a lake anew under another name: `astraios ingest`, and `astraios import` of an export"
+        )
     path = path.resolve()
     source = Source(out)
     found, refused = source.manifests()
@@ -100,8 +105,9 @@ def _carry_over(connection: DuckDBPyConnection, old: Path) -> tuple[int, dict[st
     for table, key in KEYS.items():
         where = "where run_id in (from missing)" if table == "run" else ""
         merge(connection, table, key, connection.sql(f"from old.{table} {where}").pl().to_dicts())
+    offset = next_load_key(connection)
     for table in RUN_TABLES:
-        _copy(connection, table, "where run_id in (from missing)")
+        _copy(connection, table, "where run_id in (from missing)", offset)
     carried = {table: _copy(connection, table) for table in OWN_TABLES}
     connection.execute("commit")
     connection.execute("detach old")
@@ -109,9 +115,11 @@ def _carry_over(connection: DuckDBPyConnection, old: Path) -> tuple[int, dict[st
     return n_carried, {table: n for table, n in carried.items() if n}
 
 
-def _copy(connection: DuckDBPyConnection, table: str, where: str = "") -> int:
-    columns = ", ".join(columns_of(connection, table))
-    rows = connection.execute(f"insert into {table} ({columns}) select {columns} from old.{table} {where}").fetchall()
+def _copy(connection: DuckDBPyConnection, table: str, where: str = "", offset: int = 0) -> int:
+    names = columns_of(connection, table)
+    columns = ", ".join(names)
+    values = ", ".join(f"{name} + {offset}" if name == LOAD_KEY else name for name in names)
+    rows = connection.execute(f"insert into {table} ({columns}) select {values} from old.{table} {where}").fetchall()
     return int(rows[0][0])
 
 
@@ -124,11 +132,15 @@ def differences(a: Path, b: Path) -> dict[str, int]:
         tables = [table for table in _tables(connection) if table != "schema_migration"]
     connection = attach(a, read_only=True)
     try:
-        literal = str(b).replace("'", "''")
-        connection.execute(f"attach '{literal}' as other (type duckdb, read_only)")
+        if is_lake(b):
+            attach_lake(connection, b, "other", read_only=True)
+        else:
+            literal = str(b).replace("'", "''")
+            connection.execute(f"attach '{literal}' as other (type duckdb, read_only)")
         found = {}
         for table in tables:
-            columns = ", ".join(f"{name}::varchar as {name}" for name in columns_of(connection, table))
+            names = [name for name in columns_of(connection, table) if name != LOAD_KEY]
+            columns = ", ".join(f"{name}::varchar as {name}" for name in names)
             mine, theirs = f"select {columns} from {table}", f"select {columns} from other.{table}"
             rows = connection.execute(
                 f"select count(*) from (({mine} except all {theirs}) union all ({theirs} except all {mine}))"

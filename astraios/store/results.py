@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.store.connect import writing
-from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge
+from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge, next_load_key
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,6 +65,23 @@ def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFr
         connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
         if table in frames:
             insert(connection, table, frames[table].to_arrow())
+    connection.execute(
+        """
+        update attempt set load_key = numbered.load_key
+        from (
+            select run_id, attempt, row_number() over (order by run_id, attempt) + ? as load_key
+            from attempt
+            where run_id in (select run_id from arriving)
+        ) numbered
+        where attempt.run_id = numbered.run_id and attempt.attempt = numbered.attempt
+    """,
+        [next_load_key(connection) - 1],
+    )
+    connection.execute("""
+        update loss_point set load_key = a.load_key
+        from (from attempt where run_id in (select run_id from arriving)) a
+        where loss_point.run_id = a.run_id and loss_point.attempt = a.attempt
+    """)
     if "loss_summary" not in frames:
         connection.execute(SUMMARISE)
     connection.unregister("arriving")

@@ -23,12 +23,19 @@ KEYS = {
 RUN_TABLES = ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values())
 """What hangs on a run, replaced whole with it."""
 FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
+LOAD_KEY = "load_key"
+"""Column that says where rows lie, and nothing about a run; each database has its own."""
 OWN_TABLES = (*FIT_TABLES, "correlation", "curation")
 """What no run directory holds."""
 
 
 def columns_of(connection: DuckDBPyConnection, table: str) -> list[str]:
     return [column[0] for column in connection.execute(f"from {table} limit 0").description]
+
+
+def next_load_key(connection: DuckDBPyConnection) -> int:
+    """The number for the next run that is taken in."""
+    return int(connection.execute("select coalesce(max(load_key), 0) + 1 from attempt").fetchall()[0][0])
 
 
 def arrow_table(connection: DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> Any:

@@ -1,6 +1,6 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
-from astraios.workflow.collecting import collect, plan, run_cell, status
+from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, evaluate
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
@@ -20,6 +20,7 @@ __all__ = [
     "compare",
     "curate",
     "design",
+    "estimated",
     "evaluate",
     "fit_file",
     "fit_scaling",

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 from astraios import store
 
 if TYPE_CHECKING:
+    from astraios.collect.estimate import Totals
     from astraios.collect.launch import Event, Job
     from astraios.collect.plan import Plan as CellPlan
     from astraios.collect.run import Outcome
+    from astraios.collect.status import Summary as StatusSummary
     from astraios.collect.sweep import Sweep
 
 
-def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[CellPlan]]:
+def plan(sweep_name: str, only: Sequence[str], launcher: str = "local") -> tuple[Sweep, list[CellPlan]]:
     """A sweep and its cells.
 
     Raises:
@@ -26,13 +28,40 @@ def plan(sweep_name: str, only: Sequence[str]) -> tuple[Sweep, list[CellPlan]]:
     from astraios.collect.sweep import Sweep
 
     sweep = Sweep.read(sweep_name)
-    return sweep, plan_cells(sweep, list(only))
+    return sweep, plan_cells(sweep, list(only), launcher)
+
+
+def estimated(sweep: Sweep, plans: Sequence[CellPlan], db: Path) -> tuple[list[dict[str, Any]], Totals]:
+    """Rows of a plan with device-hours and price, and the sums; throughput is given by the sweep, or as measured."""
+    from astraios.collect.estimate import estimate, totals
+
+    measured = {} if sweep.compute.flops_per_second else _measured(db)
+    estimates = [estimate(p, sweep.compute, measured) for p in plans]
+    rows = [
+        {**p.to_dict(), "device_hours": e.device_hours, "price": e.price} for p, e in zip(plans, estimates, strict=True)
+    ]
+    return rows, totals(estimates, sweep.compute, measured)
+
+
+_RATES = """
+select n_params, median(train_flops / device_seconds) as rate
+from run join latest_attempt using (run_id)
+where origin = 'measured' and state = 'done' and device_seconds > 0 and train_flops > 0
+group by n_params
+"""
+
+
+def _measured(db: Path) -> dict[int, float]:
+    """Operations a second that a device sustained in training, by the base's number of parameters."""
+    if not db.exists():
+        return {}
+    return dict(store.query(db, _RATES).rows())
 
 
 def collect(
     sweep: Sweep,
     plans: list[CellPlan],
-    out: Path,
+    out: str | Path,
     db: Path,
     launcher: str,
     start: Callable[[list[Job]], None],
@@ -49,14 +78,24 @@ def collect(
 
         def told(event: Event) -> None:
             tell(event)
-            if event.kind in ("done", "failed"):
+            if event.kind in ("done", "failed", "stopped"):
                 ingester.wake()
 
-        outcome = run_cells(sweep, plans, out, launcher, told, start)
+        outcome = run_cells(sweep, plans, out, launcher, told, start, _judge(sweep, plans, out))
     return outcome, store.ingest(db, out)
 
 
-def run_cell(file: Path, out: Path, tell: Callable[[str, int, int], None]) -> None:
+def _judge(sweep: Sweep, plans: Sequence[CellPlan], out: str | Path) -> Any:
+    """Who says which cells are hopeless, where the sweep asks for it."""
+    if sweep.compute.stop_hopeless is None:
+        return None
+    from astraios.collect.storage import Place
+    from astraios.workflow.stopping import judge
+
+    return judge(Place(out), plans, sweep.compute.stop_hopeless)
+
+
+def run_cell(file: Path, out: str | Path, tell: Callable[[str, int, int], None]) -> None:
     """Runs one cell of a sweep that was planned elsewhere, in this process.
 
     Raises:
@@ -65,13 +104,13 @@ def run_cell(file: Path, out: Path, tell: Callable[[str, int, int], None]) -> No
     """
     from astraios.collect.contract import run_file
 
-    run_file(file, out, tell)
+    run_file(file, str(out), tell)
 
 
 class _Ingester:
     """Takes finished runs into the database beside the training, so that no cell waits for it."""
 
-    def __init__(self, db: Path, out: Path) -> None:
+    def __init__(self, db: Path, out: str | Path) -> None:
         self.db, self.out = db, out
         self.news, self.ended = threading.Event(), False
         self.thread = threading.Thread(target=self._work, daemon=True)
@@ -101,46 +140,22 @@ class _Ingester:
                 continue
 
 
-def status(out: Path, sweep_name: str | None) -> list[dict[str, Any]]:
-    """How the runs stand: those in the folder, and where a sweep is named those that it still lacks."""
-    from astraios.collect.spool import RunDirectory
+def status(out: str | Path, sweep_name: str | None) -> tuple[list[dict[str, Any]], StatusSummary]:
+    """How the runs stand: those in the folder, and where a sweep is named those that it still lacks; and in sum."""
+    from astraios.collect.status import standings, summary
+    from astraios.collect.storage import Place
 
-    rows = []
     wanted: dict[str, tuple[str, str, int]] = {}
+    flops: dict[str, float] = {}
     if sweep_name:
+        from astraios.collect.plan import describe
         from astraios.collect.sweep import Sweep
 
-        wanted = {cell.run_id: (cell.model_id, cell.method_id, cell.seed) for cell in Sweep.read(sweep_name).cells()}
-    folders = {path.parent.name: path.parent for path in out.glob("*/cell.json")} if out.is_dir() else {}
-    for run_id in [*wanted, *(name for name in sorted(folders) if name not in wanted)]:
-        rows.append(_status_row(run_id, RunDirectory(folders[run_id]) if run_id in folders else None, wanted))
-    return rows
-
-
-def _status_row(run_id: str, directory: Any, wanted: dict[str, tuple[str, str, int]]) -> dict[str, Any]:
-    import json
-
-    state, reason, step = "waiting", None, None
-    if directory is not None:
-        attempts, manifest = directory.attempts(), directory.manifest()
-        state = manifest["state"] if manifest else "started"
-        if attempts and attempts[-1]["state"] == "started":
-            state = "started"
-        if state == "failed":
-            reason = attempts[-1].get("error")
-        losses = directory.losses()
-        step = max((point.step for point in losses), default=0)
-    if run_id in wanted:
-        model_id, method_id, seed = wanted[run_id]
-    else:
-        cell = json.loads((directory.path / "cell.json").read_text(encoding="utf-8"))
-        model_id, method_id, seed = cell["model_id"], cell["method_id"], cell["seed"]
-    return {
-        "run_id": run_id,
-        "model_id": model_id,
-        "method_id": method_id,
-        "seed": seed,
-        "state": state,
-        "step": step,
-        "reason": reason,
-    }
+        sweep = Sweep.read(sweep_name)
+        for cell in sweep.cells():
+            wanted[cell.run_id] = (cell.model_id, cell.method_id, cell.seed)
+            flops[cell.run_id] = describe(cell, sweep.compute.device).train_flops
+    place = Place(out)
+    place.fetch()
+    found = standings(place.path, wanted)
+    return [row.to_dict() for row in found], summary(found, flops)

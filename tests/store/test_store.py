@@ -135,6 +135,7 @@ def test_checks_find_what_is_wrong(tmp_path: Path) -> None:
         "score_unique": "insert into score select * from score",
         "sample_score_unique": "insert into sample_score select * from sample_score",
         "loss_summary_unique": "insert into loss_summary select * from loss_summary",
+        "load_key_matches": "update loss_point set load_key = load_key + 1",
         "curation_has_run": "insert into curation values ('run0', 'exclude', null, null, null, now()::timestamp)",
         "fit_parameter_unique": "insert into fit_parameter (fit_id, name) values ('a', 'b'), ('a', 'b')",
     }

@@ -138,6 +138,7 @@ def _base_text_hash() -> str:
     return digest.hexdigest()
 
 
+@cache
 def revision(recipe: Recipe) -> str:
     """Hash of the recipe, the architecture and the text that it is pretrained on."""
     content = json.dumps([asdict(recipe), architecture(recipe), _base_text_hash()], sort_keys=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from astraios.collect.plan import Plan
+from astraios.collect.storage import Place
 from astraios.collect.sweep import Cell, ComputeSpec
 from astraios.errors import UsageError, did_you_mean
 from astraios.registry import Registry
@@ -56,9 +57,10 @@ class Event:
     key: str
     kind: str
     """From a pool: started, progress, ended (how, the run directory says), lost (with its machine: no fault of the
-    job). To the user: started, progress, retried, done or failed."""
+    job). To the user: started, progress, retried, done, failed or stopped (as hopeless)."""
     stage: str = ""
-    """While in progress: loading, training, scoring ...; when ended, lost, retried or failed: the reason."""
+    """While in progress: loading, training, scoring ...; when ended, lost, retried, failed or stopped: the
+    reason."""
     done: int = 0
     total: int = 0
 
@@ -69,8 +71,8 @@ class Orders:
 
     sweep_json: str
     """The sweep, for the record."""
-    out: Path
-    """Folder of the run directories."""
+    place: Place
+    """Where the run directories are."""
     compute: ComputeSpec
     options: Mapping[str, Any]
     """The sweep's [launch.NAME] table."""
@@ -78,7 +80,7 @@ class Orders:
     @property
     def folder(self) -> Path:
         """Where a launcher keeps its files: what each process was given, and what it said."""
-        return self.out / ".launch"
+        return self.place.path / ".launch"
 
 
 class Pool:
@@ -141,6 +143,14 @@ class Launcher:
             if isinstance(value, bool) != (wanted == "bool") or not isinstance(value, kinds[wanted]):  # type: ignore[arg-type]
                 raise UsageError(f"[launch.{self.name}] {key} = {value!r}: must be of type {wanted}")
         return self.settings(**{**plain, **own})
+
+    def device(self) -> str:
+        """cpu or cuda: what cells of `device = "auto"` will find."""
+        return "cuda"
+
+    def device_memory(self, device: str) -> float | None:
+        """Bytes that a device (on a CPU: the machine) has, where that is known before anything is started."""
+        return None
 
     def open(self, jobs: Sequence[Job], orders: Orders) -> Pool:
         """A pool for these jobs; none of them is started yet.

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any
 
 from astraios.collect.contract import Request, perform
@@ -35,8 +36,26 @@ class _Running:
 class Local(Launcher):
     """A pool of processes on this machine."""
 
+    def device(self) -> str:
+        return "cuda" if shutil.which("nvidia-smi") and _gpu_memory() else "cpu"
+
+    def device_memory(self, device: str) -> float | None:
+        if device.startswith("cuda"):
+            return min(_gpu_memory(), default=None)
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
     def open(self, jobs: Sequence[Job], orders: Orders) -> Pool:
         return _Processes(jobs, orders)
+
+
+def _gpu_memory() -> list[float]:
+    """Bytes of each GPU here, without torch; none where its driver can't be asked."""
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    try:
+        said = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        return [float(line) * 2**20 for line in said.splitlines() if line.strip()]
+    except (OSError, subprocess.SubprocessError, ValueError):
+        return []
 
 
 class _Processes(Pool):
@@ -61,7 +80,9 @@ class _Processes(Pool):
             ours, theirs = self.context.Pipe()
             slot = self.slots.pop(0)
             device = self.devices[slot % len(self.devices)] if self.devices else None
-            process = self.context.Process(target=_work, args=(theirs, request, self.orders.out, device), daemon=True)
+            process = self.context.Process(
+                target=_work, args=(theirs, request, self.orders.place.address, device), daemon=True
+            )
             process.start()
             theirs.close()
             self.running[job.key] = _Running(job.key, process, ours, slot)
@@ -131,7 +152,7 @@ def _count_cuda_devices() -> int:
     return torch.cuda.device_count()
 
 
-def _work(connection: Connection, request: Request, out: Path, cuda_device: str | None) -> None:
+def _work(connection: Connection, request: Request, out: str, cuda_device: str | None) -> None:
     """What a child does."""
     threading.Thread(target=_end_with_parent, args=(connection,), daemon=True).start()
     if cuda_device is not None:

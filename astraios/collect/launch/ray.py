@@ -107,7 +107,7 @@ class _Tasks(Pool):
                 scheduling_strategy="SPREAD" if settings.placement == "spread" else "DEFAULT",
             )
             content = write_request(job, self.orders).read_text(encoding="utf-8")
-            paths = str(self.orders.out), str(log_file(job, self.orders))
+            paths = self.orders.place.address, str(log_file(job, self.orders))
             self.running[task.remote(self.news, job.key, content, *paths, environment(job.n_threads))] = job.key
 
     def poll(self, seconds: float) -> list[Event]:

@@ -147,7 +147,7 @@ class _Queue(Pool):
         calls = [
             CellProcess(
                 str(write_request(job, self.orders)),
-                str(self.orders.out),
+                self.orders.place.address,
                 str(log_file(job, self.orders)),
                 environment(job.n_threads),
             )

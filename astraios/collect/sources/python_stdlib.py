@@ -78,15 +78,22 @@ def modules(split: str) -> tuple[tuple[str, str], ...]:
     Raises:
         DataError: this interpreter has no standard library in source form.
     """
-    root = Path(sysconfig.get_path("stdlib"))
-    found = []
-    for path in sorted(root.rglob("*.py")):
-        relative = path.relative_to(root)
-        if SKIPPED_FOLDERS.isdisjoint(relative.parts[:-1]) and split_of(relative.as_posix()) == split:
-            found.append((relative.as_posix(), path.read_text(encoding="utf-8", errors="replace")))
+    found = [
+        (relative, path.read_text(encoding="utf-8", errors="replace"))
+        for relative, path in _library()
+        if split_of(relative) == split
+    ]
     if not found:
         raise DataError(f"no Python source in the standard library of this interpreter ({platform.python_version()})")
     return tuple(found)
+
+
+@cache
+def _library() -> list[tuple[str, Path]]:
+    """Relative and full path of every module, in order of path."""
+    root = Path(sysconfig.get_path("stdlib"))
+    found = ((path.relative_to(root), path) for path in sorted(root.rglob("*.py")))
+    return [(one.as_posix(), path) for one, path in found if SKIPPED_FOLDERS.isdisjoint(one.parts[:-1])]
 
 
 def pairs(text: str) -> list[Record]:

@@ -1,0 +1,8 @@
+-- Every loss bears the number of its attempt, and no two attempts share one.
+select 'loss_point' as what, p.run_id, p.load_key
+from (select distinct run_id, attempt, load_key from loss_point) p
+left join attempt a using (run_id, attempt)
+where p.load_key is distinct from a.load_key
+union all
+select 'attempt', min(run_id), load_key from attempt where load_key is not null
+group by load_key having count(*) > 1
