@@ -300,3 +300,13 @@ def test_runs_deleted_in_mlflow_are_skipped(source: Copy, tmp_path: Path) -> Non
     result = run_cli("import", folder, "--db", tmp_path / "a.duckdb", "--json")
     told = json.loads(result.stdout)
     assert (told["rows"]["run"], told["skipped"]["run lora-32"]) == (1, "deleted in MLflow")
+
+
+def test_evaluations_of_a_run_that_only_failed(source: Copy, tmp_path: Path) -> None:
+    db = imported(source("peft"), tmp_path)
+    run = store.query(db, "select run_id from run").item()
+    with store.writing(db) as connection:
+        connection.execute("update attempt set state = 'failed'")
+    imported(source("bigcode/evaluation_results.json"), tmp_path, "--set", f"run_id={run}")
+    assert store.query(db, "select attempt, state from attempt order by all").rows() == [(1, "failed"), (2, "done")]
+    assert len(store.query(db, "select * from final_score where task_id like 'humaneval%'")) == 3
