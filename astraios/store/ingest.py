@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
 from astraios.store.connect import reading, writing
+from astraios.store.lake import is_lake, there
 from astraios.store.rows import (
     KEYS,
     LOAD_KEY,
@@ -21,6 +22,7 @@ from astraios.store.rows import (
     RUN_TABLES,
     SUMMARISE,
     arrow_table,
+    columns_of,
     insert,
     merge,
     next_load_key,
@@ -31,8 +33,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-BATCH = 500
-"""Run directories in one transaction, and in memory at once."""
+BATCH = 250
+"""Run directories in one transaction; twice as many are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     """
     source = Source(out)
     found, skipped = source.manifests()
-    if path.exists():
+    if there(path) and not is_lake(path):
         with reading(path) as connection:
             known = known_hashes(connection)
         fresh = [one for one in found if one.content_hash not in known]
@@ -108,17 +110,29 @@ def add_runs(connection: DuckDBPyConnection, source: Source, found: Sequence[Fou
     """
     n_new = 0
     refused: dict[str, str] = {}
-    for start in range(0, len(found), BATCH):
-        runs, bad = _read_all(source, found[start : start + BATCH])
+    for runs, bad in _read_ahead(source, found):
         refused |= bad
-        runs, older = _latest(connection, runs)
+        latest, older = _latest(connection, runs)
         refused |= older
-        if runs:
-            _add_batch(connection, runs)
+        if latest:
+            _add_batch(connection, latest)
             connection.execute("commit")
             connection.execute("begin")
-        n_new += len(runs)
+        n_new += len(latest)
     return n_new, refused
+
+
+def _read_ahead(source: Source, found: Sequence[Found]) -> Iterator[tuple[list[RunFiles], dict[str, str]]]:
+    """Batches, the next one being read while one is worked on."""
+    batches = [found[start : start + BATCH] for start in range(0, len(found), BATCH)]
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(_read_all, source, batches[0]) if batches else None
+        for following in [*batches[1:], None]:
+            if ahead is None:
+                return
+            current = ahead.result()
+            ahead = reader.submit(_read_all, source, following) if following else None
+            yield current
 
 
 def _read_all(source: Source, found: Sequence[Found]) -> tuple[list[RunFiles], dict[str, str]]:
@@ -217,19 +231,32 @@ def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles])
     insert(connection, "attempt", arrow_table(connection, "attempt", attempts))
     insert(connection, "evaluation", arrow_table(connection, "evaluation", evaluations))
     keys = {(row["run_id"], row["attempt"]): row[LOAD_KEY] for row in attempts}
+    connection.register("numbered", pa.table({LOAD_KEY: list(keys.values()), "run_id": [run_id for run_id, _ in keys]}))
     for name, table in LONG_TABLES.items():
-        pieces = [_long_rows(run, run.tables[name], keys) for run in batch if name in run.tables]
+        pieces = [_numbered(run, run.tables[name], keys) for run in batch if name in run.tables]
         if pieces:
-            insert(connection, table, pa.concat_tables(pieces))
+            _insert_long(connection, table, pa.concat_tables(pieces))
+    connection.unregister("numbered")
     connection.execute(SUMMARISE)
     connection.unregister("arriving")
 
 
-def _long_rows(run: RunFiles, rows: pa.Table, keys: Mapping[tuple[str, int], int]) -> pa.Table:
-    """Rows of one file with their run and the number of their attempt."""
+def _numbered(run: RunFiles, rows: pa.Table, keys: Mapping[tuple[str, int], int]) -> pa.Table:
+    """Rows of one file with the number of their attempt."""
     import pyarrow as pa
 
     tries = rows["attempt"].combine_chunks().dictionary_encode()
     numbers = pa.array([keys.get((run.run_id, one)) for one in tries.dictionary.to_pylist()], pa.int64())
-    rows = rows.append_column("run_id", pa.repeat(pa.scalar(run.run_id, pa.string()), len(rows)))
-    return rows.append_column(LOAD_KEY, numbers.take(tries.indices))
+    return rows.append_column("number", numbers.take(tries.indices))
+
+
+def _insert_long(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """Rows with the number of their attempt, which brings the run: a text less a row to hand over."""
+    given = {name: f"p.{name}" for name in rows.column_names} | {"run_id": "k.run_id", LOAD_KEY: f"k.{LOAD_KEY}"}
+    names = [name for name in columns_of(connection, table) if name in given]
+    connection.register("incoming", rows)
+    connection.execute(
+        f"insert into {table} ({', '.join(names)}) select {', '.join(given[name] for name in names)} "
+        f"from incoming p join numbered k on k.{LOAD_KEY} = p.number"
+    )
+    connection.unregister("incoming")

@@ -132,7 +132,7 @@ class RunFiles:
             if hashlib.sha256(content).hexdigest() != digest:
                 raise StoreError(f"{name} is not what the manifest says; delete {MANIFEST} to have it written again")
             if rows and count:
-                tables[name] = parquet.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+                tables[name] = parquet.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
         return cls(found.name, manifest, found.content_hash, tables)
 
     @property
