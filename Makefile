@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # skip and say so.
 SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless gcc:gcc npm:npm
 
-.PHONY: demo test lint verify system bench gallery help
+.PHONY: demo test lint verify system bench gallery lake help
 
 help:
 	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
 	@echo "make test    set up, lint, check types, run the tests"
 	@echo "make verify  run every 'must show' line of every issue in full and print what held"
 	@echo "make gallery draw docs/gallery.md anew from the demo and the paper's numbers"
+	@echo "make lake    an environment with DuckLake (.venv-lake), for its tests in \`make verify\`"
 	@echo "make bench   run the benchmarks (see benchmarks/RESULTS.md)"
 
 demo: $(VENV)/train.stamp
@@ -37,6 +38,11 @@ gallery: demo
 
 bench: $(VENV)/dev.stamp
 	for file in benchmarks/*.py; do $(BIN)/python $$file || exit 1; done
+
+lake:
+	test -x .venv-lake/bin/python || $(PYTHON) -m venv .venv-lake
+	.venv-lake/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints-ducklake.txt --editable '.[ducklake]'
 
 $(VENV)/train.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -147,8 +147,8 @@ def measure(folder: Path, n_seeds: int) -> list[str]:
     pool = Instantly(lambda job: leave(job, out))
     orders = Orders(sweep.to_json(), Place(out), sweep.compute, {})
     out.mkdir()
-    seconds, failed = timed(lambda: run_jobs(Nowhere(name="nowhere", pool=pool), half, orders, lambda event: None))
-    assert not failed
+    seconds, ends = timed(lambda: run_jobs(Nowhere(name="nowhere", pool=pool), half, orders, lambda event: None))
+    assert not ends.failed
     own = seconds - pool.writing
     rows.append((f"schedule {len(half):,} cells (their run directories apart)", own))
     rows.append((f"write {len(half):,} run directories", pool.writing))

@@ -18,9 +18,12 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from functools import cache
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +50,7 @@ class RunDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._log: FileIO | None = None
 
     @property
     def checkpoint_path(self) -> Path:
@@ -92,7 +96,9 @@ class RunDirectory:
 
     def append_loss(self, point: LossPoint) -> None:
         """Adds a loss, in one write."""
-        self._append("losses.jsonl", asdict(point))
+        if self._log is None:
+            self._log = open(self.path / "losses.jsonl", "ab", buffering=0)  # noqa: SIM115 (kept open while training)
+        self._log.write(_loss_line(point))
 
     def losses(self) -> list[LossPoint]:
         """The losses so far; of a step logged twice (before and after an interruption) the last counts."""
@@ -237,9 +243,18 @@ class RunDirectory:
         import pyarrow as pa
         from pyarrow import parquet
 
-        texts = [name for name, type_ in kind.__annotations__.items() if str(type_).startswith("str")]
-        sink = pa.BufferOutputStream()
-        parquet.write_table(_table(records, kind, attempt), sink, compression="zstd", use_dictionary=texts)
+        table, sink = _table(records, kind, attempt), pa.BufferOutputStream()
+        # Steps and tokens shrink as differences, texts by a dictionary; losses are noise that no compression shrinks.
+        texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+        parquet.write_table(
+            table,
+            sink,
+            compression={field.name: "zstd" if field.name in texts else "none" for field in table.schema},
+            use_dictionary=texts,
+            column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_integer(f.type)},
+            write_statistics=False,
+            store_schema=False,
+        )
         content = sink.getvalue().to_pybytes()
         write_atomically(self.path / name, content)
         return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}
@@ -267,6 +282,23 @@ class RunDirectory:
 
 class UnreadableError(StoreError):
     """A manifest that is there but can't be read."""
+
+
+def _loss_line(point: LossPoint) -> bytes:
+    """A loss as a line of JSON: by hand, for it is written while a model trains."""
+    more = "null" if point.regularizer is None else _number(point.regularizer)
+    return (
+        f'{{"split": {_quoted(point.split)}, "step": {point.step:d}, "n_tokens": {point.n_tokens:d}, '
+        f'"loss_nats": {_number(point.loss_nats)}, "regularizer": {more}}}\n'
+    ).encode()
+
+
+_quoted = cache(json.dumps)
+
+
+def _number(value: float) -> str:
+    number = float(value)
+    return repr(number) if math.isfinite(number) else json.dumps(number)
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

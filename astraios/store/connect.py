@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
+from astraios.store.lake import attach_lake, data_folder, forbid_all_but_reading, is_lake, lake_lock, there
 from astraios.store.lock import Patience, writer_lock
 from astraios.store.messages import MEND, first_line, is_damage, one_line
 from astraios.store.publish import keep, new_version
-from astraios.store.schema import migrate, migrations_done, outdated, refuse_foreign
+from astraios.store.schema import macros_of_connection, migrate, migrations_done, outdated, refuse_foreign
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,7 +45,7 @@ def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
         StoreError: no database there, or not one of ours, or one of a newer astraios.
     """
     file = database_path(path)
-    if not file.exists():
+    if not there(file):
         raise StoreError(f"no database {file}: run `astraios collect` first, or name another one with --db")
     connection = attach(file, read_only=True)
     try:
@@ -60,6 +61,9 @@ def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
             with writing(file):
                 pass
             connection = attach(file, read_only=True)
+        if is_lake(file):
+            connection.execute(macros_of_connection())
+            connection.execute("set allowed_directories = ?", [[data_folder(connection, CATALOG)]])
         connection.execute("set enable_external_access = false")
         connection.execute("set lock_configuration = true")
     except BaseException:
@@ -91,6 +95,10 @@ def writing(path: Path, *, anew: bool = False) -> Iterator[DuckDBPyConnection]:
     Raises:
         StoreError: it can't be written, is not one of ours, or stays locked.
     """
+    if is_lake(path):
+        with _writing_lake(path) as connection:
+            yield connection
+        return
     path = path.resolve()
     if path.is_dir():
         raise StoreError(f"{path} is a folder, not a database: name a file with --db")
@@ -112,6 +120,21 @@ def writing(path: Path, *, anew: bool = False) -> Iterator[DuckDBPyConnection]:
                 connection.close()
 
 
+@contextmanager
+def _writing_lake(path: Path) -> Iterator[DuckDBPyConnection]:
+    with lake_lock(path):
+        connection = attach(path, read_only=False)
+        try:
+            with one_line(path):
+                refuse_foreign(connection, path)
+                migrate(connection, path, lake=True)
+                connection.execute("begin")
+                yield connection
+                connection.execute("commit")
+        finally:
+            connection.close()
+
+
 def query(path: Path, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
     """Rows of a query, read-only.
 
@@ -119,6 +142,8 @@ def query(path: Path, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         StoreError: no such database, or the query is refused; one line.
     """
     with reading(path) as connection:
+        if is_lake(path):
+            forbid_all_but_reading(connection, path, sql)
         return run_query(connection, sql, parameters)
 
 
@@ -166,6 +191,11 @@ def attach(path: Path, *, read_only: bool, named: Path | None = None) -> DuckDBP
     import duckdb
 
     named = named or path
+    if is_lake(path):
+        connection = duckdb.connect()
+        attach_lake(connection, path, CATALOG, read_only=read_only)
+        connection.execute(f"use {CATALOG}")
+        return connection
     if path.is_dir():
         raise StoreError(f"{named} is a folder, not a database: name a file with --db")
     if path.exists() and path.stat().st_size == 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
 from astraios.store.connect import reading, writing
+from astraios.store.lake import is_lake, there
 from astraios.store.rows import (
     KEYS,
     LOAD_KEY,
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-BATCH = 500
-"""Run directories in one transaction, and in memory at once."""
+BATCH = 250
+"""Run directories in one transaction; twice as many are in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     """
     source = Source(out)
     found, skipped = source.manifests()
-    if path.exists():
+    if there(path) and not is_lake(path):
         with reading(path) as connection:
             known = known_hashes(connection)
         fresh = [one for one in found if one.content_hash not in known]
@@ -109,17 +110,29 @@ def add_runs(connection: DuckDBPyConnection, source: Source, found: Sequence[Fou
     """
     n_new = 0
     refused: dict[str, str] = {}
-    for start in range(0, len(found), BATCH):
-        runs, bad = _read_all(source, found[start : start + BATCH])
+    for runs, bad in _read_ahead(source, found):
         refused |= bad
-        runs, older = _latest(connection, runs)
+        latest, older = _latest(connection, runs)
         refused |= older
-        if runs:
-            _add_batch(connection, runs)
+        if latest:
+            _add_batch(connection, latest)
             connection.execute("commit")
             connection.execute("begin")
-        n_new += len(runs)
+        n_new += len(latest)
     return n_new, refused
+
+
+def _read_ahead(source: Source, found: Sequence[Found]) -> Iterator[tuple[list[RunFiles], dict[str, str]]]:
+    """Batches, the next one being read while one is worked on."""
+    batches = [found[start : start + BATCH] for start in range(0, len(found), BATCH)]
+    with ThreadPoolExecutor(1) as reader:
+        ahead = reader.submit(_read_all, source, batches[0]) if batches else None
+        for following in [*batches[1:], None]:
+            if ahead is None:
+                return
+            current = ahead.result()
+            ahead = reader.submit(_read_all, source, following) if following else None
+            yield current
 
 
 def _read_all(source: Source, found: Sequence[Found]) -> tuple[list[RunFiles], dict[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from astraios.errors import StoreError
 from astraios.store.connect import attach, reading, writing
 from astraios.store.ingest import add_runs
+from astraios.store.lake import attach_lake, is_lake
 from astraios.store.publish import keep
 from astraios.store.rows import KEYS, LOAD_KEY, OWN_TABLES, RUN_TABLES, columns_of, merge, next_load_key
 from astraios.store.schema import refuse_foreign
@@ -49,6 +50,10 @@ def rebuild(path: Path, out: str | Path) -> RebuildReport:
     Raises:
         StoreError: neither a run directory nor a database is there, or the database can't be written.
     """
+    if is_lake(path):
+        raise StoreError(
+            f"{path}: make a lake anew under another name: `astraios ingest`, and `astraios import` of an export"
+        )
     path = path.resolve()
     source = Source(out)
     found, refused = source.manifests()
@@ -127,8 +132,11 @@ def differences(a: Path, b: Path) -> dict[str, int]:
         tables = [table for table in _tables(connection) if table != "schema_migration"]
     connection = attach(a, read_only=True)
     try:
-        literal = str(b).replace("'", "''")
-        connection.execute(f"attach '{literal}' as other (type duckdb, read_only)")
+        if is_lake(b):
+            attach_lake(connection, b, "other", read_only=True)
+        else:
+            literal = str(b).replace("'", "''")
+            connection.execute(f"attach '{literal}' as other (type duckdb, read_only)")
         found = {}
         for table in tables:
             names = [name for name in columns_of(connection, table) if name != LOAD_KEY]

@@ -66,8 +66,10 @@ def outdated(connection: DuckDBPyConnection, path: Path) -> bool:
     return done != set(sql_files("migrations")) or _recorded_views(connection) != _views_hash()
 
 
-def migrate(connection: DuckDBPyConnection, path: Path) -> list[str]:
+def migrate(connection: DuckDBPyConnection, path: Path, *, lake: bool = False) -> list[str]:
     """Brings the schema up to date; each migration and its record in one transaction.
+
+    A lake has no indexes, keeps no comments on columns of views, and its macros come with each connection.
 
     Returns:
         The migrations that were made.
@@ -90,11 +92,18 @@ def migrate(connection: DuckDBPyConnection, path: Path) -> list[str]:
             connection.execute("commit")
         if pending or _views_hash() != _recorded_views(connection):
             connection.execute("begin")
-            for sql in [*_views_in_order(), _text("macros"), _text("keys")]:
-                connection.execute(sql)
+            for sql in _views_in_order():
+                connection.execute(re.sub(r"(?m)^comment on column .*$", "", sql) if lake else sql)
+            for name in () if lake else ("macros", "keys"):
+                connection.execute(_text(name))
             connection.execute(f"comment on table schema_migration is 'Migrations had; views {_views_hash()}'")
             connection.execute("commit")
     return list(pending)
+
+
+def macros_of_connection() -> str:
+    """The macros as statements that leave no trace in a database."""
+    return _text("macros").replace("create or replace macro", "create or replace temp macro")
 
 
 def _views_in_order() -> list[str]:

@@ -1,4 +1,4 @@
-"""Processes that write, ingest and query at once, killed at random: `python -m tests.store.chaos DIR DB KILLS N`.
+"""Processes that write, ingest and query at once, killed at random: `python -m tests.store.chaos DIR DB KILLS N PAUSE`.
 
 Children are forked from this process, which has imported everything and started no thread, so that a killed one is
 replaced at once. At the end one line of JSON says what was seen.
@@ -68,7 +68,7 @@ def ask(folder: Path, db: Path) -> None:
         time.sleep(0.01)
 
 
-def main(folder: Path, db: Path, n_kills: int, n_ingesters: int, seed: int = 0) -> None:
+def main(folder: Path, db: Path, n_kills: int, n_ingesters: int, pause_s: float, seed: int = 0) -> None:
     """Starts everybody, kills at random, and lets the writers come to an end."""
     (folder / "runs").mkdir(parents=True)
     roles: list[tuple[str, Callable[[], None]]] = [
@@ -82,7 +82,7 @@ def main(folder: Path, db: Path, n_kills: int, n_ingesters: int, seed: int = 0) 
     weights = [1.0] * N_WRITERS + [4.0] * n_ingesters + [2.0]
     killed: dict[str, int] = {}
     while sum(killed.values()) < n_kills and not (folder / "failures").exists():
-        time.sleep(chance.uniform(0.02, 0.15))
+        time.sleep(chance.uniform(0.1, 1) * pause_s)
         [at] = chance.choices(range(len(roles)), weights)
         if _kill(pids[at]):
             killed[roles[at][0].split()[0]] = killed.get(roles[at][0].split()[0], 0) + 1
@@ -133,4 +133,4 @@ def _kill(pid: int) -> bool:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), float(sys.argv[5]))

@@ -20,7 +20,7 @@ from tests.store.chaos import N_POINTS, N_WRITERS
 def test_killed_at_random_nothing_is_lost(kills: int, tmp_path: Path) -> None:
     folder, db = tmp_path / "chaos", tmp_path / "a.duckdb"
     result = subprocess.run(
-        [sys.executable, "-m", "tests.store.chaos", str(folder), str(db), str(kills), "1"],
+        [sys.executable, "-m", "tests.store.chaos", str(folder), str(db), str(kills), "1", "0.15"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.util
 import os
 import resource
 import shutil
@@ -317,3 +318,23 @@ def test_run_directories_are_read_from_any_file_system(tmp_path: Path) -> None:
     assert "losses.parquet" in store.check_directories(db, "memory://bucket/runs")["run0"]
     with pytest.raises(StoreError, match="nonsense"):
         store.ingest(db, "nonsense://bucket")
+
+
+def test_names_of_lakes(tmp_path: Path) -> None:
+    """What a lake's name says, and what is refused before anything is asked of Postgres."""
+    from astraios.store import lake
+
+    name = Path("ducklake:postgres:dbname=lab host=db.lab data_path=s3://bucket/lab")
+    assert lake.is_lake(name)
+    assert lake._words(name) == ({"dbname": "lab", "host": "db.lab"}, "s3://bucket/lab")
+    for bad, words in (
+        ("ducklake:sqlite:x", "ducklake:postgres:dbname=NAME"),
+        ("ducklake:postgres:lab", "KEY=VALUE"),
+        ("ducklake:postgres:dbname=lab password=secret", "pgpass"),
+    ):
+        result = run_cli("sql", "select 1", "--db", bad)
+        assert_one_line(result, 1, words)
+        assert "secret" not in result.stderr
+    if importlib.util.find_spec("duckdb_extension_ducklake") is None:
+        assert_one_line(run_cli("sql", "select 1", "--db", name), 1, r"pip install 'astraios\[ducklake\]'")
+    assert not (tmp_path / "ducklake:postgres:lab").exists()

@@ -1,0 +1,216 @@
+"""The results database against what users have now: writing losses, merging runs, bytes a point, typical reads.
+
+    python benchmarks/results.py                                   # ours, CSV, and no peers
+    python benchmarks/results.py --peers ENV/bin/python            # an environment with mlflow, trackio, wandb, tensorboard
+    python benchmarks/results.py --runs 100 --peer-runs 5          # a quick look
+
+One million points are 1,000 runs of 1,000 steps. Writers are compared with writers, in points a CPU second of the
+process that trains (its children too, once they have ended); a peer writes fewer runs, as a rate needs no more. The merge
+of finished runs is our own step and is reported apart. Reads are of ten million points: the million ten times, under
+other names. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+REPOSITORY = HERE.parent
+PEERS = ("mlflow", "trackio", "wandb", "tensorboard")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--times", type=int, default=10, help="how often the runs stand in the database that is read")
+    parser.add_argument("--peers", help="interpreter of an environment that has the peers")
+    parser.add_argument("--peer-runs", type=int, default=20)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.part:
+        print(json.dumps(PARTS[options.part](options)))
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=REPOSITORY.parent) as folder:
+        options.folder = Path(folder)
+        report(options)
+
+
+def report(options: argparse.Namespace) -> None:
+    """Everything, one process a measurement."""
+    load = os.getloadavg()[0]
+    print(f"{options.runs:,} runs x {options.steps:,} steps; load {load:.1f} on {os.cpu_count()} cores at the start\n")
+    rates = writers(options)
+    part("finish", options)
+    merged = part("merge", options)
+    reads = part("read", options)
+    print("\n| merge and reads | |\n| --- | --- |")
+    print(f"| merge of {merged['runs']:,} finished runs, points a second | {merged['rate']:,.0f} (wall) |")
+    print(f"| the same, points a CPU second | {merged['cpu_rate']:,.0f} |")
+    print(f"| bytes a point in the database | {merged['database']:.1f} |")
+    print(f"| bytes a point in Parquet in the run directory | {merged['parquet']:.1f} |")
+    print(f"| bytes a point of the live log (not needed once a run is done) | {merged['log']:.1f} |")
+    print(f"| points in the database that is read | {reads['points']:,} |")
+    for name in ("final_loss", "loss_curve"):
+        best, median, cpu = reads[name]
+        print(f"| {name}, ms | best {best:.0f}, median {median:.0f}, CPU {cpu:.0f} |")
+    print(f"| largest memory of the reading process, MB | {reads['memory']:.0f} |")
+    if rates:
+        best = max(rates, key=lambda tool: rates[tool])
+        print(f"\nours against the best tracker ({best}): {merged['writer'] / rates[best]:.1f} x points a CPU second")
+
+
+def writers(options: argparse.Namespace) -> dict[str, float]:
+    """Prints the table of writers; rates of the trackers that were there."""
+    rates: dict[str, float] = {}
+    print("| writer | points | points a CPU second | bytes a point | |\n| --- | --- | --- | --- | --- |")
+    for tool in ("astraios", "csv", *PEERS):
+        ours = tool in ("astraios", "csv")
+        python = sys.executable if ours else options.peers
+        if python is None:
+            print(f"| {tool} | | | | not measured: --peers |")
+            continue
+        folder = options.folder / ("runs" if tool == "astraios" else tool)
+        runs = options.runs if tool == "astraios" else min(options.runs, options.peer_runs)
+        command = [python, str(HERE / "results_peers.py"), tool, str(runs), str(options.steps), str(folder)]
+        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)} if ours else dict(os.environ)
+        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        if result.returncode:
+            print(f"| {tool} | | | | failed: {result.stderr.strip().splitlines()[-1][:80]} |")
+            continue
+        seen = json.loads(result.stdout.splitlines()[-1])
+        rate = seen["points"] / seen["cpu_seconds"]
+        if tool == "astraios":
+            (options.folder / "writer").write_text(str(rate))
+        elif not ours:
+            rates[tool] = rate
+        print(f"| {tool} | {seen['points']:,} | {rate:,.0f} | {seen['bytes'] / seen['points']:.1f} | |", flush=True)
+    return rates
+
+
+def part(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """One measurement in a process of its own."""
+    words = ["--part", name, "--folder", options.folder, "--runs", options.runs, "--steps", options.steps]
+    result = subprocess.run(
+        [sys.executable, str(HERE / "results.py"), *map(str, words), "--times", str(options.times)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def finish(options: argparse.Namespace) -> dict[str, Any]:
+    """Ends the runs whose losses were written."""
+    from astraios.collect.spool import RunDirectory
+
+    for i in range(options.runs):
+        run_id = f"run{i}"
+        directory = RunDirectory(options.folder / "runs" / run_id)
+        about = {"run_id": run_id, "origin": "measured", "model_id": f"m{i % 5}", "method_id": f"t{i % 7}"}
+        rows = {
+            "sweep_json": json.dumps({"name": "bench"}),
+            "run": {**about, "seed": i, "n_params": 10 ** (6 + i % 5), "bytes_per_token": 2.0},
+            "base_model": {"model_id": f"m{i % 5}", "n_params": 10 ** (6 + i % 5)},
+            "tuning_method": {"method_id": f"t{i % 7}", "title": "t", "kind": "other"},
+        }
+        attempt, started = directory.start("{}")
+        ending = {"attempt": attempt, "state": "done", "started_at": started, "finished_at": started}
+        directory.finish(rows, ending, {})
+    return {}
+
+
+def merge(options: argparse.Namespace) -> dict[str, Any]:
+    """Finished runs into a new database; libraries are loaded before."""
+    for name in ("duckdb", "polars", "pyarrow.dataset", "pyarrow.parquet"):
+        import_module(name)
+    from astraios import store
+
+    runs, db = options.folder / "runs", options.folder / "a.duckdb"
+    points = options.runs * options.steps
+    walls, cpus = [], []
+    for _ in range(3):
+        db.unlink(missing_ok=True)
+        wall, cpu = time.perf_counter(), time.process_time()
+        assert store.ingest(db, runs).n_new == options.runs
+        walls.append(time.perf_counter() - wall)
+        cpus.append(time.process_time() - cpu)
+    assert store.query(db, "select count(*) from loss_point").item() == points
+    return {
+        "runs": options.runs,
+        "rate": points / min(walls),
+        "cpu_rate": points / min(cpus),
+        "database": db.stat().st_size / points,
+        "parquet": sum(f.stat().st_size for f in runs.glob("*/losses.parquet")) / points,
+        "log": sum(f.stat().st_size for f in runs.glob("*/losses.jsonl")) / points,
+        "writer": float((options.folder / "writer").read_text()),
+    }
+
+
+def read(options: argparse.Namespace) -> dict[str, Any]:
+    """Typical reads of the runs ten times over."""
+    db = options.folder / "ten.duckdb"
+    command = [sys.executable, str(HERE / "results.py"), "--part", "multiply", "--folder", str(options.folder)]
+    subprocess.run([*command, "--times", str(options.times)], check=True, capture_output=True)
+    from astraios import store
+
+    found: dict[str, Any] = {}
+    with store.reading(db) as connection:
+        found["points"] = connection.sql("select count(*) from loss_point").fetchall()[0][0]
+        sample = "select run_id from run using sample reservoir(50 rows) repeatable (7)"
+        names = ", ".join(f"'{row[0]}'" for row in connection.sql(sample).fetchall())
+        for name, sql in (
+            ("final_loss", "from final_loss"),
+            ("loss_curve", f"from loss_curve where run_id in ({names})"),
+        ):
+            walls, cpus = [], []
+            for _ in range(15):
+                wall, cpu = time.perf_counter(), time.process_time()
+                rows = connection.sql(sql).to_arrow_table()
+                walls.append(1e3 * (time.perf_counter() - wall))
+                cpus.append(1e3 * (time.process_time() - cpu))
+            assert len(rows) == (options.runs * options.times if name == "final_loss" else 50 * options.steps)
+            found[name] = (min(walls), statistics.median(walls), min(cpus))
+    found["memory"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return found
+
+
+def multiply(options: argparse.Namespace) -> dict[str, Any]:
+    """The database with its runs many times, under other names, in order of arrival."""
+    from astraios import store
+
+    db = options.folder / "ten.duckdb"
+    shutil.copy(options.folder / "a.duckdb", db)
+    with store.writing(db) as connection:
+        connection.execute("create temp table given as select run_id from run")
+        [(step,)] = connection.execute("select max(load_key) from attempt").fetchall()
+        for k in range(1, options.times):
+            for table in ("run", "attempt", "loss_summary", "loss_point"):
+                key = f", load_key + {k * step} as load_key" if table in ("attempt", "loss_point") else ""
+                order = "order by load_key, step" if table == "loss_point" else ""
+                connection.execute(
+                    f"insert into {table} select * replace (run_id || '-{k}' as run_id{key}) from {table} "
+                    f"where run_id in (from given) {order}"
+                )
+    return {}
+
+
+PARTS = {"finish": finish, "merge": merge, "read": read, "multiply": multiply}
+
+if __name__ == "__main__":
+    main()

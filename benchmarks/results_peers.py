@@ -1,0 +1,143 @@
+"""One tool's writer, in a process of its own: `python results_peers.py TOOL RUNS STEPS FOLDER`.
+
+Prints one line of JSON: points, CPU seconds of this process and its children while logging (imports left out), bytes on
+disk. Run by results.py with the interpreter that has the tools.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+import resource
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+
+def loss(run: int, step: int) -> float:
+    """A curve that does not compress to nothing."""
+    return 1.5 + 3 * (step + 1) ** -0.3 + 0.01 * math.sin(12.9898 * step + 78.233 * run)
+
+
+def astraios(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+    from astraios.collect.spool import RunDirectory
+    from astraios.records import LossPoint
+
+    def log() -> None:
+        for run in range(runs):
+            directory = RunDirectory(folder / f"run{run}")
+            directory.start("{}")
+            for step in range(steps):
+                directory.append_loss(LossPoint("test", step, 1024 * step, loss(run, step)))
+
+    return log
+
+
+def csv_append(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+    def log() -> None:
+        for run in range(runs):
+            with open(folder / f"run{run}.csv", "w", newline="") as file:
+                writer = csv.writer(file)
+                for step in range(steps):
+                    writer.writerow((step, 1024 * step, loss(run, step)))
+
+    return log
+
+
+def mlflow(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+    import mlflow
+    from mlflow.entities import Metric
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    experiment = client.create_experiment("bench", artifact_location=str(folder / "artifacts"))
+    assert mlflow
+
+    def log() -> None:
+        for run in range(runs):
+            run_id = client.create_run(experiment).info.run_id
+            for begin in range(0, steps, 1000):
+                block = range(begin, min(begin + 1000, steps))
+                client.log_batch(
+                    run_id, metrics=[Metric("loss", loss(run, s), 1_700_000_000_000 + s, s) for s in block]
+                )
+            client.set_terminated(run_id)
+
+    return log
+
+
+def wandb(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+    os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DIR": str(folder)}
+    import wandb
+
+    def log() -> None:
+        for run in range(runs):
+            one = wandb.init(project="bench", dir=str(folder), settings=wandb.Settings(x_disable_stats=True))
+            for step in range(steps):
+                one.log({"loss": loss(run, step)}, step=step)
+            one.finish()
+        wandb.teardown()
+
+    return log
+
+
+def tensorboard(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    def log() -> None:
+        for run in range(runs):
+            writer = EventFileWriter(str(folder / f"run{run}"))
+            for step in range(steps):
+                value = Summary.Value(tag="loss", simple_value=loss(run, step))
+                writer.add_event(Event(step=step, wall_time=1.7e9 + step, summary=Summary(value=[value])))
+            writer.close()
+
+    return log
+
+
+def trackio(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+    os.environ |= {"TRACKIO_DIR": str(folder), "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
+    import trackio
+
+    def log() -> None:
+        for run in range(runs):
+            trackio.init(project="bench", name=f"run{run}", embed=False)
+            for step in range(steps):
+                trackio.log({"loss": loss(run, step)}, step=step)
+            trackio.finish()
+
+    return log
+
+
+TOOLS = {
+    "astraios": astraios,
+    "csv": csv_append,
+    "mlflow": mlflow,
+    "wandb": wandb,
+    "tensorboard": tensorboard,
+    "trackio": trackio,
+}
+
+
+def cpu_seconds() -> float:
+    """Of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(one.ru_utime + one.ru_stime for one in used)
+
+
+def main(tool: str, runs: int, steps: int, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    log = TOOLS[tool](runs, steps, folder)
+    before = cpu_seconds()
+    log()
+    seconds = cpu_seconds() - before
+    size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    print(json.dumps({"points": runs * steps, "cpu_seconds": seconds, "bytes": size}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), Path(sys.argv[4]))
