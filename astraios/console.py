@@ -233,14 +233,14 @@ class SweepProgress:
             return
         if event.kind == "started":
             self.started[event.key] = time.monotonic()
-        ended = event.kind in ("done", "failed")
+        ended = event.kind in ("done", "failed", "stopped")
         self.n_done += ended
         if self.progress is None:
             if event.kind == "retried":
                 say(f"{self.labels[event.key]}: tried again: {event.stage}")
             if ended:
                 took = time.monotonic() - self.started.get(event.key, time.monotonic())
-                how = f"failed: {event.stage}" if event.kind == "failed" else f"done in {took:.0f} s"
+                how = f"done in {took:.0f} s" if event.kind == "done" else f"{event.kind}: {event.stage}"
                 say(f"[{self.n_done}/{len(self.labels)}] {self.labels[event.key]}: {how}")
             return
         self._draw(event, ended)
@@ -252,8 +252,8 @@ class SweepProgress:
             if event.key in self.bars:
                 self.progress.remove_task(self.bars.pop(event.key))
             self.progress.advance(self.bars[""])
-            if event.kind == "failed":
-                self.progress.console.print(f"{label}: failed: {event.stage}", markup=False)
+            if event.kind != "done":
+                self.progress.console.print(f"{label}: {event.kind}: {event.stage}", markup=False)
             return
         if event.kind == "retried":
             self.progress.console.print(f"{label}: tried again: {event.stage}", markup=False)
@@ -362,13 +362,18 @@ def sweep_summary(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
                 "n_done_before": outcome.n_skipped,
                 "n_failed": n_failed,
                 "failed": dict(outcome.failed),
+                "stopped": dict(outcome.stopped),
                 "skipped_at_ingest": dict(ingested.skipped),
                 "database": str(db),
             }
         )
         return
-    done = outcome.n_cells - outcome.n_skipped - n_failed
-    say(f"{outcome.n_cells} cells: {done} run now, {outcome.n_skipped} done before, {n_failed} failed; database {db}")
+    done = outcome.n_cells - outcome.n_skipped - n_failed - len(outcome.stopped)
+    stopped = f", {len(outcome.stopped)} stopped as hopeless" if outcome.stopped else ""
+    say(
+        f"{outcome.n_cells} cells: {done} run now, {outcome.n_skipped} done before, {n_failed} failed{stopped}; "
+        f"database {db}"
+    )
     for key, reason in outcome.failed.items():
         say(f"failed: {key}: {reason}")
     for name, reason in ingested.skipped.items():

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
@@ -24,7 +25,6 @@ from typing import Any
 
 from astraios import workflow
 from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
-from astraios.collect.plan import Plan
 from astraios.collect.run import jobs_for
 from astraios.collect.schedule import run_jobs
 from astraios.collect.spool import RunDirectory
@@ -45,7 +45,7 @@ class Instantly(Pool):
 
     def __init__(self, write: Callable[[Job], None]) -> None:
         self.write, self.started = write, []
-        self.writing = 0.0
+        self.writing = (0.0, 0.0)
 
     def room(self) -> int:
         return 64 - len(self.started)
@@ -55,10 +55,8 @@ class Instantly(Pool):
 
     def poll(self, seconds: float) -> list[Event]:
         jobs, self.started = self.started, []
-        start = time.perf_counter()
-        for job in jobs:
-            self.write(job)
-        self.writing += time.perf_counter() - start
+        (wall, busy), _ = timed(lambda: [self.write(job) for job in jobs])
+        self.writing = self.writing[0] + wall, self.writing[1] + busy
         return [event for job in jobs for event in (Event(job.key, "started"), Event(job.key, "ended"))]
 
     def close(self) -> None:
@@ -94,23 +92,27 @@ def leave(job: Job, out: Path) -> None:
     directory.finish(rows, ending, {"next-token": (result, 1.0)})
 
 
-def timed(function: Callable[[], Any]) -> tuple[float, Any]:
-    start = time.perf_counter()
+def cpu() -> float:
+    """Processor seconds of this process and of those that it has waited for."""
+    mine, theirs = resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return mine.ru_utime + mine.ru_stime + theirs.ru_utime + theirs.ru_stime
+
+
+Seconds = tuple[float, float]
+"""By the clock, and of the processor."""
+
+
+def timed(function: Callable[[], Any]) -> tuple[Seconds, Any]:
+    start, before = time.perf_counter(), cpu()
     found = function()
-    return time.perf_counter() - start, found
+    return (time.perf_counter() - start, cpu() - before), found
 
 
-def command(*arguments: object, **environment: str) -> float:
-    """Seconds of the whole command, interpreter and imports among them."""
-    start = time.perf_counter()
-    subprocess.run(
-        [sys.executable, "-m", "astraios.cli", *map(str, arguments)],
-        env={**os.environ, **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        check=True,
-    )
-    return time.perf_counter() - start
+def command(*arguments: object) -> Seconds:
+    """Of the whole command, interpreter and imports among them."""
+    words = [sys.executable, "-m", "astraios.cli", *map(str, arguments)]
+    seconds, _ = timed(lambda: subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True))
+    return seconds
 
 
 def main() -> None:
@@ -133,39 +135,41 @@ def main() -> None:
 def measure(folder: Path, n_seeds: int) -> list[str]:
     file, out, db = folder / "many.toml", folder / "runs", folder / "many.duckdb"
     file.write_text(SWEEP.format(seeds=", ".join(map(str, range(n_seeds)))))
-    n = 35 * n_seeds
-    rows: list[tuple[str, float]] = []
-    rows.append(("plan, the first time (counts 35 models)", command("collect", file, "--dry-run", "--json")))
-    rows.append(("plan: collect --dry-run --json", command("collect", file, "--dry-run", "--json")))
-    _, (sweep, plans) = timed(lambda: workflow.plan(str(file), []))
-    rows.append(("status, nothing done", command("status", file, "--out", out, "--json")))
-    seconds, jobs = timed(lambda: jobs_for(plans, out))
-    jobs = [job for job in jobs if job.plan]
-    rows.append(("what is left to do, nothing done", seconds))
+    n, half = 35 * n_seeds, 35 * n_seeds // 2
+    rows: list[tuple[str, int, Seconds]] = []
 
-    half: list[Job] = jobs[: len(jobs) // 2]
+    def note(what: str, count: int, seconds: Seconds) -> None:
+        rows.append((what, count, seconds))
+
+    os.environ["ASTRAIOS_CACHE"] = str(folder / "cache")
+    note("plan, the first time: counts 35 bases and methods", n, command("collect", file, "--dry-run", "--json"))
+    note("plan: collect --dry-run --json", n, command("collect", file, "--dry-run", "--json"))
+    _, (sweep, plans) = timed(lambda: workflow.plan(str(file), []))
+    note("status, nothing done", n, command("status", file, "--out", out, "--json"))
+    seconds, jobs = timed(lambda: jobs_for(plans, out))
+    note("resume: what is left to do, nothing done", n, seconds)
+    cells = [job for job in jobs if job.plan]
+
     pool = Instantly(lambda job: leave(job, out))
     orders = Orders(sweep.to_json(), Place(out), sweep.compute, {})
     out.mkdir()
-    seconds, failed = timed(lambda: run_jobs(Nowhere(name="nowhere", pool=pool), half, orders, lambda event: None))
-    assert not failed
-    own = seconds - pool.writing
-    rows.append((f"schedule {len(half):,} cells (their run directories apart)", own))
-    rows.append((f"write {len(half):,} run directories", pool.writing))
-    rows.append((f"ingest {len(half):,} of them", command("ingest", "--out", out, "--db", db)))
-    rows.append(("status, half done", command("status", file, "--out", out, "--json")))
-    rows.append(("ingest, nothing new", command("ingest", "--out", out, "--db", db)))
-    rows.append(("resume: what is left to do, half done", timed(lambda: jobs_for(plans, out))[0]))
-    size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) / max(1, len(half))
-    lines = [f"{n:,} cells, {os.cpu_count()} cores", "", "| what | seconds | ms a cell |", "| --- | ---: | ---: |"]
-    for what, seconds in rows:
-        count = len(half) if "half" in what or f"{len(half):,}" in what or "nothing new" in what else n
-        lines.append(f"| {what} | {seconds:.2f} | {1000 * seconds / count:.3f} |")
-    return [
-        *lines,
-        "",
-        f"bytes in a run directory: {size:,.0f}; jobs planned: {len(jobs):,}; plans: {len(plans):,} {Plan.__name__}s",
-    ]
+    seconds, ends = timed(
+        lambda: run_jobs(Nowhere(name="nowhere", pool=pool), cells[:half], orders, lambda event: None)
+    )
+    assert not ends.failed
+    own = seconds[0] - pool.writing[0], seconds[1] - pool.writing[1]
+    note("schedule: start, check and settle", half, own)
+    note("write run directories", half, pool.writing)
+    note("status, half done", n, command("status", file, "--out", out, "--json"))
+    note("resume: what is left to do, half done", n, timed(lambda: jobs_for(plans, out))[0])
+    note("ingest", half, command("ingest", "--out", out, "--db", db))
+    note("ingest, nothing new", half, command("ingest", "--out", out, "--db", db))
+    size = sum(f.stat().st_size for f in out.rglob("*") if f.is_file()) / half
+    lines = [f"{n:,} cells on {os.cpu_count()} cores; {half:,} run directories of {size:,.0f} bytes", ""]
+    lines += ["| what | cells | seconds | CPU seconds | CPU ms a cell |", "| --- | ---: | ---: | ---: | ---: |"]
+    for what, count, (wall, busy) in rows:
+        lines.append(f"| {what} | {count:,} | {wall:.2f} | {busy:.2f} | {1000 * busy / count:.3f} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -27,6 +27,9 @@ class ComputeSpec:
     that failed, and goes on elsewhere all the same."""
     time_limit_minutes: float | None = None
     """Wall time of one try of one stage; what is over it fails, and goes on from its checkpoint when tried again."""
+    stop_hopeless: float | None = None
+    """Ends a cell early once even the low end of this interval (0.9, say) of its extrapolated final loss lies above the
+    best final loss of the same base, data and steps. Such a cell counts neither as done nor as failed."""
     memory_gb: float | None = None
     """Main memory that a cell asks its launcher for, in gigabytes (10^9 bytes); by default what it is estimated to
     need."""
@@ -46,6 +49,8 @@ class ComputeSpec:
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"[compute] {name} = {value}: must be above 0")
+        if self.stop_hopeless is not None and not 0.5 <= self.stop_hopeless < 1:
+            raise UsageError(f"[compute] stop_hopeless = {self.stop_hopeless}: a level from 0.5 to below 1")
         for name in ("workers", "retries"):
             if getattr(self, name) < 0:
                 raise UsageError(f"[compute] {name} = {getattr(self, name)}: must not be below 0")

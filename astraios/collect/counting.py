@@ -35,14 +35,24 @@ def count_parameters(
         UsageError: a setting is out of range, or names a module that the model has not.
         CellError: the architecture can't be built, or the method does not fit it.
     """
+    total, nonembedding = count_base(config)
+    return ParameterCount(
+        n_params=total,
+        n_params_nonembedding=nonembedding,
+        n_trainable=method.n_trainable(copy.deepcopy(_meta_model(config)), settings, steps),
+    )
+
+
+def count_base(config: PretrainedConfig) -> tuple[int, int]:
+    """Parameters of a base model, in all and without embeddings.
+
+    Raises:
+        CellError: the architecture can't be built.
+    """
     hush()
     base = _meta_model(config)
     total = sum(parameter.numel() for parameter in base.parameters())
-    return ParameterCount(
-        n_params=total,
-        n_params_nonembedding=total - _embedding_params(base),
-        n_trainable=method.n_trainable(copy.deepcopy(base), settings, steps),
-    )
+    return total, total - _embedding_params(base)
 
 
 _BUILT: dict[str, PreTrainedModel] = {}

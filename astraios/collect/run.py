@@ -12,7 +12,7 @@ from astraios.collect.ladders import resolve
 from astraios.collect.launch import LAUNCHERS, Event, Job, Orders
 from astraios.collect.memory import GB
 from astraios.collect.plan import Plan, describe
-from astraios.collect.schedule import run_jobs
+from astraios.collect.schedule import HOPELESS, Ends, Judge, run_jobs
 from astraios.collect.spool import RunDirectory, UnreadableError
 from astraios.collect.storage import Place
 from astraios.collect.sweep import Sweep
@@ -28,6 +28,8 @@ class Outcome:
     """Cells that were done before."""
     failed: Mapping[str, str]
     """Reasons by run_id (or base model)."""
+    stopped: Mapping[str, str]
+    """Reasons by run_id of those that were ended early as hopeless, now or before."""
 
 
 def plan(sweep: Sweep, only: list[str], launcher: str = "local") -> list[Plan]:
@@ -107,6 +109,7 @@ def collect(
     launcher: str,
     tell: Callable[[Event], None],
     start: Callable[[list[Job]], None] = lambda jobs: None,
+    judge: Judge | None = None,
 ) -> Outcome:
     """Runs what is left of a sweep.
 
@@ -117,6 +120,7 @@ def collect(
         launcher: name of a registered launcher.
         tell: called with each event.
         start: called with the jobs before the first one starts.
+        judge: says which cells are hopeless, where the sweep wants them ended early.
 
     Raises:
         StoreError: the folder can't be written, or would outgrow the sweep's disk budget.
@@ -128,11 +132,26 @@ def collect(
         raise StoreError(f"{place.path}: can't be made ({error.strerror}); choose another folder with --out") from None
     place.fetch()
     jobs = jobs_for(plans, place.path, sweep.compute.stages)
+    stopped = _stopped_before(jobs, place.path) if sweep.compute.stop_hopeless else {}
+    jobs = [job for job in jobs if job.plan is None or job.plan.cell.run_id not in stopped]
     left = {job.plan.cell.run_id: job.plan for job in jobs if job.plan}
     check_disk(list(left.values()), sweep.keep, place.path)
     start(jobs)
     orders = Orders(sweep.to_json(), place, sweep.compute, sweep.launch.get(launcher, {}))
-    failed = run_jobs(LAUNCHERS.get(launcher), jobs, orders, tell) if jobs else {}
+    ends = run_jobs(LAUNCHERS.get(launcher), jobs, orders, tell, judge) if jobs else Ends({}, {})
     run_ids = {job.key: job.plan.cell.run_id for job in jobs if job.plan}
-    reasons = {run_ids.get(key, key): reason for key, reason in failed.items()}
-    return Outcome(len(plans), len(plans) - len(left), reasons)
+    failed = {run_ids.get(key, key): reason for key, reason in ends.failed.items()}
+    stopped |= {run_ids[key]: reason for key, reason in ends.stopped.items()}
+    return Outcome(len(plans), len(plans) - len(left) - len(set(stopped) - set(left)), failed, stopped)
+
+
+def _stopped_before(jobs: list[Job], out: Path) -> dict[str, str]:
+    """Cells that an earlier command ended as hopeless: they stay so."""
+    found = {}
+    for job in jobs:
+        if job.plan:
+            tries = RunDirectory(out / job.plan.cell.run_id).attempts()
+            reason = str(tries[-1].get("error") or "") if tries else ""
+            if reason.startswith(HOPELESS):
+                found[job.plan.cell.run_id] = reason
+    return found

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from astraios.collect.cache import exclusive
 from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
@@ -23,7 +24,21 @@ GRACE_S = 60.0
 POLL_S = 1.0
 
 
-def run_jobs(launcher: Launcher, jobs: list[Job], orders: Orders, tell: Callable[[Event], None]) -> Mapping[str, str]:
+HOPELESS = "stopped as hopeless: "
+"""Beginning of the reason of a cell that was ended early."""
+
+Judge = Callable[[Sequence[str]], Mapping[str, str]]
+"""Given run_ids that are being trained: reasons of those that are hopeless."""
+
+
+def run_jobs(
+    launcher: Launcher,
+    jobs: list[Job],
+    orders: Orders,
+    tell: Callable[[Event], None],
+    judge: Judge | None = None,
+    judge_every: float = 20.0,
+) -> Ends:
     """Runs all jobs, those they depend on first.
 
     Args:
@@ -31,24 +46,41 @@ def run_jobs(launcher: Launcher, jobs: list[Job], orders: Orders, tell: Callable
         jobs: what is to be done.
         orders: what the launcher passes on.
         tell: called with each event, in the calling process.
-
-    Returns:
-        The reason of each job that failed, by key.
+        judge: asked every `judge_every` seconds which cells are to be ended early.
+        judge_every: seconds.
     """
     pool = launcher.open(jobs, orders)
     try:
-        return _Schedule(jobs, orders, pool, tell).run()
+        schedule = _Schedule(jobs, orders, pool, tell)
+        schedule.judge, schedule.judge_every = judge, judge_every
+        return schedule.run()
     finally:
         pool.close()
 
 
+@dataclass(frozen=True)
+class Ends:
+    """Reasons by key of the job; those that are in neither were done."""
+
+    failed: Mapping[str, str]
+    stopped: Mapping[str, str]
+    """Ended early as hopeless."""
+
+
 class _Schedule:
+    judge: Judge | None = None
+    judge_every: float = 20.0
+    last_judged: float = 0.0
+
     def __init__(self, jobs: list[Job], orders: Orders, pool: Pool, tell: Callable[[Event], None]) -> None:
         self.orders, self.pool, self.tell = orders, pool, tell
         self.jobs = {job.key: job for job in jobs}
         self.tries = dict.fromkeys(self.jobs, orders.compute.retries + 1)
         self.lost = dict.fromkeys(self.jobs, 0)
         self.failed: dict[str, str] = {}
+        self.stopped: dict[str, str] = {}
+        self.hopeless: dict[str, str] = {}
+        """Reasons of jobs that the pool has been asked to end early."""
         self.running: dict[str, float] = {}
         """When each job that has been handed to the pool began to run; infinity while it waits there."""
         self.failures: dict[str, int] = {}
@@ -77,14 +109,15 @@ class _Schedule:
         """The job on which most depends comes first: its own weight and that of the heaviest chain behind it."""
         heapq.heappush(self.ready, (-(job.weight + self.behind[job.key]), self.order[job.key], job.key))
 
-    def run(self) -> dict[str, str]:
+    def run(self) -> Ends:
         while self.ready or self.running:
             self._start()
             if self.running or self.ready:
                 for event in self.pool.poll(POLL_S):
                     self._take(event)
                 self._stop_overdue()
-        return self.failed
+                self._stop_hopeless()
+        return Ends(self.failed, self.stopped)
 
     def _start(self) -> None:
         batch: list[Job] = []
@@ -128,6 +161,9 @@ class _Schedule:
                 self._again(job, reason)
                 return
             reason = f"lost {self.lost[job.key]} times with its machine; the last time: {reason}"
+        if job.key in self.hopeless:
+            self._give_up(job, self._record(job, self.hopeless[job.key]))
+            return
         reason = self._record(job, reason)
         self.tries[job.key] -= 1
         if self.tries[job.key] > 0:
@@ -147,6 +183,25 @@ class _Schedule:
             follower = self.jobs[key]
             told = reason if job.stage == "train" else f"{job.label}: {reason}"
             self._fail(follower, told if job.stage == "train" else self._record(follower, told))
+
+    def _give_up(self, job: Job, reason: str) -> None:
+        self.stopped[job.key] = reason
+        self.tell(Event(job.key, "stopped", reason))
+        for key in self.followers.get(job.key, ()):
+            self._give_up(self.jobs[key], reason)
+
+    def _stop_hopeless(self) -> None:
+        if self.judge is None or time.monotonic() - self.last_judged < self.judge_every:
+            return
+        self.last_judged = time.monotonic()
+        training = {
+            plan.cell.run_id: key
+            for key in self.running
+            if (plan := self.jobs[key].plan) and self.jobs[key].stage != "evaluate" and key not in self.hopeless
+        }
+        for run_id, reason in self.judge(list(training)).items():
+            self.hopeless[training[run_id]] = f"{HOPELESS}{reason}"
+            self.pool.stop(training[run_id], f"{HOPELESS}{reason}")
 
     def _stop_overdue(self) -> None:
         limit = self.orders.compute.time_limit_minutes

@@ -26,6 +26,7 @@ def fit(
     estimator: str = "huber",
     level: float = 0.9,
     seed: int = 0,
+    u: str | None = None,
 ) -> FitResult:
     """Fit a scaling law, or the average of several, to losses of runs.
 
@@ -40,13 +41,14 @@ def fit(
             least_squares, all on log loss.
         level: nominal coverage of the intervals.
         seed: of the resampling; the same seed gives the same bits.
+        u: column of unique tokens, where data were repeated; with it the data-constrained law is considered.
 
     Raises:
         DataError: no rows, a missing column, a value that is not a positive number.
         FitError: too few sizes, or an input that the law needs is missing.
         UsageError: an unknown law or estimator.
     """
-    inputs = {"n_params": n} | ({"n_tokens": d} if d else {})
+    inputs = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
     ladder = read(_polars(frame), loss=loss, inputs=inputs, group=group)
     estimator = estimator_name(estimator)
     laws = candidates(law, ladder)

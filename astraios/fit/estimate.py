@@ -114,7 +114,7 @@ def _prior(problems: Problems, theta: Array) -> Array:
 
 FEW = 32
 """Problems up to which a call of LAPACK for each costs less than elimination for all at once."""
-CELLS = 8192
+CELLS = 16384
 """Problems times points that are worked on at once, so that a batch stays in the cache."""
 
 

@@ -104,12 +104,18 @@ class FitResult:
             raise UsageError(f"no series {group!r} in this fit: it has {', '.join(self.groups)}")
         return self.groups.index(group)
 
-    def predict(self, n_params: Sequence[float], n_tokens: Sequence[float] | None = None) -> pl.DataFrame:
+    def predict(
+        self,
+        n_params: Sequence[float],
+        n_tokens: Sequence[float] | None = None,
+        unique_tokens: Sequence[float] | None = None,
+    ) -> pl.DataFrame:
         """Projected losses with intervals of the mean (low, high) and of a new run (new_low, new_high).
 
         Args:
             n_params: sizes.
             n_tokens: amounts of data, one a size or one for all; needed where the law uses them.
+            unique_tokens: likewise, where data are repeated; without it every token is seen once.
 
         Returns:
             Columns n_params, n_tokens, mean, low, high, new_low, new_high; with several series also group, first.
@@ -127,6 +133,8 @@ class FitResult:
         columns = {"n_params": np.log(sizes)}
         if tokens is not None:
             columns["n_tokens"] = np.log(tokens)
+            unique = tokens if unique_tokens is None else np.broadcast_to(np.asarray(unique_tokens, float), sizes.shape)
+            columns["unique_tokens"] = np.log(np.minimum(unique, tokens))
         needed = {name for fit in self.ensemble.fits for name in fit.law.inputs}
         if needed - set(columns):
             raise UsageError(f"this fit uses {', '.join(sorted(needed - set(columns)))}: give it to predict()")

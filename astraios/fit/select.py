@@ -16,6 +16,8 @@ from astraios.fit.pooled import PooledFit, pool
 BY_SIZE = ("power_offset", "power")
 BY_SIZE_AND_DATA = ("chinchilla", "skaling", "interaction")
 BY_DATA = ("rectified", "data_power")
+BENT = ((6, "shifted_power"), (8, "bounded"), (10, "broken_power"))
+"""Further laws of size alone, and the sizes from which on there is something to tell them by."""
 COUNTED = 4.0
 """Hidden points that the errors of one split are worth in the weights: points of one size share their error."""
 
@@ -131,11 +133,21 @@ def candidates(law: str, ladder: Ladder) -> list[Law]:
         if missing:
             raise FitError(f"the law {law} needs {missing[0]}, which the data do not have: choose another or add it")
         return [chosen]
-    names: tuple[str, ...] = BY_SIZE
+    sizes = max(len(np.unique(np.round(s.inputs["n_params"], 6))) for s in ladder.series)
+    names: tuple[str, ...] = (*BY_SIZE, *(name for least, name in BENT if sizes >= least))
     if varies(ladder, "n_tokens"):
         fixed = all(len(np.unique(series.inputs["n_params"])) == 1 for series in ladder.series)
         names = BY_DATA if fixed else BY_SIZE_AND_DATA
+        if not fixed and repeats(ladder):
+            names = (*names, "data_constrained")
     return [LAWS.get(name) for name in names]
+
+
+def repeats(ladder: Ladder) -> bool:
+    """Whether some runs saw their data more than once, and how much there was of it is known."""
+    if not ladder.has("unique_tokens"):
+        return False
+    return bool((ladder.column("n_tokens") > ladder.column("unique_tokens") + 0.01).any())
 
 
 def varies(ladder: Ladder, name: str) -> bool:

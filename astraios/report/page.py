@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import re
 from collections.abc import Iterator
@@ -178,13 +179,29 @@ def describe(drawn: Drawn) -> str:
 def table_rows(frame: pl.DataFrame) -> dict[str, Any]:
     """The rows of a query for the page: without what names the study, losses and scores as the database has them."""
     frame = frame.drop([name for name in KEYS if name in frame.columns and frame[name].n_unique() <= 1])
-    rows = [[clip(v, 200) if isinstance(v, str) else v for v in row] for row in frame.rows()]
+    rows = [[_cell(value) for value in row] for row in frame.rows()]
     return {"columns": frame.columns, "rows": rows}
+
+
+def _cell(value: Any) -> Any:
+    """A value as the page can hold it; a loss that diverged to NaN or infinity is written in words."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return clip(value, 200) if isinstance(value, str) else value
+
+
+def _drawable(value: Any) -> Any:
+    """A chart's description with null for what is no number: it can't be drawn."""
+    if isinstance(value, dict):
+        return {name: _drawable(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_drawable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def embed(value: Any) -> Markup:
     """JSON that can stand in a script element whatever its strings hold."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
+    text = json.dumps(_drawable(value), ensure_ascii=False, separators=(",", ":"), default=str, allow_nan=False)
     for character in ("<", ">", "&", "\u2028", "\u2029"):
         text = text.replace(character, f"\\u{ord(character):04x}")
     return Markup(text)

@@ -98,9 +98,14 @@ left join (select run_id, max(attempt) as attempt from attempt where state = 'do
 def _join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
     """Evaluations hung on the last finished attempt of their runs; a run that has none gets one."""
     connection.register("arriving", frames["attempt"].to_arrow())
-    lacking = connection.sql(
-        "select * from arriving where run_id not in (select run_id from attempt where state = 'done')"
-    ).to_arrow_table()
+    lacking = connection.sql("""
+        select arriving.* exclude (attempt), (coalesce(tried.attempt, 0) + 1)::integer as attempt
+        from arriving
+        left join (
+            select run_id, max(attempt) as attempt, bool_or(state = 'done') as done from attempt group by run_id
+        ) tried using (run_id)
+        where tried.done is distinct from true
+    """).to_arrow_table()
     connection.unregister("arriving")
     insert(connection, "attempt", lacking)
     connection.register("replaced", frames["evaluation"].select("run_id", "task_id", "n_shot").unique().to_arrow())

@@ -78,11 +78,21 @@ def collect(
 
         def told(event: Event) -> None:
             tell(event)
-            if event.kind in ("done", "failed"):
+            if event.kind in ("done", "failed", "stopped"):
                 ingester.wake()
 
-        outcome = run_cells(sweep, plans, out, launcher, told, start)
+        outcome = run_cells(sweep, plans, out, launcher, told, start, _judge(sweep, plans, out))
     return outcome, store.ingest(db, out)
+
+
+def _judge(sweep: Sweep, plans: Sequence[CellPlan], out: str | Path) -> Any:
+    """Who says which cells are hopeless, where the sweep asks for it."""
+    if sweep.compute.stop_hopeless is None:
+        return None
+    from astraios.collect.storage import Place
+    from astraios.workflow.stopping import judge
+
+    return judge(Place(out), plans, sweep.compute.stop_hopeless)
 
 
 def run_cell(file: Path, out: str | Path, tell: Callable[[str, int, int], None]) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from astraios import store
-from astraios.errors import UsageError, did_you_mean
+from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.workflow.sizes import parse_size
+
+if TYPE_CHECKING:
+    from astraios.collect.importers import Imported, Importer, Wanted
 
 _ALIASES = {"model": "model_id", "method": "method_id", "dataset": "dataset_id", "size": "n_params", "run": "run_id"}
 _WHOLE = ("seed", "n_params", "n_params_nonembedding", "n_trainable", "n_tokens", "steps", "tokens_per_step")
@@ -57,7 +60,7 @@ def import_results(db: Path, source: str, request: ImportRequest) -> dict[str, A
         raise UsageError(f"--map means nothing to the format {importer.name!r}: leave it out")
     if "run_id" in values:
         values = {**_stored_run(db, values["run_id"]), **values}
-    imported = importer.read(source, Wanted(columns, values, request.private))
+    imported = _read(importer, source, Wanted(columns, values, request.private))
     if "run_id" in values and not imported.adds:
         raise UsageError("--set run_id: only evaluations can join a run that is there; leave it out")
     rows = {table: len(frame) for table, frame in imported.frames.items()}
@@ -70,6 +73,17 @@ def import_results(db: Path, source: str, request: ImportRequest) -> dict[str, A
         "rows": rows,
         "skipped": dict(imported.skipped),
     }
+
+
+def _read(importer: Importer, source: str, wanted: Wanted) -> Imported:
+    """Reads a source; content whose shape is not that of the format is a DataError too, wherever it shows."""
+    from polars.exceptions import PolarsError
+
+    try:
+        return importer.read(source, wanted)
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, PolarsError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise DataError(f"{source}: not what {importer.title} writes ({reason:.120})") from error
 
 
 def _pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:

@@ -172,11 +172,12 @@ def thousand_runs(con: duckdb.DuckDBPyConnection) -> None:
         from range(1000) r(i)
         join (select *, row_number() over (order by n_params) - 1 as k from base_model) m on m.k = i % 4
         join (select *, row_number() over (order by method_id) - 1 as k from tuning_method) t on t.k = (i // 4) % 7""")
-    con.execute("""insert into attempt (run_id, attempt, state, finished_at, device_seconds)
-        select run_id, 1, 'done', timestamp '2026-01-06', 10 from run where run_id like 'bulk%'""")
+    con.execute("""insert into attempt (run_id, attempt, state, finished_at, device_seconds, load_key)
+        select run_id, 1, 'done', timestamp '2026-01-06', 10, 10000 + seed from run where run_id like 'bulk%'""")
     con.execute("""
-        insert into loss_point (run_id, attempt, split, step, n_tokens, loss_nats)
-        select run_id, 1, split, step, step * 512, 4 + exp(-step / 60.0) + seed / 10000.0 - ln(n_params) / 20
+        insert into loss_point (run_id, attempt, split, step, n_tokens, loss_nats, load_key)
+        select run_id, 1, split, step, step * 512, 4 + exp(-step / 60.0) + seed / 10000.0 - ln(n_params) / 20,
+            10000 + seed
         from run, range(1, 201) s(step), (values ('test'), ('train')) p(split) where run_id like 'bulk%'""")
     con.execute("""
         insert into loss_summary

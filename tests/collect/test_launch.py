@@ -232,9 +232,9 @@ def run_on(
     events: list[Event] = []
     pool = Machines(out, fates)
     orders = Orders('{"name": "x"}', Place(out), ComputeSpec(**compute), {})
-    failed = run_jobs(Fake(name="fake", pool=pool), jobs, orders, events.append)
+    ends = run_jobs(Fake(name="fake", pool=pool), jobs, orders, events.append)
     assert pool.closed
-    return failed, pool, events
+    return ends.failed, pool, events
 
 
 def test_a_lost_machine_is_no_failure_of_the_cell(plan: Plan, tmp_path: Path) -> None:
@@ -305,3 +305,62 @@ def test_what_a_launcher_can_not_read_is_refused(small_models: list[str], pairs_
             Sweep.from_toml(text.replace("[compute]", f"[compute]\n{change}"), "x")
     assert "local" in LAUNCHERS
     assert isinstance(Sweep.from_toml(text, "x").cells()[0], Cell)
+
+
+class Forever(Machines):
+    """A cluster on which jobs run until they are stopped, but for those in `quick`."""
+
+    quick = ("a",)
+
+    def poll(self, seconds: float) -> list[Event]:
+        job = next((job for job in self.running if job.key in (*self.quick, *self.fates)), None)
+        if job is None:
+            return [Event(job.key, "started") for job in self.running]
+        self.running.remove(job)
+        self.running.insert(0, job)
+        return super().poll(seconds)
+
+    def stop(self, key: str, reason: str) -> None:
+        self.fates[key] = [f"ended {reason}"]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_hopeless_cells_are_ended_early_and_stay_so(
+    plan: Plan, tmp_path: Path, remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from astraios.collect.run import _stopped_before
+    from astraios.records import LossPoint
+    from astraios.workflow.stopping import judge
+
+    monkeypatch.setenv("ASTRAIOS_CACHE", str(tmp_path / "cache"))
+    place = Place(f"memory://{tmp_path.name}" if remote else tmp_path / "runs")
+    spec = dataclasses.replace(plan.cell.train, steps=400)
+    plans = [
+        dataclasses.replace(p, cell=dataclasses.replace(p.cell, train=spec, seed=seed))
+        for seed, p in enumerate([plan] * 3)
+    ]
+    # The best so far, one that is on its way to it, and one that has flattened out far above.
+    for p, floor, last in zip(plans, (1.0, 0.99, 2.5), (400, 200, 200), strict=True):
+        directory = RunDirectory((Place(place.address, "work") if remote else place).path / p.cell.run_id)
+        directory.start(p.cell.to_json())
+        for step in range(0, last + 1, 20):
+            noise = 1e-3 * ((step // 20) % 3 - 1)
+            directory.append_loss(LossPoint("test", step, step, floor + noise + 3 * (step + 20) ** -0.5))
+        Place(place.address, "work").push(p.cell.run_id)
+    verdict = judge(place, plans, 0.9)
+    place.fetch()
+    run_ids = [p.cell.run_id for p in plans]
+    assert list(verdict(run_ids)) == [run_ids[2]]
+    if remote:
+        return
+    jobs = [Job(key, key, "m", 1.0, p) for key, p in zip("abc", plans, strict=True)]
+    pool = Forever(tmp_path / "runs", {"b": ["done"]})
+    events: list[Event] = []
+    orders = Orders('{"name": "x"}', place, ComputeSpec(retries=2), {})
+    ends = run_jobs(Fake(name="fake", pool=pool), jobs, orders, events.append, verdict, judge_every=0.0)
+    assert ends.failed == {}
+    assert list(ends.stopped) == ["c"]
+    assert ends.stopped["c"].startswith("stopped as hopeless: at step 200 of 400 its final loss is put at ")
+    assert [e.kind for e in events if e.key == "c"][-1] == "stopped"
+    assert pool.started.count("c") == 1, "it is not tried again"
+    assert list(_stopped_before(jobs, place.path)) == [run_ids[2]], "nor by the next command"

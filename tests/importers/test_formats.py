@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -259,3 +260,53 @@ def test_a_source_that_names_no_size_asks_for_it(source: Copy, tmp_path: Path) -
         assert_one_line(run_cli("import", source("peft"), "--db", db, "--set", option), 2, pattern)
     assert_one_line(run_cli("import", "paper", "--db", db, "--map", "loss=x"), 2, "--map means nothing to .*'paper'")
     assert not db.exists()
+
+
+def test_a_trainers_directory_goes_before_the_event_files_in_it(source: Copy, tmp_path: Path) -> None:
+    """The Trainer keeps TensorBoard's files below its output directory, in a folder named after the host."""
+    folder = source("trainer/full")
+    shutil.copytree(source("tensorboard/lora"), folder / "runs/Nov23_07-12-01_secrethost")
+    told = json.loads(run_cli("import", folder, "--db", tmp_path / "a.duckdb", "--json").stdout)
+    assert (told["format"], told["guessed"]) == ("trainer", True)
+    db = imported(folder, tmp_path, "--format", "tensorboard", "--set", "n_params=1M")
+    names = store.query(db, "select settings->>'$.name' from run where run_id like 'tensorboard-%'").rows()
+    assert names == [("runs/Nov23_07-12-01",)]
+    db = imported(folder, tmp_path, "--format", "tensorboard", "--set", "n_params=1M", "--keep-private")
+    names = store.query(db, "select settings->>'$.name' from run where run_id like 'tensorboard-%'").rows()
+    assert names == [("runs/Nov23_07-12-01_secrethost",)]
+
+
+def test_a_base_without_weights_is_counted_from_its_config(source: Copy, tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    folder = source("trainer")
+    (folder / "tiny-base/model.safetensors").unlink()
+    db = imported(folder / "lora", tmp_path)
+    assert store.query(db, "select model_id, n_params, n_trainable from run").rows() == [("tiny-base", 12_208, 192)]
+
+
+def test_a_run_of_wandb_in_two_files_is_one(source: Copy, tmp_path: Path) -> None:
+    folder = source("wandb")
+    first = next(folder.glob("*lora321"))
+    shutil.copytree(first, folder / "offline-run-20270101_000000-lora321")
+    db = imported(folder, tmp_path)
+    assert_same(losses(db, "lora", "test"), CORRECTED)
+    assert store.query(db, "select count(*) from run").item() == 2
+
+
+def test_runs_deleted_in_mlflow_are_skipped(source: Copy, tmp_path: Path) -> None:
+    folder = source("mlflow/mlruns")
+    meta = next(path for path in folder.glob("*/*/meta.yaml") if "lora-32" in path.read_text())
+    meta.write_text(meta.read_text().replace("lifecycle_stage: active", "lifecycle_stage: deleted"))
+    result = run_cli("import", folder, "--db", tmp_path / "a.duckdb", "--json")
+    told = json.loads(result.stdout)
+    assert (told["rows"]["run"], told["skipped"]["run lora-32"]) == (1, "deleted in MLflow")
+
+
+def test_evaluations_of_a_run_that_only_failed(source: Copy, tmp_path: Path) -> None:
+    db = imported(source("peft"), tmp_path)
+    run = store.query(db, "select run_id from run").item()
+    with store.writing(db) as connection:
+        connection.execute("update attempt set state = 'failed'")
+    imported(source("bigcode/evaluation_results.json"), tmp_path, "--set", f"run_id={run}")
+    assert store.query(db, "select attempt, state from attempt order by all").rows() == [(1, "failed"), (2, "done")]
+    assert len(store.query(db, "select * from final_score where task_id like 'humaneval%'")) == 3

@@ -192,6 +192,26 @@ def test_importing_twice_changes_nothing(ending: str, tmp_path: Path) -> None:
     assert store.failed_checks(db) == {}
 
 
+@formats
+def test_a_row_a_value_of_a_metric(ending: str, tmp_path: Path) -> None:
+    rows = [
+        {"run": run, "n_params": 1000, "step": step, "metric": metric, "value": value + step}
+        for run in ("a", "b")
+        for step in (0, 10)
+        for metric, value in (("eval/loss", 4.0), ("train/loss", 5.0), ("lr", 0.1), ("acc", 0.5))
+    ]
+    path, db = tmp_path / f"t.{ending}", tmp_path / "a.duckdb"
+    WRITERS[ending](pl.DataFrame(rows), path)
+    command = ("import", path, "--db", db, "--map", "score:probe:accuracy=acc")
+    assert run_cli(*command).returncode == 0
+    sql = "select split, step, loss_nats, count(*) from loss_curve group by all order by all"
+    assert store.query(db, sql).rows() == [
+        ("batch", 0, 5.0, 2), ("batch", 10, 15.0, 2), ("test", 0, 4.0, 2), ("test", 10, 14.0, 2),
+    ]  # fmt: skip
+    assert store.query(db, "select distinct task_id, value from final_score").rows() == [("probe", 10.5)]
+    assert "lr" in run_cli(*command, "--dry-run").stderr
+
+
 def test_what_pandas_writes(tmp_path: Path) -> None:
     frame = pd.DataFrame({"run": ["a", "a"], "n_params": [1e6, 1e6], "step": [0, 1], "loss": [4.0, 3.5]})
     frame.to_json(tmp_path / "a.jsonl", orient="records", lines=True)

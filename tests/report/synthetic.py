@@ -83,6 +83,7 @@ def fill(con: duckdb.DuckDBPyConnection, seeds: int = 3, methods: dict | None = 
             for seed in range(seeds if method in ("fft", "lora") else 1):
                 key = run_id(method, model, seed)
                 last = final + rng.gauss(0, 0.006)
+                load_key = len(rows.get("attempt", ())) + 1
                 rows.add("run", run_id=key, origin="measured", model_id=model, method_id=method,
                        dataset_id="tiny@5f2c", seed=seed, n_params=n, n_params_nonembedding=inner,
                        n_trainable=int(share * n), n_tokens=102_400, steps=200, tokens_per_step=512,
@@ -91,12 +92,12 @@ def fill(con: duckdb.DuckDBPyConnection, seeds: int = 3, methods: dict | None = 
                 rows.add("attempt", run_id=key, attempt=1, state="done", started_at=START,
                        finished_at=START + dt.timedelta(hours=1), wall_seconds=seconds * 1.2, device_seconds=seconds,
                        tokens_per_second=102_400 / seconds, peak_memory_bytes=int(4e8 + 16 * n * share),
-                       checkpoint_bytes=int(4 * n * share), content_hash=key)  # fmt: skip
+                       checkpoint_bytes=int(4 * n * share), content_hash=key, load_key=load_key)  # fmt: skip
                 for split, shift in (("test", 0.0), ("train", -0.05)):
                     for step in range(0, 201, 10):
                         value = last + shift + 0.6 * math.exp(-step / 45) - 0.6 * math.exp(-200 / 45)
                         rows.add("loss_point", run_id=key, attempt=1, split=split, step=step, n_tokens=step * 512,
-                                 loss_nats=value)  # fmt: skip
+                                 loss_nats=value, load_key=load_key)  # fmt: skip
                     rows.add("loss_summary", run_id=key, attempt=1, split=split, n_points=21, last_step=200,
                              last_loss=last + shift, min_loss=last + shift,
                              mean_last5_loss=last + shift + 0.004)  # fmt: skip

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from astraios.collect.importers._files import read_object
-from astraios.errors import DataError
+from astraios.errors import CellError, DataError
 
 _KINDS = {
     "prompt": ("prompt", "prefix_tuning", "prefixtuning", "adaption_prompt", "cartridge"),
@@ -123,7 +123,9 @@ def tensor_sizes(path: Path) -> dict[str, int]:
 
 
 def folder_model(folder: Path) -> dict[str, Any]:
-    """Facts about the model that a folder holds: n_params (counted in its weights), architecture.
+    """Facts about the model that a folder holds: architecture, and n_params, counted in its weights.
+
+    Where there are only its settings, the model is built without storage and counted, if transformers is installed.
 
     Raises:
         DataError: a file of it is not whole.
@@ -140,7 +142,22 @@ def folder_model(folder: Path) -> dict[str, Any]:
     weights = sorted(folder.glob("model*.safetensors"))
     if weights:
         facts["n_params"] = sum(sum(tensor_sizes(path).values()) for path in weights)
+    elif "config" in facts:
+        facts["n_params"] = _built(facts["config"])
     return {name: value for name, value in facts.items() if value}
+
+
+def _built(settings: Mapping[str, Any]) -> int | None:
+    """Parameters of the model that a config.json describes, or None where it can't be built here."""
+    fields = dict(settings)
+    try:
+        from transformers import AutoConfig
+
+        from astraios.collect.counting import count_base
+
+        return count_base(AutoConfig.for_model(fields.pop("model_type"), **fields))[0]
+    except (ImportError, KeyError, ValueError, TypeError, CellError):
+        return None
 
 
 def base_model(name: str | None, near: Path | None = None) -> dict[str, Any]:

@@ -128,7 +128,6 @@ def imported(
         for name in ("base_model", "tuning_method", "dataset", "run", "attempt", "task", "evaluation", "score",
                      "sample_score")
     }  # fmt: skip
-    losses: list[pl.DataFrame] = []
     seen: dict[str, Found] = {}
     lacking: str | None = None
     for found in runs:
@@ -158,8 +157,6 @@ def imported(
             ("evaluation", found.evaluations), ("score", found.scores), ("sample_score", found.samples)
         ):  # fmt: skip
             rows[table] += [{**one, **mark} for one in clean(content, wanted.private)]
-        if found.losses is not None and len(found.losses):
-            losses.append(_once(found, key, skipped))
     if skipped.metrics:
         skipped.add(
             "metrics that are no losses by their names",
@@ -170,7 +167,7 @@ def imported(
         raise UsageError(f"nothing to import: {clean(why)}")
     used = {row["task_id"] for row in rows["evaluation"]}
     rows["task"] = [clean(dict(row), wanted.private) for name, row in (tasks or {}).items() if name in used]
-    return Imported(_frames(rows, losses), skipped.reasons, adds)
+    return Imported(_frames(rows, _losses(seen, skipped)), skipped.reasons, adds)
 
 
 def _same(one: Found, other: Found) -> bool:
@@ -213,27 +210,35 @@ def _describe(tool: str, found: Found, wanted: Wanted) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _once(found: Found, key: str, skipped: Skipped) -> pl.DataFrame:
-    """The losses of a run, one a split and step: the latest."""
+def _losses(runs: Mapping[str, Found], skipped: Skipped) -> pl.DataFrame | None:
+    """The losses of all runs, one a run, split and step: the latest. What was left out is noted by run."""
     import polars as pl
 
-    assert found.losses is not None
-    told = found.losses.drop_nulls("loss_nats")
-    if len(told) < len(found.losses):
-        skipped.add(f"{found.label}, losses without a value", f"{len(found.losses) - len(told):,} left out")
-    once = told.unique(["split", "step"], keep="last", maintain_order=True)
-    if len(once) < len(told):
-        skipped.add(
-            f"{found.label}, steps logged again",
-            f"{len(told) - len(once):,} earlier losses; the latest of a step counts",
-        )
+    pieces = {key: found.losses for key, found in runs.items() if found.losses is not None and len(found.losses)}
+    if not pieces:
+        return None
+    keys = pl.Series("run_id", list(pieces), dtype=pl.String)
+    lengths = pl.Series([len(piece) for piece in pieces.values()])
+    logged = pl.concat(list(pieces.values())).with_columns(keys.repeat_by(lengths).explode())
+    told = logged.drop_nulls("loss_nats")
+    once = told.unique(["run_id", "split", "step"], keep="last", maintain_order=True)
+    for more, fewer, what, why in (
+        (logged, told, "losses without a value", "left out"),
+        (told, once, "steps logged again", "earlier losses; the latest of a step counts"),
+    ):
+        if len(fewer) < len(more):
+            counts = (
+                more["run_id"].value_counts().join(fewer["run_id"].value_counts(name="kept"), on="run_id", how="left")
+            )
+            for key, n, kept in counts.sort("run_id").iter_rows():
+                if n > (kept or 0):
+                    skipped.add(f"{runs[key].label}, {what}", f"{n - (kept or 0):,} {why}")
     return once.select(
-        pl.lit(key).alias("run_id"), pl.lit(1, pl.Int32).alias("attempt"), "split", pl.col("step").cast(pl.Int32),
-        "n_tokens", "loss_nats",
-    )  # fmt: skip
+        "run_id", pl.lit(1, pl.Int32).alias("attempt"), "split", pl.col("step").cast(pl.Int32), "n_tokens", "loss_nats"
+    )
 
 
-def _frames(rows: Mapping[str, list[dict[str, Any]]], losses: list[pl.DataFrame]) -> dict[str, pl.DataFrame]:
+def _frames(rows: Mapping[str, list[dict[str, Any]]], losses: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
     import polars as pl
 
     frames = {}
@@ -244,6 +249,6 @@ def _frames(rows: Mapping[str, list[dict[str, Any]]], losses: list[pl.DataFrame]
         ]
         if plain:
             frames[table] = pl.DataFrame(plain, infer_schema_length=None)
-    if losses:
-        frames["loss_point"] = pl.concat(losses)
+    if losses is not None and len(losses):
+        frames["loss_point"] = losses
     return frames

@@ -1,8 +1,9 @@
 """Any table: CSV, TSV, JSON lines, JSON or Parquet, with --map COLUMN=NAME for columns of other names.
 
-Three shapes: a row a run (a column for the loss, columns for scores); a row a step (a column `step`); a row a score
-(columns task, metric, value). A column for the run says which rows belong together; without one, rows that agree in
-all facts about the run do, and in a table of a row a run all other columns are such facts too.
+Four shapes: a row a run (a column for the loss, columns for scores); a row a step (a column `step`); a row a score
+(columns task, metric, value); a row a value of a metric (columns step, metric, value, as trackers log). A column for
+the run says which rows belong together; without one, rows that agree in all facts about the run do, and in a table of
+a row a run all other columns are such facts too.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.importers import Imported, Importer, Wanted
+from astraios.collect.importers._curves import Series, fill
 from astraios.collect.importers._files import head
 from astraios.collect.importers._models import from_config
-from astraios.collect.importers._runs import Found, Skipped, imported, task_row
+from astraios.collect.importers._runs import Found, Skipped, imported, step_number, task_row
 from astraios.collect.importers._table import ENDINGS, Table, read_table
 from astraios.errors import DataError, UsageError
 
@@ -73,10 +75,19 @@ class AnyTable(Importer):
         table, skipped = read_table(Path(source)), Skipped()
         columns = _columns(table, wanted, skipped)
         tasks = {task: task_row(task, metric) for task, metric in columns.scores.values()}
-        found = list(_found(table, columns, skipped))
-        for run in found:
+        found: list[Found] = []
+        for run, rows in _runs(table, columns):
+            if columns.long_metrics:
+                tasks |= fill(run, _series(table, columns.frame[rows]), wanted, skipped)
+            elif columns.long_scores or columns.scores:
+                _scores(run, columns, columns.frame[rows])
             for score in run.scores:
                 tasks.setdefault(score["task_id"], task_row(score["task_id"], score["metric"]))
+            if columns.row_a_run and len(rows) > 1:
+                skipped.add(f"{run.label}, the same run again", f"{len(rows) - 1:,} rows; the latest counts")
+            found.append(run)
+        if columns.losses:
+            _add_losses(table, columns, found)
         return imported(self.name, found, wanted, skipped, tasks)
 
 
@@ -93,6 +104,8 @@ class _Columns:
     """Task and metric by column of a table with a score a column."""
     others: pl.DataFrame | None = None
     """Columns that nobody knows, or None where all are known."""
+    runs: pl.DataFrame | None = None
+    """Number of the run by row."""
 
     def has(self, name: str) -> bool:
         return name in self.frame.columns
@@ -105,6 +118,14 @@ class _Columns:
     def long_scores(self) -> bool:
         return self.has("task_id") and self.has("value")
 
+    @property
+    def long_metrics(self) -> bool:
+        return not self.losses and not self.long_scores and all(map(self.has, ("step", "metric", "value")))
+
+    @property
+    def row_a_run(self) -> bool:
+        return not self.has("step") and not self.long_scores
+
 
 def _columns(table: Table, wanted: Wanted, skipped: Skipped) -> _Columns:
     names, scores = _names(table, wanted)
@@ -116,7 +137,7 @@ def _columns(table: Table, wanted: Wanted, skipped: Skipped) -> _Columns:
     used = {*names.values(), *scores}
     others = table.frame.select(name for name in table.frame.columns if name not in used)
     found = _Columns(frame, scores, others if others.width else None)
-    if not (found.losses or scores or found.long_scores):
+    if not (found.losses or scores or found.long_scores or found.long_metrics):
         raise UsageError(
             f"{table.path}: no column for a loss or a score: --map loss=NAME, or score:TASK:METRIC=NAME; "
             f"columns: {', '.join(table.frame.columns)}"
@@ -129,9 +150,12 @@ def _columns(table: Table, wanted: Wanted, skipped: Skipped) -> _Columns:
 def _names(table: Table, wanted: Wanted) -> tuple[dict[str, str], dict[str, tuple[str, str]]]:
     """Their name of each of our columns, and the columns that hold a score each."""
     there = list(table.frame.columns)
+    metrics = set(table.texts("metric")) if {"step", "metric", "value"} <= set(there) else set()
     names: dict[str, str] = {}
     scores: dict[str, tuple[str, str]] = {}
     for ours, theirs in wanted.columns.items():
+        if theirs in metrics and theirs not in there:
+            continue
         if theirs not in there:
             raise UsageError(
                 f"--map {ours}={theirs}: {table.path} has no column {theirs!r}; it has: {', '.join(there)}"
@@ -159,81 +183,81 @@ def _typed(table: Table, ours: str, theirs: str) -> pl.Series:
     return table.numbers(theirs) if ours in _NUMBERS else table.texts(theirs)
 
 
-def _found(table: Table, columns: _Columns, skipped: Skipped) -> Iterator[Found]:
+def _runs(table: Table, columns: _Columns) -> Iterator[tuple[Found, list[int]]]:
+    """The runs with the numbers of their rows; what is common to these is worked out for all runs at once."""
     import polars as pl
 
-    frame = columns.frame
     facts = [name for name in _FACTS if columns.has(name)]
-    row_a_run = not columns.has("step") and not columns.long_scores
-    if columns.has("n_tokens") and row_a_run:
+    if columns.has("n_tokens") and columns.row_a_run:
         facts.append("n_tokens")
+    frame = columns.frame
     if columns.has("run_id"):
         key = ["run_id"]
     else:
         key = list(facts)
-        if row_a_run and columns.others is not None:
+        if columns.row_a_run and columns.others is not None:
             extra = columns.others.select(pl.all().cast(pl.String).name.prefix("other "))
-            frame = frame.hstack(extra)
-            key += extra.columns
+            frame, key = frame.hstack(extra), key + extra.columns
     if not key:
         raise UsageError(
             f"{table.path}: no column says which run a row belongs to, or anything about it: --map run_id=NAME"
         )
-    for part in frame.partition_by(key, maintain_order=True):
-        yield _run(table, columns, part, key, facts, row_a_run, skipped)
+    groups = frame.group_by(key, maintain_order=True).agg(
+        pl.col("row").alias("rows"),
+        *(pl.col(name).drop_nulls().first().alias(f"first {name}") for name in facts),
+        *(pl.col(name).drop_nulls().n_unique().alias(f"count {name}") for name in facts),
+    )
+    columns.runs = groups.with_row_index("run").select("run", pl.col("rows").alias("row")).explode("row")
+    for group in groups.iter_rows(named=True):
+        rows = group["rows"]
+        for name in facts:
+            if group[f"count {name}"] > 1:
+                _refuse_two(table, columns.frame[rows], name)
+        if columns.row_a_run and len(rows) > 1 and columns.losses and columns.has("run_id"):
+            raise UsageError(
+                f"{table.place(rows[1])}: run {group['run_id']!r} has several rows and no column says which step they "
+                "are: --map step=NAME"
+            )
+        yield _run(table, columns, group, key, {name: group[f"first {name}"] for name in facts}), rows
 
 
-def _run(
-    table: Table, columns: _Columns, part: pl.DataFrame, key: list[str], facts: list[str], row_a_run: bool,
-    skipped: Skipped,
-) -> Found:  # fmt: skip
-    first = int(part["row"][0])
-    known = {name: _only(table, part, name) for name in facts}
-    identity = [[name, part[name][0]] for name in key]
-    label = str(part["run_id"][0]) if columns.has("run_id") else f"row {first + 1}"
-    config = from_config({name: value for name, value in known.items() if value is not None})
+def _run(table: Table, columns: _Columns, group: Mapping[str, Any], key: list[str], known: Mapping[str, Any]) -> Found:
+    first = int(group["rows"][0])
     settings: dict[str, Any] = {"table": table.path.name}
-    if not columns.has("run_id") and row_a_run and columns.others is not None:
-        settings["columns"] = columns.others.row(first, named=True)
-    run = Found(label=label, identity=identity, facts={**known, **config}, settings=settings)
     if columns.has("run_id"):
-        run.settings["run"] = part["run_id"][0]
-    if columns.losses:
-        run.losses = _losses(table, columns, part, row_a_run, skipped, label)
-    _scores(run, columns, part)
-    return run
+        settings["run"] = group["run_id"]
+    elif columns.row_a_run and columns.others is not None:
+        settings["columns"] = columns.others.row(first, named=True)
+    return Found(
+        label=str(group["run_id"]) if columns.has("run_id") else f"row {first + 1}",
+        identity=[[name, group[name]] for name in key],
+        facts={**known, **from_config({name: value for name, value in known.items() if value is not None})},
+        settings=settings,
+    )
 
 
-def _only(table: Table, part: pl.DataFrame, name: str) -> Any:
-    """The one value of a fact about a run.
-
-    Raises:
-        DataError: it has two.
-    """
+def _refuse_two(table: Table, part: pl.DataFrame, name: str) -> None:
+    """Raises a DataError about a fact that changes within a run."""
     told = part.filter(part[name].is_not_null())
-    if told.is_empty():
-        return None
     other = told.filter(told[name] != told[name][0])
-    if len(other):
-        place = table.place(int(other["row"][0]))
-        raise DataError(
-            f"{place}: {name} is {other[name][0]!r:.40} and was {told[name][0]!r:.40} before in the same run"
-        )
-    return told[name][0]
+    raise DataError(
+        f"{table.place(int(other['row'][0]))}: {name} is {other[name][0]!r:.40} and was {told[name][0]!r:.40} before "
+        "in the same run"
+    )
 
 
-def _losses(
-    table: Table, columns: _Columns, part: pl.DataFrame, row_a_run: bool, skipped: Skipped, label: str
-) -> pl.DataFrame:
+def _series(table: Table, part: pl.DataFrame) -> Iterator[Series]:
+    """The metrics of one run of a table with a value a row."""
+    told = part.drop_nulls(["metric", "value"])
+    for (name,), rows in told.partition_by("metric", as_dict=True, maintain_order=True).items():
+        steps = [step_number(step, table.place(int(row))) for step, row in rows.select("step", "row").iter_rows()]
+        yield Series(str(name), steps, rows["value"].to_list())
+
+
+def _add_losses(table: Table, columns: _Columns, found: list[Found]) -> None:
+    """Puts the losses of all runs in their places."""
     import polars as pl
 
-    if row_a_run and len(part) > 1:
-        if columns.has("run_id"):
-            raise UsageError(
-                f"{table.place(int(part['row'][1]))}: run {label!r} has several rows and no column says which step "
-                "they are: --map step=NAME"
-            )
-        skipped.add(f"{label}, the same run again", f"{len(part) - 1:,} rows; the latest counts")
     step = pl.col("step") if columns.has("step") else pl.lit(1)
     if not columns.has("step") and columns.has("steps"):
         step = pl.col("steps").fill_null(1)
@@ -243,7 +267,7 @@ def _losses(
         split: pl.Expr = pl.lit(_LOSSES[name])
         if name == "loss" and columns.has("split"):
             split = pl.col("split").fill_null("test")
-        pieces.append(part.select(
+        pieces.append(columns.frame.select(
             split.alias("split"), step.cast(pl.Int64).alias("step"), tokens.alias("n_tokens"),
             pl.col(name).alias("loss_nats"), "row",
         ).filter(pl.col("loss_nats").is_not_null()))  # fmt: skip
@@ -251,7 +275,10 @@ def _losses(
     wrong = losses.filter(pl.col("step").is_null() | (pl.col("step") < 0) | (pl.col("step") > 2**31 - 1))
     if len(wrong):
         raise DataError(f"{table.place(int(wrong['row'][0]))}: step {wrong['step'][0]} is missing or out of range")
-    return losses.drop("row")
+    assert columns.runs is not None
+    by_run = losses.join(columns.runs, on="row", how="left", maintain_order="left").drop("row")
+    for (number,), part in by_run.partition_by("run", as_dict=True, maintain_order=True, include_key=False).items():
+        found[int(number)].losses = part
 
 
 def _scores(run: Found, columns: _Columns, part: pl.DataFrame) -> None:

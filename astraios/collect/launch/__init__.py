@@ -57,9 +57,10 @@ class Event:
     key: str
     kind: str
     """From a pool: started, progress, ended (how, the run directory says), lost (with its machine: no fault of the
-    job). To the user: started, progress, retried, done or failed."""
+    job). To the user: started, progress, retried, done, failed or stopped (as hopeless)."""
     stage: str = ""
-    """While in progress: loading, training, scoring ...; when ended, lost, retried or failed: the reason."""
+    """While in progress: loading, training, scoring ...; when ended, lost, retried, failed or stopped: the
+    reason."""
     done: int = 0
     total: int = 0
 
