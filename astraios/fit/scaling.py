@@ -366,7 +366,7 @@ def _score_notes(part: Part) -> list[FitWarning]:
     notes = []
     for model in part.scores:
         task = model.data.task_id
-        if model.best.link.name == "constant":
+        if not model.follows:
             notes.append(
                 FitWarning("not_predictable", f"{task}: {model.data.metric} does not go with the loss here", task)
             )

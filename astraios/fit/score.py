@@ -62,6 +62,14 @@ class ScoreModel:
         """The link with the largest weight."""
         return self.fits[int(np.argmax(self.weights))]
 
+    @property
+    def follows(self) -> bool:
+        """Whether some curve beats the constant at hidden sizes; the isotonic link holds the constant as a limit."""
+        named = {
+            fit.link.name: w for fit, w in zip(self.fits, self.weights, strict=True) if fit.link.name != "isotonic"
+        }
+        return max(named, key=lambda name: named[name]) != "constant"
+
     def point(self, loss: Array, group: str) -> Array:
         """Best estimate at losses (points,)."""
         score = sum(w * fit.predict(loss) for w, fit in zip(self.weights, self.fits, strict=True))
