@@ -7,9 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class LossPoint:
-    """One evaluation of the cross-entropy loss during training."""
+    """One evaluation of the cross-entropy loss during training.
+
+    Not to be changed either, but not frozen: one is made at each step of training, and freezing takes half the time of
+    writing it down.
+    """
 
     split: str
     """test or train (fixed evaluation sets), or batch (the loss of a training step)."""

@@ -18,7 +18,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -286,10 +285,10 @@ class UnreadableError(StoreError):
 
 def _loss_line(point: LossPoint) -> bytes:
     """A loss as a line of JSON: by hand, for it is written while a model trains."""
-    more = "null" if point.regularizer is None else _number(point.regularizer)
+    more = "" if point.regularizer is None else f', "regularizer": {_number(point.regularizer)}'
     return (
-        f'{{"split": {_quoted(point.split)}, "step": {point.step:d}, "n_tokens": {point.n_tokens:d}, '
-        f'"loss_nats": {_number(point.loss_nats)}, "regularizer": {more}}}\n'
+        f'{{"split": {_quoted(point.split)}, "step": {point.step}, "n_tokens": {point.n_tokens}, '
+        f'"loss_nats": {_number(point.loss_nats)}{more}}}\n'
     ).encode()
 
 
@@ -297,8 +296,10 @@ _quoted = cache(json.dumps)
 
 
 def _number(value: float) -> str:
-    number = float(value)
-    return repr(number) if math.isfinite(number) else json.dumps(number)
+    text = repr(float(value))
+    return (
+        json.dumps(float(value)) if "n" in text else text
+    )  # nan and inf, which JSON's reader here has other words for
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

@@ -87,14 +87,14 @@ class PooledFit:
         centre = centre + self.tau[:, None] * rng.standard_normal((series, draws, k))
         y = np.repeat(self.problems.y[:, None], draws, axis=1)
         weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
-        shared = self._shared_noise(rng, draws)
+        shared = self.shared_noise(rng, draws)
         for g, one in enumerate(self.ladder.series):
-            clusters = _clusters(one.run_id)
-            count, n = clusters.max() + 1, len(one)
+            member = clusters(one.run_id)
+            count, n = member.max() + 1, len(one)
             if count >= 4 * k:
-                weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, clusters]
+                weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, member]
             else:
-                y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, clusters]
+                y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, member]
             if shared:
                 y[g, :, :n] += shared[g]
         flat = Problems(
@@ -104,7 +104,7 @@ class PooledFit:
         )  # fmt: skip
         return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9).theta.reshape(series, draws, k)
 
-    def _shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
+    def shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
         """Noise of the bases, (draws, points) a series, the same for all series at one size; empty without bases."""
         if self.ladder.bases is None:
             return []
@@ -114,7 +114,7 @@ class PooledFit:
         return np.split(drawn, ends, axis=1)
 
 
-def _clusters(run_id: tuple[str, ...]) -> np.ndarray:
+def clusters(run_id: tuple[str, ...]) -> np.ndarray:
     """Number of the run of each row; rows without a run_id are runs of their own."""
     seen: dict[str, int] = {}
     return np.array([seen.setdefault(run or f"\x00{i}", len(seen)) for i, run in enumerate(run_id)])
@@ -147,6 +147,10 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
         starts: starts of each series in the first pass; later passes are warm.
     """
     rule = ESTIMATORS[estimator]
+    if law.tied:
+        from astraios.fit.tied import pool_tied
+
+        return pool_tied(law, ladder, rule, seed, starts)
     centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
     if rule.prior:
@@ -156,13 +160,13 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
     guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
     trusted = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
-    problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+    problems = independent(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
     solution, agreeing = search(problems, guesses, 100, 1e-8)
     agreement = float(agreeing.min())
     theta, error = solution.theta, prior.scale * 0
     freedom = NOISE_WEIGHT
     for _ in range(12 if rule.prior else 1):
-        problems = _problems(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+        problems = independent(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
         solution = minimise(problems, theta, 100, 1e-10)
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
@@ -182,9 +186,10 @@ def _first_noise(y: Array, weights: Array) -> float:
     return max(NOISE, 0.02 * float(np.std(y[weights > 0])))
 
 
-def _problems(
+def independent(
     law: Law, x: Array, y: Array, weights: Array, rule: Estimator, sigma: float, mean: Array, tau: Array
 ) -> Problems:
+    """The problem of each series by itself, its prior a normal of `mean` and `tau`."""
     delta = HUBER * sigma if rule.delta is None else rule.delta
     precision = np.broadcast_to((sigma / tau) ** 2 * rule.prior, mean.shape)
     return Problems(law, x, y, weights, np.full((1, 1), delta), mean, precision, *law.bounds())

@@ -43,7 +43,7 @@ def weak(law: Law, y: Array, weights: Array) -> Prior:
             anchor[:, k], scale[k] = np.log(excess), 1.5
         elif parameter.role == "exponent" and parameter.transform == "log":
             anchor[:, k], scale[k] = np.log(0.35), 0.6
-        elif parameter.role == "mixing":
+        elif parameter.role in ("shift", "mixing"):
             anchor[:, k], scale[k] = 0.0, 0.3
         elif parameter.role == "exponent":
             anchor[:, k], scale[k] = 0.08, 0.15

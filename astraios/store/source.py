@@ -6,6 +6,7 @@ import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +84,15 @@ class Found:
         self.content = content
         self.content_hash = hashlib.sha256(content).hexdigest()[:32]
 
+    @property
+    def n_rows(self) -> int:
+        """Rows that it promises; 0 where it can't be read."""
+        try:
+            return sum(int(facts["rows"]) for facts in self.manifest["files"].values())
+        except (StoreError, KeyError, TypeError, ValueError):
+            return 0
+
+    @cached_property
     def manifest(self) -> dict[str, Any]:
         """What it says.
 
@@ -121,7 +131,7 @@ class RunFiles:
         import pyarrow as pa
         from pyarrow import parquet
 
-        manifest, tables = found.manifest(), {}
+        manifest, tables = found.manifest, {}
         try:
             facts = [(name, fact["sha256"], fact["rows"]) for name, fact in manifest["files"].items()]
             manifest["rows"]["run"]["run_id"], manifest["rows"]["attempts"][0]["started_at"]

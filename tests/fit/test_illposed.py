@@ -10,6 +10,8 @@ import astraios.fit
 from astraios.errors import DataError, FitError
 from astraios.fit.scaling import analyse
 
+pytestmark = pytest.mark.must(5, 8)
+
 
 def grid(noise: float = 0.002, seed: int = 0) -> pl.DataFrame:
     """A well-posed table: five sizes, five amounts of data."""

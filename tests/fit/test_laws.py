@@ -8,6 +8,7 @@ import pytest
 from astraios.fit.estimate import Problems, minimise
 from astraios.fit.laws import LAWS, Law
 
+pytestmark = pytest.mark.must(5, 3)
 LAWS_BY_NAME = pytest.mark.parametrize("name", LAWS.names())
 
 

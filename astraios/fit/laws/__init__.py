@@ -24,6 +24,9 @@ __all__ = ["LAWS", "Array", "Curve", "Law", "Parameter", "spread"]
 class Law(Curve):
     """A parametric form for loss. `evaluate` gives the logarithm of the loss from centred logarithms of the inputs."""
 
+    tied: tuple[str, ...] = ()
+    """Parameters that all series share outright; where there are any, the first parameter is each series' shift."""
+
     def guess(self, x: Array, log_loss: Array, rng: np.random.Generator, starts: int) -> Array:
         """Starts for one series, shape (starts, parameters), the first one the best guess.
 

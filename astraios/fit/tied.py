@@ -1,0 +1,141 @@
+"""Laws whose shape all series share outright: one joint problem instead of partial pooling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from astraios.fit.curve import Array
+from astraios.fit.data import Ladder
+from astraios.fit.estimate import Problems, Solution, minimise, search
+from astraios.fit.laws import Law
+from astraios.fit.pooled import HUBER, Estimator, PooledFit, clusters, independent
+from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
+
+
+@dataclass(frozen=True)
+class Joint:
+    """A law with tied parameters as one model: the own parameter of each series, then the tied ones.
+
+    The law's first parameter is each series' own shift of the log loss; the others are tied. The last row of `x` holds
+    the number of the series.
+    """
+
+    law: Law
+    series: int
+
+    def _shared(self, theta: Array) -> Array:
+        return np.hstack([np.zeros((len(theta), 1)), theta[:, self.series :]])
+
+    def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:
+        group = x[-1].astype(int)
+        value, jacobian = self.law.evaluate(self._shared(theta), x[:-1])
+        gradient = np.zeros((len(theta), theta.shape[1], x.shape[-1]))
+        gradient[:, group, np.arange(x.shape[-1])] = 1.0
+        gradient[:, self.series :] = jacobian[:, 1:]
+        return value + theta[:, group], gradient
+
+    def hessian(self, theta: Array, x: Array, jacobian: Array, outer: Array, curve: Array) -> Array:
+        total = (jacobian * outer[:, None]) @ jacobian.transpose(0, 2, 1)
+        shared = self._shared(theta)
+        inner = self.law.evaluate(shared, x[:-1])[1]
+        total[:, self.series :, self.series :] += self.law.hessian(shared, x[:-1], inner, 0 * outer, curve)[:, 1:, 1:]
+        return total
+
+
+@dataclass(frozen=True)
+class TiedFit(PooledFit):
+    """A law with tied parameters fitted to all series of a ladder."""
+
+    joint: Problems
+    joint_theta: Array
+    """(1, series + tied parameters)."""
+
+    def draw(self, rng: np.random.Generator, draws: int) -> Array:
+        """Refits of data with new noise under perturbed priors: all series move together."""
+        noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
+        columns = []
+        for one in self.ladder.series:
+            member = clusters(one.run_id)
+            columns.append(noise[:, None] * rng.standard_normal((draws, member.max() + 1))[:, member])
+        y = self.joint.y + np.concatenate(columns, axis=1)
+        for start, part in zip(np.cumsum([0, *map(len, self.ladder.series)]), self.shared_noise(rng, draws)):  # noqa: B905
+            y[:, start : start + part.shape[1]] += part
+        width = self.sigma / np.sqrt(self.joint.prior_precision)
+        centre = self.joint.prior_mean + width * rng.standard_normal((draws, width.shape[1]))
+        problems = Problems(
+            self.joint.model, self.joint.x, y, self.joint.weights, self.joint.delta, centre,
+            self.joint.prior_precision, self.joint.low, self.joint.high,
+        )  # fmt: skip
+        return _apart(minimise(problems, np.repeat(self.joint_theta, draws, axis=0), 60, 1e-9).theta, len(self.ladder))
+
+
+def _apart(theta: Array, series: int) -> Array:
+    """(problems, series + tied) to (series, problems, parameters)."""
+    own = theta[:, :series].T[:, :, None]
+    return np.concatenate([own, np.broadcast_to(theta[:, series:], (series, *theta[:, series:].shape))], axis=2)
+
+
+def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int) -> PooledFit:
+    """Fit a law whose parameters but the first are shared by all series.
+
+    The shifts have a weak prior around 0, which also says where the shared curve lies; the noise comes from the
+    residuals and, where they are few, from its own prior.
+    """
+    centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
+    x, y, weights = ladder.pack(law.inputs, centre)
+    prior, series = weak(law, y, weights), len(ladder)
+    group = np.repeat(np.arange(series), [len(s) for s in ladder.series])
+    flat = np.concatenate([x[:, g, : len(s)] for g, s in enumerate(ladder.series)], axis=1)
+    loss = np.concatenate([s.log_loss for s in ladder.series])
+    mean = np.concatenate([np.zeros(series), prior.anchor.mean(0)[1:]])[None]
+    width = np.concatenate([np.full(series, prior.scale[0]), prior.scale[1:]])[None]
+    low, high = law.bounds()
+    least, most = (np.concatenate([np.full(series, edge[0]), edge[1:]]) for edge in (low, high))
+    model, sigma, freedom = Joint(law, series), max(NOISE, 0.02 * float(loss.std())), NOISE_WEIGHT
+    level = np.array([s.log_loss.mean() for s in ladder.series])
+    guess = law.guess(flat, loss - (level - level.mean())[group], np.random.default_rng(seed), starts)
+    first = np.hstack([np.tile(level - level.mean(), (starts, 1)), guess[:, 1:]])
+    agree, theta, joint, solved = np.ones(1), first[:1], None, None
+    for turn in range(6):
+        delta = HUBER * sigma if rule.delta is None else rule.delta
+        precision = (sigma / width) ** 2 * rule.prior
+        joint = Problems(
+            model, np.vstack([flat, group]), loss[None], np.ones((1, len(loss))), np.full((1, 1), delta), mean,
+            precision, least, most,
+        )  # fmt: skip
+        if turn == 0:
+            solved, agree = search(joint, first[None], 100, 1e-8)
+        else:
+            solved = minimise(joint, theta, 100, 1e-10)
+        theta = solved.theta
+        residual = (model.evaluate(theta, joint.x)[0] - loss)[0]
+        spare = max(len(loss) - series - len(law.tied) + 1, 0)
+        limit = 3 * max(1.4826 * float(np.median(np.abs(residual))), NOISE)
+        freedom = spare + NOISE_WEIGHT
+        squares = float((np.clip(residual, -limit, limit) ** 2).sum()) * spare / len(loss)
+        sigma = float(np.sqrt((squares + NOISE_WEIGHT * NOISE**2) / freedom))
+    assert joint is not None
+    assert solved is not None
+    return _as_pooled(law, ladder, rule, prior, centre, (x, y, weights), joint, solved, sigma, freedom, float(agree[0]))
+
+
+def _as_pooled(
+    law: Law, ladder: Ladder, rule: Estimator, prior: Prior, centre: Array, packed: tuple[Array, Array, Array],
+    joint: Problems, solved: Solution, sigma: float, freedom: float, agreement: float,
+) -> TiedFit:  # fmt: skip
+    """The joint optimum as every other part of the fit sees one: parameters, and problems, by series."""
+    series, k = len(ladder), len(law.parameters)
+    theta = _apart(solved.theta, series)[:, 0]
+    held = _apart(solved.at_bound.astype(float), series)[:, 0] > 0
+    tau = np.tile(prior.scale, (series, 1))
+    problems = independent(law, *packed, rule, sigma, theta, tau)
+    solution = Solution(
+        theta, np.repeat(solved.objective / series, series), np.repeat(solved.decrement, series), held,
+        np.repeat(solved.converged, series), solved.iterations, np.tile(np.eye(k), (series, 1, 1)),
+    )  # fmt: skip
+    return TiedFit(
+        law, ladder, rule, centre, theta, sigma, freedom, theta, tau, np.zeros(k), problems, solution, agreement,
+        joint, solved.theta,
+    )  # fmt: skip
