@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from astraios.records import ParameterCount
 from tests.conftest import run_process
 
 TABLES = {
-    "run": "* exclude (created_at, sweep_id)",
+    "run": "* exclude (created_at, sweep_id, settings)",
     "loss_point": "*",
     "loss_summary": "*",
     "score": "*",
@@ -59,9 +60,10 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     import s3fs
 
     s3fs.S3FileSystem.clear_instance_cache()
-    s3fs.S3FileSystem().mkdir("lab")
+    name = f"lab-{uuid.uuid4().hex[:8]}"  # buckets of moto's outlive its server
+    s3fs.S3FileSystem().mkdir(name)
     try:
-        yield "s3://lab/runs"
+        yield f"s3://{name}/runs"
     finally:
         s3fs.S3FileSystem.clear_instance_cache()
         server.stop()
@@ -78,7 +80,7 @@ def test_a_bucket_gives_the_database_that_a_folder_gives(
     assert "2 cells: 2 run now, 0 done before, 0 failed" in result.stderr
     assert store.failed_checks(db) == {}
     same_rows(db, collected.parent / "t.duckdb")
-    names = {path.rsplit("/", 1)[1] for path in Place(bucket).files.find("lab/runs")}
+    names = {path.rsplit("/", 1)[1] for path in Place(bucket).files.find(bucket)}
     assert {"manifest.json", "losses.parquet", "cell.json"} <= names
     assert not names & {"checkpoint.pt", "lock"}
 
