@@ -61,8 +61,10 @@ def test_a_sweep_fills_the_database(small_sweep: Path, tmp_path: Path) -> None:
     rebuilt = tmp_path / "b.duckdb"
     store.ingest(rebuilt, out)
     for table in ("run", "attempt", "loss_point", "loss_summary", "score", "sample_score", "evaluation", "task"):
+        # A load_key counts ingests: cells that were taken in one by one have others than those taken in at once.
+        columns = "* exclude (load_key)" if table in ("attempt", "loss_point") else "*"
         rows_of = [
-            store.query(path, f"select * from {table}").sort(pl.all())
+            store.query(path, f"select {columns} from {table}").sort(pl.all())
             if table != "run"
             else store.query(path, "select * from run order by run_id")
             for path in (db, rebuilt)
