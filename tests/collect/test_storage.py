@@ -23,7 +23,7 @@ from tests.conftest import run_process
 
 TABLES = {
     "run": "* exclude (created_at, sweep_id, settings)",
-    "loss_point": "*",
+    "loss_point": "* exclude (load_key)",
     "loss_summary": "*",
     "score": "*",
     "sample_score": "*",
