@@ -4,6 +4,8 @@
 create or replace macro law_power(n, a, alpha) as a * n ** -alpha;
 -- Power law of size down to an irreducible loss.
 create or replace macro law_power_offset(n, e, a, alpha) as e + a * n ** -alpha;
+-- A curve that several series share, and the log ratio delta of one of them to it.
+create or replace macro law_relative(n, delta, e, a, alpha) as exp(delta) * (e + a * n ** -alpha);
 -- Power law that flattens below the size n0.
 create or replace macro law_shifted_power(n, e, a, alpha, n0) as e + a * (n + n0) ** -alpha;
 -- Power law between two plateaus.
@@ -36,6 +38,7 @@ create or replace macro law_loss(law, p, n, d) as
     case law
         when 'power' then law_power(n, p['A'], p['alpha'])
         when 'power_offset' then law_power_offset(n, p['E'], p['A'], p['alpha'])
+        when 'relative' then law_relative(n, p['delta'], p['E'], p['A'], p['alpha'])
         when 'shifted_power' then law_shifted_power(n, p['E'], p['A'], p['alpha'], p['N0'])
         when 'bounded' then law_bounded(n, p['E'], p['A'], p['alpha'], p['N0'])
         when 'broken_power' then law_broken_power(n, p['E'], p['A'], p['alpha'], p['change'], p['N1'], p['width'])

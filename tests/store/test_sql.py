@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -125,9 +126,14 @@ def test_the_prompt_answers_remembers_and_completes(
     from astraios.cli import prompt
 
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with create_pipe_input() as typed, create_app_session(input=typed, output=DummyOutput()):
-        typed.send_text("select 41 +\r1 as answer;\rselekt;\r\\q runs\r\\d final_loss\r\x04")
-        prompt.converse(ladder)
+
+    def talk() -> None:
+        with create_pipe_input() as typed, create_app_session(input=typed, output=DummyOutput()):
+            typed.send_text("select 41 +\r1 as answer;\rselekt;\r\\q runs\r\\d final_loss\r\x04")
+            prompt.converse(ladder)
+
+    with ThreadPoolExecutor(1) as pool:  # a browser test before it in this process leaves an event loop running
+        pool.submit(talk).result()
     shown = capsys.readouterr()
     assert "42" in shown.out
     assert "syntax error" in shown.err
