@@ -23,7 +23,7 @@ demo: $(VENV)/train.stamp
 	@$(BIN)/astraios report --output report.html
 
 test: $(VENV)/dev.stamp system lint
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -21,8 +21,6 @@ LIMITS = Limits(cpu_seconds=1, memory_bytes=256 << 20, wall_factor=2)
 GOOD = "def f(x):\n    return x * x"
 LEVELS = [("namespaces", False), ("namespaces", True), ("confined", False), ("weak", False)]
 
-pytestmark = pytest.mark.xdist_group("processes")  # they count processes and files of the whole machine
-
 
 class Canary:
     """Files and a listener of the machine that no program may touch."""

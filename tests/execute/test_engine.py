@@ -23,8 +23,6 @@ from astraios.errors import AstraiosError, StoreError, UsageError
 TEST = "def check(f):\n    assert f(2) == 4\ncheck(f)\n"
 GOOD, BAD = "def f(x):\n    return x * x", "def f(x):\n    return x"
 
-pytestmark = pytest.mark.xdist_group("processes")  # they count processes and files of the whole machine
-
 
 def program(code: str, cpu: float = 2.0) -> Program:
     return Program("python", code, TEST, limits=Limits(cpu))
