@@ -73,7 +73,7 @@ def score(
 
 @app.command(
     epilog=example(
-        "astraios evaluate bigcode/starcoderbase-1b --task humanevalsynthesize-python --task humanevalfix-python",
+        "astraios evaluate bigcode/starcoderbase-1b --task humanevalsynthesize-python --dry-run",
         "astraios evaluate bigcode/starcoderbase-1b --adapter runs/1a2b3c/adapter --task devign --data gold",
         "astraios evaluate ./my-model --base 1B --method fft --task recode-format --engine vllm",
     )

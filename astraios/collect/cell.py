@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import errno
 import json
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,6 +19,7 @@ from astraios.collect.keep import check_disk, is_kept
 from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
 from astraios.collect.plan import Plan, describe
+from astraios.collect.reasons import one_line
 from astraios.collect.sources import Record
 from astraios.collect.spool import RunDirectory, utc_now
 from astraios.collect.sweep import Cell
@@ -147,21 +146,6 @@ class _Deadline:
                 "time_limit_minutes, or run the same command again, which goes on from the last checkpoint"
             )
             os._exit(1)
-
-
-def one_line(error: BaseException) -> str:
-    """What went wrong and what to do, for the record and for the user."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if isinstance(error, AstraiosError):
-        return text
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return "the disk is full; free some space and run the same command again"
-    if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", text, re.IGNORECASE):
-        return (
-            "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch, a smaller [data] "
-            "sequence_length, or [train] processes and fsdp"
-        )
-    return f"{type(error).__name__}: {text[:500]}"
 
 
 class _Work:

@@ -19,36 +19,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import AstraiosError, CellError
+from astraios.collect.reasons import one_line
+from astraios.errors import CellError
 
 if TYPE_CHECKING:
-    from astraios.collect.methods import TuningMethod
     from astraios.collect.sweep import Cell
 
 _PARENT = "ASTRAIOS_PARENT"
-
-
-def check(cell: Cell, method: TuningMethod) -> None:
-    """Refuses what can't be trained by several processes.
-
-    Raises:
-        CellError: the line names the field of the sweep to change.
-    """
-    from astraios.collect.methods import TuningMethod as Plain
-
-    spec = cell.train
-    if not spec.fsdp:
-        return
-    if spec.quantization != "none":
-        raise CellError(
-            f'[train] fsdp = true can\'t share out a {spec.quantization} base: set quantization = "none", or '
-            "fsdp = false, which keeps a copy of the base on each device"
-        )
-    if type(method).trainable_state is not Plain.trainable_state or type(method).regularizer is not Plain.regularizer:
-        raise CellError(
-            f"tuning method {method.name!r} works on whole matrices, which [train] fsdp = true cuts up: "
-            "set fsdp = false for it"
-        )
 
 
 def train(cell: Cell, directory: Path, device: str, report: Callable[[str, int, int], None]) -> None:
@@ -93,10 +70,7 @@ def main(arguments: list[str]) -> int:
         with _process_group(arguments[1] if len(arguments) > 1 else "auto") as device:
             _train_part(directory, device)
     except Exception as error:
-        from astraios.collect.cell import one_line
-
-        reason = str(error) if isinstance(error, AstraiosError) else one_line(error)
-        _tell({"failed": reason})
+        _tell({"failed": one_line(error)})
         return 1
     return 0
 

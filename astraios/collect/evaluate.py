@@ -58,8 +58,12 @@ class Subject:
 
     @property
     def identity(self) -> str:
-        """Hash of what is scored: the model's name, and the adapter's content."""
-        parts = [self.model.encode()]
+        """Hash of what answers: the model's name, its files where it is a folder (name, size, time of change), the
+        adapter's content, and how they are run."""
+        parts = [json.dumps([self.model, self.engine, self.dtype, self.quantization]).encode()]
+        if Path(self.model).is_dir():
+            files = [(path.name, path.stat()) for path in sorted(Path(self.model).iterdir()) if path.is_file()]
+            parts += [json.dumps([name, facts.st_size, facts.st_mtime_ns]).encode() for name, facts in files]
         if self.adapter:
             parts += [path.read_bytes() for path in sorted(self.adapter.glob("adapter_*")) if path.is_file()]
         return hashlib.sha256(b"\n".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]

@@ -11,11 +11,36 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.data import IGNORED
+from astraios.errors import CellError
 
 if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
     from astraios.collect.methods import TuningMethod
+    from astraios.collect.sweep import Cell
+
+
+def check(cell: Cell, method: TuningMethod) -> None:
+    """Refuses what can't be trained by several processes.
+
+    Raises:
+        CellError: the line names the field of the sweep to change.
+    """
+    from astraios.collect.methods import TuningMethod as Plain
+
+    spec = cell.train
+    if not spec.fsdp:
+        return
+    if spec.quantization != "none":
+        raise CellError(
+            f'[train] fsdp = true can\'t share out a {spec.quantization} base: set quantization = "none", or '
+            "fsdp = false, which keeps a copy of the base on each device"
+        )
+    if type(method).trainable_state is not Plain.trainable_state or type(method).regularizer is not Plain.regularizer:
+        raise CellError(
+            f"tuning method {method.name!r} works on whole matrices, which [train] fsdp = true cuts up: "
+            "set fsdp = false for it"
+        )
 
 
 class Group:

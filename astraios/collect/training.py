@@ -9,6 +9,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect import data as instruction_data
+from astraios.collect import group
 from astraios.collect.cache import cache_dir, exclusive
 from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
@@ -62,8 +63,6 @@ class Training:
 
     def check(self, config: Any) -> None:
         """Refuses what can't be trained, before anything is spent on it."""
-        from astraios.collect import distributed
-
         self.method.check(
             config,
             self.cell.settings,
@@ -71,7 +70,7 @@ class Training:
             sequence_length=self.cell.data.sequence_length,
             quantization=self._quantization,
         )
-        distributed.check(self.cell, self.method)
+        group.check(self.cell, self.method)
 
     def trainer(self, base: Any, packed: instruction_data.PackedData, **hooks: Any) -> Trainer:
         """The loop over the tuned model; `hooks` are those of Trainer."""

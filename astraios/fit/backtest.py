@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import FitError
-from astraios.fit.scaling import ScalingAnalysis, analyse
+from astraios.fit.output import ScalingAnalysis
+from astraios.fit.scaling import analyse
 
 if TYPE_CHECKING:
     import polars as pl

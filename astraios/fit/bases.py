@@ -7,33 +7,13 @@ it belongs: in common noise of all curves, and in the interval of a new run, whi
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
-from astraios.fit.curve import Array
-from astraios.fit.data import Ladder
+from astraios.fit.data import Bases, Ladder
 
 ROUNDS = 30
-
-
-@dataclass(frozen=True)
-class Bases:
-    """Base models that were pretrained several times."""
-
-    spread: float
-    """Standard deviation of the log loss between bases of one size."""
-    deviation: dict[str, float]
-    """Each base's estimated deviation, by model; what was taken from its runs' log losses."""
-    count: dict[float, int]
-    """Bases by log size (rounded to 6 digits)."""
-
-    def common(self, log_size: Array, rng: np.random.Generator, draws: int) -> Array:
-        """Noise that all methods share at each point's size, (draws, points): the mean over its bases is uncertain."""
-        keys = np.round(log_size, 6)
-        levels = sorted(self.count)
-        drawn = self.spread * rng.standard_normal((draws, len(levels))) / np.sqrt([self.count[v] for v in levels])
-        return drawn[:, np.searchsorted(levels, keys)]
 
 
 def set_apart(ladder: Ladder) -> Ladder:

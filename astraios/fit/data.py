@@ -15,8 +15,6 @@ from astraios.fit.curve import Array, Mask
 if TYPE_CHECKING:
     import polars as pl
 
-    from astraios.fit.bases import Bases
-
 
 RISE = 0.002
 """Rise of a log loss that is more than noise between seeds."""
@@ -58,6 +56,25 @@ class Series:
             tuple(self.seed[i] for i in rows),
             tuple(self.base[i] for i in rows) if self.base else (),
         )
+
+
+@dataclass(frozen=True)
+class Bases:
+    """Base models that were pretrained several times."""
+
+    spread: float
+    """Standard deviation of the log loss between bases of one size."""
+    deviation: dict[str, float]
+    """Each base's estimated deviation, by model; what was taken from its runs' log losses."""
+    count: dict[float, int]
+    """Bases by log size (rounded to 6 digits)."""
+
+    def common(self, log_size: Array, rng: np.random.Generator, draws: int) -> Array:
+        """Noise that all methods share at each point's size, (draws, points): the mean over its bases is uncertain."""
+        keys = np.round(log_size, 6)
+        levels = sorted(self.count)
+        drawn = self.spread * rng.standard_normal((draws, len(levels))) / np.sqrt([self.count[v] for v in levels])
+        return drawn[:, np.searchsorted(levels, keys)]
 
 
 @dataclass(frozen=True)

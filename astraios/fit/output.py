@@ -1,14 +1,19 @@
-"""An analysis as a JSON document and as rows of the database's tables."""
+"""An analysis, as a JSON document and as rows of the database's tables."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from astraios.fit.notes import FitWarning
+from astraios.fit.projection import Part, Projection
+from astraios.fit.ranking import Rank
 from astraios.fit.results import parameter_values
 from astraios.fit.reuse import BEST
 
@@ -16,7 +21,6 @@ if TYPE_CHECKING:
     import polars as pl
 
     from astraios.fit.data import Ladder, Series
-    from astraios.fit.scaling import Part, Projection, ScalingAnalysis
     from astraios.fit.score import ScoreModel
 
 
@@ -48,6 +52,45 @@ _TEXT = set(
         " certificate warnings packages name run_id"
     )
 )
+
+
+@dataclass(frozen=True)
+class ScalingAnalysis:
+    """Everything that `fit-scaling` prints and the database keeps."""
+
+    parts: tuple[Part, ...]
+    projections: tuple[Projection, ...]
+    ranking: tuple[Rank, ...]
+    warnings: tuple[FitWarning, ...]
+    settings: dict[str, Any]
+
+    def of(self, role: str, quantity: str = "loss") -> list[Projection]:
+        """Projections of one role and quantity."""
+        return [p for p in self.projections if p.role == role and p.quantity == quantity]
+
+    @property
+    def summary(self) -> dict[str, float | int | None]:
+        """Mean relative errors of the loss backtest, ours and carry-forward's, and the coverage of new runs."""
+        rows = self.of("backtest")
+
+        def mean(values: Sequence[Any]) -> float | None:
+            kept = [float(v) for v in values if v is not None]
+            return float(np.mean(kept)) if kept else None
+
+        return {
+            "n_backtest": len(rows),
+            "mean_relative_error": mean([p.relative_error for p in rows]),
+            "mean_carry_forward_error": mean([p.carry_forward_error for p in rows]),
+            "coverage": mean([p.covered for p in rows]),
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of `fit-scaling --json`."""
+        return document(self)
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        """Rows for the tables fit, fit_parameter, fit_point, fit_draw, projection and backtest."""
+        return tables(self)
 
 
 def document(analysis: ScalingAnalysis) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,126 +12,16 @@ from astraios.fit import checks, ranking, score
 from astraios.fit.api import fit_id
 from astraios.fit.curve import Array
 from astraios.fit.data import Ladder, read, require_sizes
-from astraios.fit.ensemble import Draws, Ensemble, build
+from astraios.fit.ensemble import Draws, build
 from astraios.fit.notes import FitWarning
+from astraios.fit.output import ScalingAnalysis
+from astraios.fit.projection import Part, Projection
 from astraios.fit.ranking import Rank
 from astraios.fit.score_data import ScoreData, read_scores
 from astraios.fit.select import candidates, estimator_name, varies
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-@dataclass(frozen=True)
-class Projection:
-    """One projected loss or score, and what was observed there, if anything was."""
-
-    fit_id: str
-    role: str
-    quantity: str
-    method_id: str
-    task_id: str | None
-    metric: str | None
-    n_params: float
-    n_tokens: float | None
-    mean: float
-    low: float
-    high: float
-    new_low: float
-    new_high: float
-    level: float
-    observed: float | None = None
-    carry_forward: float | None = None
-    p_best: float | None = None
-    n_train_points: int = 0
-
-    @property
-    def relative_error(self) -> float | None:
-        """|mean - observed| / |observed|."""
-        return _relative(self.mean, self.observed)
-
-    @property
-    def carry_forward_error(self) -> float | None:
-        """The same for the value at the largest size that was not hidden."""
-        return None if self.carry_forward is None else _relative(self.carry_forward, self.observed)
-
-    @property
-    def covered(self) -> bool | None:
-        """Whether the interval of a new run holds the observation."""
-        return None if self.observed is None else self.new_low <= self.observed <= self.new_high
-
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON prints it."""
-        names = (
-            "fit_id role quantity task_id metric n_params n_tokens mean low high new_low new_high level observed"
-            " relative_error"
-        )
-        row = {name: getattr(self, name) for name in names.split()}
-        if self.role == "backtest":
-            row |= {"carry_forward": self.carry_forward, "carry_forward_error": self.carry_forward_error}
-        return row
-
-
-def _relative(value: float, observed: float | None) -> float | None:
-    return None if not observed else abs(value - observed) / abs(observed)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One role of the analysis: all data for targets, or the smaller sizes for the backtest."""
-
-    role: str
-    ensemble: Ensemble
-    ids: dict[str, str]
-    """fit_id of each method's loss fit."""
-    scores: tuple[score.ScoreModel, ...]
-    score_ids: tuple[str, ...]
-    hidden: Ladder | None = None
-    hidden_scores: tuple[ScoreData, ...] = ()
-    draws: dict[float, Draws] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ScalingAnalysis:
-    """Everything that `fit-scaling` prints and the database keeps."""
-
-    parts: tuple[Part, ...]
-    projections: tuple[Projection, ...]
-    ranking: tuple[Rank, ...]
-    warnings: tuple[FitWarning, ...]
-    settings: dict[str, Any]
-
-    def of(self, role: str, quantity: str = "loss") -> list[Projection]:
-        """Projections of one role and quantity."""
-        return [p for p in self.projections if p.role == role and p.quantity == quantity]
-
-    @property
-    def summary(self) -> dict[str, float | int | None]:
-        """Mean relative errors of the loss backtest, ours and carry-forward's, and the coverage of new runs."""
-        rows = self.of("backtest")
-
-        def mean(values: Sequence[Any]) -> float | None:
-            kept = [float(v) for v in values if v is not None]
-            return float(np.mean(kept)) if kept else None
-
-        return {
-            "n_backtest": len(rows),
-            "mean_relative_error": mean([p.relative_error for p in rows]),
-            "mean_carry_forward_error": mean([p.carry_forward_error for p in rows]),
-            "coverage": mean([p.covered for p in rows]),
-        }
-
-    def to_json(self) -> dict[str, Any]:
-        """The document of `fit-scaling --json`."""
-        from astraios.fit.output import document
-
-        return document(self)
-
-    def frames(self) -> dict[str, pl.DataFrame]:
-        """Rows for the tables fit, fit_parameter, fit_point, fit_draw, projection and backtest."""
-        from astraios.fit.output import tables
-
-        return tables(self)
 
 
 def analyse(

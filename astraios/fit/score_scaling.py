@@ -15,8 +15,8 @@ from astraios.errors import FitError, UsageError
 from astraios.fit import ranking, score_by_size
 from astraios.fit.ensemble import DRAWS
 from astraios.fit.notes import FitWarning
+from astraios.fit.projection import Projection
 from astraios.fit.ranking import Rank
-from astraios.fit.scaling import Projection
 from astraios.fit.score_data import ScoreData, read_scores
 
 if TYPE_CHECKING:

@@ -87,22 +87,24 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     options["folder"] = str(out / "evaluations" / identity)
     subject = dataclasses.replace(subject, options={k: v for k, v in options.items() if v is not None})
     method = request.method or tuning_method(request.adapter)
-    if db and request.adapter and method is None:
-        raise UsageError(f"{request.adapter} does not say its tuning method: name it with --method")
+    if db and method is None and (request.adapter or request.limit is None):
+        raise UsageError(
+            f"{request.adapter or request.model} does not say its tuning method: name it with --method (fft for a "
+            "model that was tuned whole), or record nothing with --dry-run"
+        )
     base, size = request.base or request.model, request.size
-    if db and size is None:
+    records = db is not None and request.limit is None
+    if records and size is None:
         size = str(model_size(base))
-    described = {
-        task: describe_scored(base, method or "fft", size, task, identity) if db else None for task in request.tasks
-    }
+    described = {task: describe_scored(base, method, size, task, identity) for task in request.tasks} if records else {}
     tuned = load(subject)
     rows = []
     for task in request.tasks:
         start = time.perf_counter()
         result = evaluate(tuned, task)
         rows += [{**dataclasses.asdict(one), "isolation": result.isolation} for one in result.scores]
-        rows_of_run = described[task]
-        if db is None or rows_of_run is None or request.limit is not None:
+        rows_of_run = described.get(task)
+        if db is None or rows_of_run is None:
             tell(f"{task}: not recorded" + (": --limit makes it a trial" if request.limit is not None else ""))
             continue
         record_scores(db, request.model, task, result, rows_of_run, time.perf_counter() - start)

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from astraios.fit.design import Plan
+    from astraios.fit.output import ScalingAnalysis
     from astraios.fit.reuse import StoredFit
-    from astraios.fit.scaling import ScalingAnalysis
     from astraios.fit.score_scaling import ScoreScaling
 
 

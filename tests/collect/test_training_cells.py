@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from astraios import store
-from astraios.collect.cell import one_line, run_cell
+from astraios.collect.cell import run_cell
 from astraios.collect.keep import check_disk, needed_bytes
 from astraios.collect.plan import describe
+from astraios.collect.reasons import one_line
 from astraios.collect.run import plan
 from astraios.collect.spool import RunDirectory
 from astraios.collect.sweep import Sweep
@@ -242,7 +243,7 @@ def test_attention_is_chosen_and_what_is_missing_is_named(
 
 
 def test_a_shared_model_takes_no_quantized_base(small_models: list[str], pairs_file: Path) -> None:
-    from astraios.collect.distributed import check
+    from astraios.collect.group import check
     from astraios.collect.methods import METHODS
 
     text = sweep_toml(small_models[:1], pairs_file, methods=["lora", "adalora"])

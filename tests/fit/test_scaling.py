@@ -11,7 +11,8 @@ import polars as pl
 import pytest
 
 from astraios.errors import AstraiosError, DataError, FitError, UsageError
-from astraios.fit.scaling import ScalingAnalysis, analyse
+from astraios.fit.output import ScalingAnalysis
+from astraios.fit.scaling import analyse
 
 
 @pytest.fixture(scope="module")

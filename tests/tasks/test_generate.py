@@ -259,6 +259,11 @@ def test_bad_models_adapters_and_engines_are_one_line(tmp_path: Path) -> None:
     assert_one_line(run_cli("evaluate", tmp_path / "no", "--task", "devign", *common), 2, "unknown base model")
     assert_one_line(run_cli("evaluate", tmp_path / "model", "--task", "devin", *common), 2, "did you mean 'devign'")
     tokenizer().save_pretrained(tmp_path / "model")
+    untold = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--db", tmp_path / "a.duckdb")
+    assert_one_line(untold, 2, "does not say its tuning method.*--method.*--dry-run")
+    before = Subject(model=str(tmp_path / "model")).identity
+    os.utime(tmp_path / "model" / "config.json", ns=(1, 1))
+    assert Subject(model=str(tmp_path / "model")).identity != before, "answers of other weights are not taken up"
     odd = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--adapter", tmp_path / "adapter", *common)
     assert_one_line(odd, 1, "holds no adapter")
     engine = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--engine", "vlm", *common)

@@ -12,7 +12,7 @@ from typing import Any
 
 from astraios.collect.generate.requests import Generates, Request
 from astraios.collect.tasks import Decoding, Prompt, Scoring, Task, TunedModel
-from astraios.errors import StoreError, UsageError
+from astraios.errors import StoreError
 from astraios.records import TaskResult
 
 Progress = Callable[[int, int], None]
@@ -155,8 +155,6 @@ def evaluate(task: Task, tuned: TunedModel) -> TaskResult:
     from astraios.collect.execute.engine import Engine
     from astraios.collect.generate.hf import Generator
 
-    if not task.from_generations:
-        raise UsageError(f"task {task.name!r} has nothing to generate and no way of its own to score a model")
     options = dict(tuned.options)
     decoding = task.decoding()
     decoding = replace(

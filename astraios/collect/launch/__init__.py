@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from astraios.collect.compute import ComputeSpec
 from astraios.collect.plan import Plan
 from astraios.collect.storage import Place
-from astraios.collect.sweep import Cell, ComputeSpec
+from astraios.collect.sweep import Cell
 from astraios.errors import UsageError, did_you_mean
 from astraios.registry import Registry
 

@@ -165,7 +165,7 @@ def _work(connection: Connection, request: Request, out: str, cuda_device: str |
             last = time.monotonic()
             connection.send(("progress", stage, done, total))
 
-    from astraios.collect.cell import one_line
+    from astraios.collect.reasons import one_line
 
     try:
         perform(request, out, report)

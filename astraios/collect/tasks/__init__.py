@@ -121,17 +121,13 @@ class Task:
         }
 
     def evaluate(self, model: TunedModel) -> TaskResult:
-        """Scores a model: unless a task does it otherwise, by generating, running and scoring (`collect.generate`).
-
-        Options of the cell that matter here: data_dir, folder (where generations and verdicts are kept), limit,
-        language_level, nominal, n_samples.
+        """Scores a model.
 
         Raises:
             CellError: the task does not fit the model.
+            UsageError: the task has no way of its own to score a model.
         """
-        from astraios.collect.generate import evaluate
-
-        return evaluate(self, model)
+        raise UsageError(f"task {self.name!r} has nothing to generate and no way of its own to score a model")
 
     @property
     def from_generations(self) -> bool:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from astraios.collect.execute import Limits, Program, Verdict
-from astraios.collect.tasks import Decoding, Prompt, Scoring, Task, cut
+from astraios.collect.tasks import Decoding, Prompt, Scoring, cut
 from astraios.collect.tasks._estimate import pass_scores
 from astraios.collect.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.collect.tasks._generated import GeneratedTask
 from astraios.errors import UsageError
 from astraios.records import SampleScore, TaskResult
 
@@ -74,7 +75,7 @@ def run(scoring: Scoring, programs: Sequence[Program]) -> tuple[list[Verdict], s
 
 
 @dataclass(frozen=True, kw_only=True)
-class HumanEvalPack(Task):
+class HumanEvalPack(GeneratedTask):
     """164 problems; a sample passes when the problem's tests raise nothing. Subclasses differ in their prompts."""
 
     language: str

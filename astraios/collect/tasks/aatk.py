@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from astraios.collect.execute import security
-from astraios.collect.tasks import Decoding, Prompt, Scoring, Task
+from astraios.collect.tasks import Decoding, Prompt, Scoring
 from astraios.collect.tasks._estimate import share
 from astraios.collect.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.collect.tasks._generated import GeneratedTask
 from astraios.collect.tasks._humaneval import END, first_block
 from astraios.errors import UsageError, did_you_mean
 from astraios.records import SampleScore, Score, TaskResult
@@ -72,7 +73,7 @@ does; it ends with the last complete statement. None gives the paper's valid % (
 
 
 @dataclass(frozen=True, kw_only=True)
-class AsleepAtTheKeyboard(Task):
+class AsleepAtTheKeyboard(GeneratedTask):
     """Valid share of 40 scenarios x 20 samples, and the insecure share of the valid ones."""
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:

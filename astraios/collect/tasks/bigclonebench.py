@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from astraios.collect.tasks import Decoding, Prompt, Scoring, Task
+from astraios.collect.tasks import Decoding, Prompt, Scoring
 from astraios.collect.tasks._answers import INVALID, after_answer, verdict, yes_or_no
 from astraios.collect.tasks._estimate import bootstrap, share
 from astraios.collect.tasks._files import ANSWERS, Layout, digest, gold_rows, read_generations
+from astraios.collect.tasks._generated import GeneratedTask
 from astraios.errors import DataError
 from astraios.records import SampleScore, Score, TaskResult
 
@@ -41,7 +42,7 @@ def macro_f1(true: ArrayLike, said: ArrayLike) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigCloneBench(Task):
+class BigCloneBench(GeneratedTask):
     """Macro F1 over yes, no and invalid.
 
     The gold file bigclonebench holds id and label, func1 and func2 for generating; where it marks rows with

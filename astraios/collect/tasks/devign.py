@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astraios.collect.tasks import Decoding, Prompt, Scoring, Task
+from astraios.collect.tasks import Decoding, Prompt, Scoring
 from astraios.collect.tasks._answers import INVALID, after_answer, verdict, yes_or_no
 from astraios.collect.tasks._estimate import share
 from astraios.collect.tasks._files import ANSWERS, Layout, digest, gold_rows, read_generations
+from astraios.collect.tasks._generated import GeneratedTask
 from astraios.errors import DataError
 from astraios.records import SampleScore, TaskResult
 
@@ -40,7 +41,7 @@ def paper_sample(labels: Sequence[int]) -> list[bool]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Devign(Task):
+class Devign(GeneratedTask):
     """Accuracy on the paper's 2,000 rows; an answer that is neither yes nor no is wrong."""
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:

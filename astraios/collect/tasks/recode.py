@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from astraios.collect.execute import Limits, Program
-from astraios.collect.tasks import Decoding, Prompt, Scoring, Task, cut
+from astraios.collect.tasks import Decoding, Prompt, Scoring, cut
 from astraios.collect.tasks._estimate import pass_at_k, share
 from astraios.collect.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.collect.tasks._generated import GeneratedTask
 from astraios.collect.tasks._humaneval import END, STOPS, run
 from astraios.errors import DataError, UsageError
 from astraios.records import SampleScore, Score, TaskResult
@@ -32,7 +33,7 @@ INSTRUCTION = "Question: Create a Python script for this problem.\n\nAnswer: "
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReCode(Task):
+class ReCode(GeneratedTask):
     """Robust Pass@1: the share of problems on which every seed of a transformation passes, for the worst one."""
 
     category: str
