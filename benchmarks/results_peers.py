@@ -31,6 +31,7 @@ def astraios(runs: int, steps: int, folder: Path) -> Callable[[], None]:
             directory.start("{}")
             for step in range(steps):
                 directory.append_loss(LossPoint("test", step, 1024 * step, loss(run, step)))
+            directory.flush()
 
     return log
 

@@ -51,11 +51,18 @@ def exclusive(path: Path, *, wait: float, what: str) -> Iterator[None]:
         os.close(handle)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, even when the machine stops."""
+def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Writes a file so that it is there whole or not at all, even when the machine stops.
+
+    Args:
+        path: the file; its folder is there.
+        content: all of it.
+        durable: False where a stop of the machine, not of the process, may leave it empty.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with open(temporary, "wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -239,6 +239,7 @@ class _Work:
         checkpoint = Checkpoint(self.directory.checkpoint_path)
 
         def save(state: Any) -> None:
+            self.directory.flush()
             checkpoint.save(state)
             self.keep_safe()
 

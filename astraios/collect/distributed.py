@@ -123,6 +123,10 @@ def _train_part(directory: Path, device: str) -> None:
         if first:
             _tell({"step": step})
 
+    def save(state: Any) -> None:
+        run.flush()
+        checkpoint.save(state)
+
     def nothing(_: Any) -> None:
         return None
 
@@ -131,7 +135,7 @@ def _train_part(directory: Path, device: str) -> None:
         packed,
         on_loss=run.append_loss if first else nothing,
         on_step=on_step,
-        save=checkpoint.save if first else nothing,
+        save=save if first else nothing,
         group=group,
     )
     if state := checkpoint.load():

@@ -19,6 +19,7 @@ import datetime
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -37,6 +38,8 @@ MANIFEST = "manifest.json"
 TRAINED = "trained.json"
 FORMAT = 1
 """Version of this layout."""
+PAUSE_S = 0.1
+"""Losses of a fast model are written this often, not each by itself."""
 
 
 def utc_now() -> str:
@@ -50,6 +53,8 @@ class RunDirectory:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._log: FileIO | None = None
+        self._pending: list[bytes] = []
+        self._due = 0.0
 
     @property
     def checkpoint_path(self) -> Path:
@@ -70,7 +75,8 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            write_atomically(self.path / "cell.json", cell_json.encode())
+            # Written anew by whoever goes on, so it need not outlast the machine.
+            write_atomically(self.path / "cell.json", cell_json.encode(), durable=False)
             entries = self.attempts()
             # Done without a manifest was stopped just before it was written; done with one is scored on a new task.
             if entries and entries[-1]["state"] in ("started", "done"):
@@ -94,13 +100,31 @@ class RunDirectory:
         return [by_number[number] for number in sorted(by_number)]
 
     def append_loss(self, point: LossPoint) -> None:
-        """Adds a loss, in one write."""
+        """Adds a loss: written at once, unless one was written within the last `PAUSE_S`.
+
+        What is still to be written goes out with the next loss or with `flush`, which comes before a checkpoint: what a
+        kill may lose is trained, and logged, again.
+        """
+        self._pending.append(_loss_line(point))
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + PAUSE_S
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the losses that are still to be written, in one write."""
+        lines, self._pending = self._pending, []
+        if not lines:
+            return
         if self._log is None:
-            self._log = open(self.path / "losses.jsonl", "ab", buffering=0)  # noqa: SIM115 (kept open while training)
-        self._log.write(_loss_line(point))
+            self._log = open(self.path / "losses.jsonl", "a+b", buffering=0)  # noqa: SIM115 (kept open while training)
+            if self._log.tell() and os.pread(self._log.fileno(), 1, self._log.tell() - 1) != b"\n":
+                lines.insert(0, b"\n")
+        self._log.write(b"".join(lines))
 
     def losses(self) -> list[LossPoint]:
         """The losses so far; of a step logged twice (before and after an interruption) the last counts."""
+        self.flush()
         points = [LossPoint(**line) for line in self._lines("losses.jsonl")]
         latest = {(point.split, point.step): point for point in points}
         return [latest[key] for key in sorted(latest)]
@@ -123,6 +147,7 @@ class RunDirectory:
 
     def write_trained(self, record: dict[str, Any]) -> None:
         """Records that training is over, and what it cost; the state to go on from lies in the checkpoint."""
+        self.flush()
         write_atomically(self.path / TRAINED, json.dumps(record).encode())
 
     def trained(self) -> dict[str, Any] | None:
@@ -143,6 +168,7 @@ class RunDirectory:
 
     def fail(self, rows: dict[str, Any], attempt: dict[str, Any]) -> None:
         """Records that a try failed; the reason is in `attempt`."""
+        self.flush()
         self._append("attempts.jsonl", attempt)
         self._write_manifest("failed", rows, {})
 
@@ -284,22 +310,20 @@ class UnreadableError(StoreError):
 
 
 def _loss_line(point: LossPoint) -> bytes:
-    """A loss as a line of JSON: by hand, for it is written while a model trains."""
-    more = "" if point.regularizer is None else f', "regularizer": {_number(point.regularizer)}'
-    return (
-        f'{{"split": {_quoted(point.split)}, "step": {point.step}, "n_tokens": {point.n_tokens}, '
-        f'"loss_nats": {_number(point.loss_nats)}{more}}}\n'
-    ).encode()
+    """A loss as a line of JSON: by hand where it is a plain number, for it is written while a model trains."""
+    loss, regularizer = point.loss_nats, point.regularizer
+    if regularizer is None and type(loss) is float and loss - loss == 0.0:
+        facts = (_quoted(point.split), point.step, point.n_tokens, loss)
+        return b'{"split": %b, "step": %d, "n_tokens": %d, "loss_nats": %r}\n' % facts
+    line = {"split": point.split, "step": point.step, "n_tokens": point.n_tokens, "loss_nats": float(loss)}
+    if regularizer is not None:
+        line["regularizer"] = float(regularizer)
+    return json.dumps(line).encode() + b"\n"
 
 
-_quoted = cache(json.dumps)
-
-
-def _number(value: float) -> str:
-    text = repr(float(value))
-    return (
-        json.dumps(float(value)) if "n" in text else text
-    )  # nan and inf, which JSON's reader here has other words for
+@cache
+def _quoted(text: str) -> bytes:
+    return json.dumps(text).encode()
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

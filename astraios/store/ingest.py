@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -27,12 +28,14 @@ from astraios.store.rows import (
     merge,
     next_load_key,
 )
-from astraios.store.source import THREADS, Found, RunFiles, Source
+from astraios.store.source import Found, RunFiles, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
+Batch = tuple[list[RunFiles], dict[str, str]]
+"""Runs that were read, and reasons by directory for those that could not be."""
 BATCH = 2000
 """Run directories in memory at once, at most."""
 BATCH_ROWS = 1_000_000
@@ -64,17 +67,19 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     """
     source = Source(out)
     found, skipped = source.manifests()
+    known: set[str] = set()
     if there(path) and not is_lake(path):
         with reading(path) as connection:
             known = known_hashes(connection)
-        fresh = [one for one in found if one.content_hash not in known]
-        if not fresh:
-            return IngestReport(0, len(found), skipped)
-    with writing(path) as connection:
+    fresh = [one for one in found if one.content_hash not in known]
+    if there(path) and not is_lake(path) and not fresh:
+        return IngestReport(0, len(found), skipped)
+    # Reading goes on while the lock is waited for and the database is copied.
+    with reading_ahead(source, fresh) as batches, writing(path) as connection:
         known = known_hashes(connection)
-        fresh = [one for one in found if one.content_hash not in known]
-        n_new, refused = add_runs(connection, source, fresh)
-    return IngestReport(n_new, len(found) - len(fresh), {**skipped, **refused})
+        n_new, refused = add_runs(connection, batches, known)
+        n_known = sum(one.content_hash in known for one in found)
+    return IngestReport(n_new, n_known, {**skipped, **refused})
 
 
 def watch(path: Path, out: str | Path, every: float, tell: Callable[[IngestReport], None]) -> None:
@@ -104,17 +109,24 @@ def known_hashes(connection: DuckDBPyConnection) -> set[str]:
     return {row[0] for row in rows}
 
 
-def add_runs(connection: DuckDBPyConnection, source: Source, found: Sequence[Found]) -> tuple[int, dict[str, str]]:
+def add_runs(
+    connection: DuckDBPyConnection, batches: Iterable[Batch], known: Container[str] = ()
+) -> tuple[int, dict[str, str]]:
     """Puts run directories into an open database, a batch at a time, all in its transaction.
+
+    Args:
+        connection: in a transaction.
+        batches: from `reading_ahead`.
+        known: hashes of manifests that are to be passed over.
 
     Returns:
         How many runs are new or were replaced, and reasons by directory for those that were refused.
     """
     n_new = 0
     refused: dict[str, str] = {}
-    for runs, bad in _read_ahead(source, found):
+    for runs, bad in batches:
         refused |= bad
-        latest, older = _latest(connection, runs)
+        latest, older = _latest(connection, [run for run in runs if run.content_hash not in known])
         refused |= older
         if latest:
             _add_batch(connection, latest)
@@ -122,17 +134,22 @@ def add_runs(connection: DuckDBPyConnection, source: Source, found: Sequence[Fou
     return n_new, refused
 
 
-def _read_ahead(source: Source, found: Sequence[Found]) -> Iterator[tuple[list[RunFiles], dict[str, str]]]:
-    """Batches, the next one being read while one is worked on."""
+@contextmanager
+def reading_ahead(source: Source, found: Sequence[Found]) -> Iterator[Iterator[Batch]]:
+    """Batches, read one ahead of who works on them; the first is begun at once."""
     batches = _batches(found)
     with ThreadPoolExecutor(1) as reader:
-        ahead = reader.submit(_read_all, source, batches[0]) if batches else None
-        for following in [*batches[1:], None]:
-            if ahead is None:
-                return
-            current = ahead.result()
-            ahead = reader.submit(_read_all, source, following) if following else None
-            yield current
+
+        def submit(batch: list[Found]) -> Future[Batch]:
+            return reader.submit(_read_all, source, batch)
+
+        def each(following: Future[Batch]) -> Iterator[Batch]:
+            for batch in batches[1:]:
+                current, following = following.result(), submit(batch)
+                yield current
+            yield following.result()
+
+        yield each(submit(batches[0])) if batches else iter(())
 
 
 def _batches(found: Sequence[Found]) -> list[list[Found]]:
@@ -147,19 +164,23 @@ def _batches(found: Sequence[Found]) -> list[list[Found]]:
     return batches
 
 
-def _read_all(source: Source, found: Sequence[Found]) -> tuple[list[RunFiles], dict[str, str]]:
-    def read(one: Found) -> RunFiles | StoreError:
+def _read_all(source: Source, found: Sequence[Found]) -> Batch:
+    def fetch(one: Found) -> dict[str, bytes] | StoreError:
         try:
-            return RunFiles.read(source, one)
+            return RunFiles.fetch(source, one)
         except StoreError as error:
             return error
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        pairs = list(zip(found, pool.map(read, found), strict=True))
-    return (
-        [run for _, run in pairs if isinstance(run, RunFiles)],
-        {one.name: str(error) for one, error in pairs if isinstance(error, StoreError)},
-    )
+    runs: list[RunFiles] = []
+    refused: dict[str, str] = {}
+    for one, contents in zip(found, source.each(fetch, found), strict=True):
+        try:
+            if isinstance(contents, StoreError):
+                raise contents
+            runs.append(RunFiles.understand(one, contents))
+        except StoreError as error:
+            refused[one.name] = str(error)
+    return runs, refused
 
 
 def _latest(connection: DuckDBPyConnection, runs: Sequence[RunFiles]) -> tuple[list[RunFiles], dict[str, str]]:
@@ -242,24 +263,31 @@ def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles])
         ]
     insert(connection, "attempt", arrow_table(connection, "attempt", attempts))
     insert(connection, "evaluation", arrow_table(connection, "evaluation", evaluations))
-    keys = {(row["run_id"], row["attempt"]): row[LOAD_KEY] for row in attempts}
-    connection.register("numbered", pa.table({LOAD_KEY: list(keys.values()), "run_id": [run_id for run_id, _ in keys]}))
+    connection.register("numbered", pa.table({name: [row[name] for row in attempts] for name in (LOAD_KEY, "run_id")}))
     for name, table in LONG_TABLES.items():
-        pieces = [_numbered(run, run.tables[name], keys) for run in batch if name in run.tables]
+        pieces = [(run, run.tables[name]) for run in batch if name in run.tables]
         if pieces:
-            _insert_long(connection, table, pa.concat_tables(pieces))
+            _insert_long(connection, table, _numbered(pieces, attempts))
     connection.unregister("numbered")
     connection.execute(SUMMARISE)
     connection.unregister("arriving")
 
 
-def _numbered(run: RunFiles, rows: pa.Table, keys: Mapping[tuple[str, int], int]) -> pa.Table:
-    """Rows of one file with the number of their attempt."""
+def _numbered(pieces: Sequence[tuple[RunFiles, pa.Table]], attempts: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows of files one after the other, with the number of their attempt; -1 where the manifest has no such try."""
+    import numpy as np
     import pyarrow as pa
 
-    tries = rows["attempt"].combine_chunks().dictionary_encode()
-    numbers = pa.array([keys.get((run.run_id, one)) for one in tries.dictionary.to_pylist()], pa.int64())
-    return rows.append_column("number", numbers.take(tries.indices))
+    rows = pa.concat_tables([table for _, table in pieces])
+    position = {run.run_id: i for i, (run, _) in enumerate(pieces)}
+    numbers = {(position.get(row["run_id"]), row["attempt"]): row[LOAD_KEY] for row in attempts}
+    piece = np.repeat(np.arange(len(pieces)), [len(table) for _, table in pieces])
+    attempt = rows["attempt"].to_numpy()
+    # Rows of one try lie together: looked up once for each stretch of them.
+    starts = np.flatnonzero(np.r_[True, (piece[1:] != piece[:-1]) | (attempt[1:] != attempt[:-1])])
+    stretches = zip(piece[starts].tolist(), attempt[starts].tolist(), strict=True)
+    number = np.array([numbers.get(stretch, -1) for stretch in stretches], np.int64)
+    return rows.append_column("number", pa.array(np.repeat(number, np.diff(starts, append=len(rows)))))
 
 
 def _insert_long(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:

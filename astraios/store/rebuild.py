@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from astraios.errors import StoreError
 from astraios.store.connect import attach, reading, writing
-from astraios.store.ingest import add_runs
+from astraios.store.ingest import add_runs, reading_ahead
 from astraios.store.lake import attach_lake, is_lake
 from astraios.store.publish import keep
 from astraios.store.rows import KEYS, LOAD_KEY, OWN_TABLES, RUN_TABLES, columns_of, merge, next_load_key
@@ -61,10 +61,10 @@ def rebuild(path: Path, out: str | Path) -> RebuildReport:
         raise StoreError(f"nothing to rebuild {path} from: no run directory in {out}; name their folder with --out")
     lost = _unreadable(path) if path.exists() else None
     kept = path.with_name(path.name + ".before-rebuild") if path.exists() else None
-    with writing(path, anew=True) as connection:
+    with reading_ahead(source, found) as batches, writing(path, anew=True) as connection:
         if kept:
             keep(path, kept)
-        n_runs, bad = add_runs(connection, source, found)
+        n_runs, bad = add_runs(connection, batches)
         n_carried, carried = _carry_over(connection, kept) if kept and not lost else (0, {})
     return RebuildReport(n_runs, n_carried, carried, {**refused, **bad}, lost, str(kept) if kept else None)
 

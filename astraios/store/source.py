@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from astraios.collect.spool import FORMAT, MANIFEST
 from astraios.errors import MissingExtraError, StoreError
@@ -16,7 +18,13 @@ from astraios.errors import MissingExtraError, StoreError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-THREADS = 4
+T = TypeVar("T")
+R = TypeVar("R")
+
+THREADS = 16
+"""Files asked for at once where an answer takes time."""
+SLOW_S = 0.0005
+"""A file that takes longer comes over a network; threads do nothing but harm where it does not."""
 
 
 class Source:
@@ -24,6 +32,7 @@ class Source:
 
     def __init__(self, out: str | Path) -> None:
         self.remote: Any = None
+        self._slow: bool | None = None
         if "://" in str(out):
             try:
                 from fsspec.core import url_to_fs
@@ -67,13 +76,26 @@ class Source:
                 return error
 
         names = self.names()
-        with ThreadPoolExecutor(THREADS) as pool:
-            for name, one in zip(names, pool.map(look, names), strict=True):
-                if isinstance(one, StoreError):
-                    refused[name] = str(one)
-                else:
-                    found.append(one)
+        for name, one in zip(names, self.each(look, names), strict=True):
+            if isinstance(one, StoreError):
+                refused[name] = str(one)
+            else:
+                found.append(one)
         return found, refused
+
+    def each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Results of a function that reads, in order: several at once where reading means waiting."""
+        if self._slow is None and len(items) > 1:
+            start = time.perf_counter()
+            first = function(items[0])
+            self._slow = self.remote is not None or time.perf_counter() - start > SLOW_S
+            yield first
+            items = items[1:]
+        if self._slow:
+            with ThreadPoolExecutor(THREADS) as pool:
+                yield from pool.map(function, items)
+        else:
+            yield from map(function, items)
 
 
 class Found:
@@ -128,22 +150,45 @@ class RunFiles:
         Raises:
             StoreError: one of them is not there or not what it was.
         """
-        import pyarrow as pa
-        from pyarrow import parquet
+        return cls.understand(found, cls.fetch(source, found), rows=rows)
 
-        manifest, tables = found.manifest, {}
+    @staticmethod
+    def fetch(source: Source, found: Found) -> dict[str, bytes]:
+        """The content of every file that the manifest names.
+
+        Raises:
+            StoreError: one of them is not there, or the manifest can't be read.
+        """
         try:
-            facts = [(name, fact["sha256"], fact["rows"]) for name, fact in manifest["files"].items()]
+            manifest = found.manifest
+            names = list(manifest["files"])
             manifest["rows"]["run"]["run_id"], manifest["rows"]["attempts"][0]["started_at"]
         except (KeyError, TypeError, IndexError) as error:
             raise StoreError(f"{MANIFEST}: {error} is missing; delete the file to have the run done again") from None
-        for name, digest, count in facts:
-            content = source.read(found.name, name)
-            if hashlib.sha256(content).hexdigest() != digest:
+        return {name: source.read(found.name, name) for name in names}
+
+    @classmethod
+    def understand(cls, found: Found, contents: dict[str, bytes], *, rows: bool = True) -> RunFiles:
+        """Compares what `fetch` gave with the manifest, and reads its rows where they are wanted.
+
+        Raises:
+            StoreError: a file is not what it was.
+        """
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        tables = {}
+        for name, facts in found.manifest["files"].items():
+            if hashlib.sha256(contents[name]).hexdigest() != facts["sha256"]:
                 raise StoreError(f"{name} is not what the manifest says; delete {MANIFEST} to have it written again")
-            if rows and count:
-                tables[name] = parquet.ParquetFile(pa.BufferReader(content), pre_buffer=False).read(use_threads=False)
-        return cls(found.name, manifest, found.content_hash, tables)
+            if rows and facts["rows"]:
+                file = parquet.ParquetFile(pa.BufferReader(contents[name]), pre_buffer=False)
+                tables[name] = file.read(use_threads=False)
+                if len(tables[name]) != facts["rows"]:
+                    raise StoreError(
+                        f"{name} has not as many rows as {MANIFEST} says; delete it to have it written again"
+                    )
+        return cls(found.name, found.manifest, found.content_hash, tables)
 
     @property
     def run_id(self) -> str:
