@@ -3,7 +3,7 @@
 The logits of a large vocabulary are the largest tensor of a training step (2,048 tokens x 49,152 words: 0.4 GB in
 float32, and as much for their gradient). Above a threshold they are made a chunk of tokens at a time, by letting the
 model's output layer return the loss in place of the logits; gradients are taken chunk by chunk in the forward pass,
-so that nothing is computed twice.
+so that nothing is computed twice, and straight from the softmax, which gives the loss as well.
 """
 
 from __future__ import annotations
@@ -135,12 +135,19 @@ def chunked_cross_entropy(
         targets: shape (rows,), IGNORED where a row does not count.
         logits_of: the output layer.
         parameters: those of the output layer that are trained.
-        tokens: rows a chunk.
+        tokens: rows a chunk, at most; chunks are of one size, as far as that goes.
     """
     import torch
 
+    tokens = -(-len(hidden) // -(-len(hidden) // tokens))
     if torch.is_grad_enabled() and (hidden.requires_grad or parameters):
         return _function().apply(hidden, targets, logits_of, tokens, *parameters)
+    return _sum_of_chunks(hidden, targets, logits_of, tokens)
+
+
+def _sum_of_chunks(hidden: Tensor, targets: Tensor, logits_of: Callable[[Tensor], Tensor], tokens: int) -> Tensor:
+    import torch
+
     chunks = zip(hidden.split(tokens), targets.split(tokens), strict=True)
     return torch.stack([_cross_entropy(logits_of(h), t) for h, t in chunks]).sum()
 
@@ -153,6 +160,8 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     )
 
 
+_LEAST = 1e-30
+"""A probability below has lost digits in float32: then the loss is taken the long way."""
 _FUNCTION: list[Any] = []
 
 
@@ -166,32 +175,45 @@ def _function() -> Any:
             def forward(
                 ctx: Any, hidden: Tensor, targets: Tensor, logits_of: Any, tokens: int, *parameters: Tensor
             ) -> Tensor:
-                total = torch.zeros((), dtype=torch.float32, device=hidden.device)
                 grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
                 # Sums over chunks, in float32 whatever the layer's precision.
-                sums = [torch.zeros_like(p, dtype=torch.float32) for p in parameters]
+                sums: list[Tensor] = []
+                counts, at = (targets != IGNORED)[:, None], targets.clamp(min=0)[:, None]
+                all_count = bool(counts.all())
+                found_at = torch.empty(len(hidden), 1, dtype=torch.float32, device=hidden.device)
                 for start in range(0, len(hidden), tokens):
                     rows = slice(start, start + tokens)
                     with torch.enable_grad():
                         piece = hidden[rows].detach().requires_grad_(grad_hidden is not None)
-                        loss = _cross_entropy(logits_of(piece), targets[rows])
-                    total += loss.detach()
+                        logits = logits_of(piece)
+                    # By the logits the gradient is softmax less one at the target.
+                    gradient = torch.softmax(logits.detach().float(), dim=1)
+                    found_at[rows] = gradient.gather(1, at[rows])
+                    if not all_count:
+                        gradient *= counts[rows]
+                    gradient.scatter_add_(1, at[rows], -counts[rows].float())
                     wanted = ([piece] if grad_hidden is not None else []) + list(parameters)
-                    found = list(torch.autograd.grad(loss, wanted))
+                    found = list(torch.autograd.grad(logits, wanted, gradient.to(logits.dtype)))
+                    del logits, gradient
                     if grad_hidden is not None:
                         grad_hidden[rows] = found.pop(0)
-                    for into, gradient in zip(sums, found, strict=True):
-                        into += gradient
+                    if not sums:
+                        sums = [one.float() for one in found]
+                    else:
+                        for into, one in zip(sums, found, strict=True):
+                            into += one
                 ctx.gradients = (grad_hidden, [s.to(p.dtype) for s, p in zip(sums, parameters, strict=True)])
-                return total
+                if bool((found_at < _LEAST).any()):
+                    return _sum_of_chunks(hidden, targets, logits_of, tokens)
+                return -(found_at.log() * counts).sum()
 
             @staticmethod
             def backward(ctx: Any, *upstream: Tensor) -> Any:
                 grad_hidden, sums = ctx.gradients
                 ctx.gradients = None
-                if grad_hidden is not None:
-                    grad_hidden = grad_hidden * upstream[0].to(grad_hidden.dtype)
-                return (grad_hidden, None, None, None, *(s * upstream[0].to(s.dtype) for s in sums))
+                for gradient in [*sums, *([] if grad_hidden is None else [grad_hidden])]:
+                    gradient *= upstream[0].to(gradient.dtype)
+                return (grad_hidden, None, None, None, *sums)
 
         _FUNCTION.append(ChunkedCrossEntropy)
     return _FUNCTION[0]

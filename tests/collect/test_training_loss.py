@@ -49,8 +49,8 @@ def test_chunks_give_the_same_loss_and_gradients(kind: str, method_id: str, monk
     model, n_virtual = tuned(kind, "lora" if method_id == "head" else method_id, overrides)
     whole = loss_and_gradients(model, n_virtual)
     monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 7 * 99)
-    widest = []
-    monkeypatch.setattr(losses, "_cross_entropy", recorded(losses._cross_entropy, widest))
+    widest: list[int] = []
+    monkeypatch.setattr(losses, "chunked_cross_entropy", watched(losses.chunked_cross_entropy, widest))
     chunked = loss_and_gradients(model, n_virtual)
     assert len(widest) == 7, "46 rows, 7 at a time"
     assert max(widest) == 7
@@ -67,12 +67,38 @@ def test_chunks_give_the_same_loss_and_gradients(kind: str, method_id: str, monk
         assert value == pytest.approx(losses.mean_cross_entropy(model, ids, ids, n_virtual), rel=1e-6)
 
 
-def recorded(function, rows: list[int]):
-    def call(logits, targets):
-        rows.append(targets.numel())
-        return function(logits, targets)
+def watched(function, rows: list[int]):
+    """The same, and it notes how many rows the output layer is given at a time."""
+
+    def call(hidden, targets, logits_of, parameters, tokens):
+        def noted(piece):
+            rows.append(len(piece))
+            return logits_of(piece)
+
+        return function(hidden, targets, noted, parameters, tokens)
 
     return call
+
+
+@pytest.mark.parametrize("ignored", [0, 3])
+def test_a_target_of_no_probability_has_its_loss(ignored: int) -> None:
+    torch.manual_seed(0)
+    hidden, targets = torch.randn(10, 8), torch.randint(0, 50, (10,))
+    targets[:ignored] = IGNORED
+    found = []
+    for chunked in (True, False):
+        head = torch.nn.Linear(8, 50)
+        head.load_state_dict({"weight": 300 * torch.sin(torch.arange(400.0)).reshape(50, 8), "bias": torch.zeros(50)})
+        rows = hidden.clone().requires_grad_()
+        if chunked:
+            loss = losses.chunked_cross_entropy(rows, targets, head.forward, list(head.parameters()), 4)
+        else:
+            loss = losses._cross_entropy(head(rows), targets)
+        (loss / 7).backward()
+        found.append((loss.detach(), rows.grad, head.weight.grad, head.bias.grad))
+    assert found[0][0] > 500, "out of reach of float32's exponential"
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain)
 
 
 def test_logits_that_are_capped_later_are_not_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
