@@ -92,6 +92,10 @@ def evaluate(
         Path | None, typer.Option(metavar="FILE", help="Held-out prompts and completions, for perplexity.")
     ] = None,
     engine: Annotated[str, typer.Option(help="transformers, vllm, or auto.")] = "auto",
+    ray: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Ray cluster for vLLM engines: HOST:PORT, auto, or here.")
+    ] = None,
+    engines: Annotated[int, typer.Option(metavar="N", help="vLLM engines on it, a GPU each.")] = 1,
     device: Annotated[str | None, typer.Option(help="Torch device; else a GPU if there is one.")] = None,
     dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
     quantization: Annotated[str | None, typer.Option(help="8bit or nf4.")] = None,
@@ -122,6 +126,8 @@ def evaluate(
         data=data,
         records=records,
         engine=engine,
+        ray=ray,
+        engines=engines,
         device=device,
         dtype=dtype,
         quantization=quantization,

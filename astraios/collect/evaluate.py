@@ -13,6 +13,7 @@ from typing import Any
 from astraios.collect.cell import positions
 from astraios.collect.counting import count_parameters
 from astraios.collect.data import DataSpec
+from astraios.collect.generate.fleet import Fleet
 from astraios.collect.generate.vllm import Server, adapter_rank
 from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
@@ -46,6 +47,10 @@ class Subject:
     """Folder of a PEFT adapter."""
     engine: str = "auto"
     """transformers, vllm, or auto: vLLM where it is installed, a GPU is there, and the adapter allows it."""
+    ray: str | None = None
+    """Address of a Ray cluster (HOST:PORT, auto, or here to start one) whose machines run the vLLM engines."""
+    engines: int = 1
+    """vLLM engines on it."""
     device: str | None = None
     dtype: str = "auto"
     quantization: str | None = None
@@ -108,16 +113,8 @@ def load(subject: Subject) -> TunedModel:
     """
     if subject.engine not in ENGINES:
         raise UsageError(f"--engine {subject.engine!r}: {did_you_mean(subject.engine, ENGINES)}")
-    if subject.engine == "vllm" or (subject.engine == "auto" and _vllm_can(subject)):
-        server = Server(
-            subject.model, subject.adapter, subject.seed,
-            trust_remote_code=subject.trust_remote_code, dtype=subject.dtype,
-        )  # fmt: skip
-        longest = int(server.model.llm_engine.model_config.max_model_len)
-        return TunedModel(
-            None, server.model.get_tokenizer(), 0, longest, DataSpec("none"),
-            seed=subject.seed, options=subject.options, generator=server.generator,
-        )  # fmt: skip
+    if subject.ray or subject.engine == "vllm" or (subject.engine == "auto" and _vllm_can(subject)):
+        return _served(subject)
     import torch
 
     ladder, rung = resolve(subject.model)
@@ -134,6 +131,28 @@ def load(subject: Subject) -> TunedModel:
     return TunedModel(
         tuned.eval(), tokenizer, n_virtual, positions(model.config) - n_virtual, DataSpec("none"), held_out,
         subject.seed, subject.options,
+    )  # fmt: skip
+
+
+def _served(subject: Subject) -> TunedModel:
+    """The model behind vLLM, here or on a Ray cluster."""
+    if subject.ray and subject.engine == "transformers":
+        raise UsageError("--ray runs vLLM engines: leave --engine transformers away")
+    if subject.quantization:
+        raise UsageError(f"--quantization {subject.quantization}: choose --engine transformers")
+    arguments = (subject.model, subject.adapter, subject.seed)
+    options: dict[str, Any] = {"trust_remote_code": subject.trust_remote_code, "dtype": subject.dtype}
+    tokenizer = None
+    server: Server | Fleet
+    if subject.ray:
+        server = Fleet(*arguments, address=subject.ray, engines=subject.engines, device=subject.device, **options)
+        longest = server.longest
+    else:
+        server = Server(*arguments, **options)
+        tokenizer, longest = server.model.get_tokenizer(), server.length()
+    return TunedModel(
+        None, tokenizer, 0, longest, DataSpec("none"),
+        seed=subject.seed, options=subject.options, generator=server.generator,
     )  # fmt: skip
 
 

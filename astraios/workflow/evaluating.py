@@ -28,6 +28,8 @@ class EvaluateRequest:
     data: Path | None = None
     records: Path | None = None
     engine: str = "auto"
+    ray: str | None = None
+    engines: int = 1
     device: str | None = None
     dtype: str = "auto"
     quantization: str | None = None
@@ -76,6 +78,8 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
         model=request.model,
         adapter=request.adapter,
         engine=request.engine,
+        ray=request.ray,
+        engines=request.engines,
         device=request.device,
         dtype=request.dtype,
         quantization=request.quantization,

@@ -71,6 +71,34 @@ class Server:
         except (ValueError, RuntimeError, OSError) as error:
             raise CellError(f"vLLM can't load {model}: {str(error).splitlines()[0]}") from None
 
+    def length(self) -> int:
+        """Tokens of the longest sequence that it takes."""
+        return int(self.model.llm_engine.model_config.max_model_len)
+
+    def answer(self, decoding: Decoding, requests: Sequence[Request]) -> list[str]:
+        """An answer to each request, in order."""
+        from vllm import SamplingParams
+
+        tokenizer = self.model.get_tokenizer()
+        prompts = [encode(tokenizer, request.text, decoding.max_length) for request in requests]
+        settings = [
+            SamplingParams(
+                n=1,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p if decoding.temperature else 1.0,
+                max_tokens=decoding.max_length - len(ids),
+                stop=list(request.stop),
+                seed=stream_seed(self.seed, request.item_id, request.sample),
+            )
+            for ids, request in zip(prompts, requests, strict=True)
+        ]
+        answers = self.model.generate(
+            [{"prompt_token_ids": ids} for ids in prompts], settings, lora_request=self.lora, use_tqdm=False
+        )
+        return [
+            until_stop(answer.outputs[0].text, request.stop) for request, answer in zip(requests, answers, strict=True)
+        ]
+
     def generator(self, decoding: Decoding) -> Generator:
         """Answers under a decoding."""
         return Generator(self, decoding)
@@ -84,26 +112,6 @@ class Generator:
 
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, str]]:
         """Answers, a chunk at a time."""
-        from vllm import SamplingParams
-
-        server, drawn = self.server, self.decoding
-        tokenizer = server.model.get_tokenizer()
         for start in range(0, len(requests), CHUNK):
             chunk = requests[start : start + CHUNK]
-            prompts = [encode(tokenizer, request.text, drawn.max_length) for request in chunk]
-            settings = [
-                SamplingParams(
-                    n=1,
-                    temperature=drawn.temperature,
-                    top_p=drawn.top_p if drawn.temperature else 1.0,
-                    max_tokens=drawn.max_length - len(ids),
-                    stop=list(request.stop),
-                    seed=stream_seed(server.seed, request.item_id, request.sample),
-                )
-                for ids, request in zip(prompts, chunk, strict=True)
-            ]
-            answers = server.model.generate(
-                [{"prompt_token_ids": ids} for ids in prompts], settings, lora_request=server.lora, use_tqdm=False
-            )
-            for request, answer in zip(chunk, answers, strict=True):
-                yield request, until_stop(answer.outputs[0].text, request.stop)
+            yield from zip(chunk, self.server.answer(self.decoding, chunk), strict=True)
