@@ -75,11 +75,15 @@ def test_a_stored_fit_is_used_again_without_data(db: Path) -> None:
 
 
 def test_every_size_is_backtested(db: Path) -> None:
+    targets = store.query(db, "from projection where role = 'target'")
     rows = json.loads(run_cli("fit-scaling", "--db", db, "--backtest", "--json").stdout)
+    assert len(store.query(db, "from projection where role = 'target'")) == len(targets), "by what saw some sizes only"
     losses = [row for row in rows if row["quantity"] == "loss"]
     assert {row["n_params"] for row in losses} == set(SIZES[2:])
     assert {"auto", "power_offset", "power"} <= {row["law"] for row in losses}
     assert len(store.query(db, "from calibration"))
+    laws = store.query(db, "select distinct law from latest_projection where role = 'backtest' and quantity = 'loss'")
+    assert laws["law"].to_list() == ["auto"], "what a report shows"
 
 
 def test_the_next_runs_fit_the_budget(db: Path) -> None:

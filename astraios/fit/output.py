@@ -135,7 +135,7 @@ def tables(analysis: ScalingAnalysis) -> dict[str, pl.DataFrame]:
     for p in analysis.projections:
         rows["projection"].append(projection_row(p))
         if p.role == "backtest":
-            part = analysis.parts[1]
+            part = analysis.parts[-1]
             rows["backtest"].append(backtest_row(p, _law_of(part, p.quantity)))
     return frames_of(rows)
 

@@ -164,9 +164,18 @@ def _pack(data: ScoreData, names: Sequence[str], centre: float, scale: float) ->
     return z, y, weights
 
 
-def build(data: ScoreData) -> SizeModel:
-    """Fit every link, weigh them by what they would have said about the largest sizes, and learn the form's error."""
-    names, links = tuple(dict.fromkeys(sorted(data.group))), list(LINKS)
+def build(data: ScoreData, only: str = "auto") -> SizeModel:
+    """Fit every link, weigh them by what they would have said about the largest sizes, and learn the form's error.
+
+    Args:
+        data: one metric of one task.
+        only: the link to consider; auto considers all.
+
+    Raises:
+        UsageError: no such link.
+    """
+    names = tuple(dict.fromkeys(sorted(data.group)))
+    links = list(LINKS) if only == "auto" else [LINKS.get(only)]
     fits = tuple(fit_link(link, data, names) for link in links)
     rolled: list[list[Array]] = [[] for _ in links]
     splits = _splits(data)

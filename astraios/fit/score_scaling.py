@@ -79,7 +79,7 @@ class ScoreScaling:
                 fits.append(
                     {
                         "fit_id": part.fit_id, "group": method, "task_id": data.task_id, "metric": data.metric,
-                        "law": "auto", "best_law": part.model.best.link.name,
+                        "law": self.settings["link"], "best_law": part.model.best.link.name,
                         "parameters": _parameters(part.model, method), "objective": part.model.best.objective,
                         "warnings": [],
                         "projections": [
@@ -103,13 +103,14 @@ class ScoreScaling:
         for part in self.parts:
             _rows(part, self.settings, rows)
         rows["projection"] = [projection_row(p) for p in self.projections]
-        rows["backtest"] = [backtest_row(p, "auto") for p in self.of("backtest")]
+        rows["backtest"] = [backtest_row(p, self.settings["link"]) for p in self.of("backtest")]
         return frames_of(rows)
 
 
 def analyse_scores(
     scores: pl.DataFrame,
     *,
+    link: str = "auto",
     targets: Sequence[float] = (),
     holdout: str | float | None = "largest",
     level: float = 0.9,
@@ -120,6 +121,7 @@ def analyse_scores(
 
     Args:
         scores: columns as for `score_data.read_scores`, without losses.
+        link: name of a link, or auto.
         targets: sizes to project to; without any, the largest size of the data.
         holdout: "largest", a size (it and all larger ones are hidden), or None for no backtest.
         level: nominal coverage of the intervals.
@@ -127,7 +129,7 @@ def analyse_scores(
     Raises:
         DataError: a column is missing.
         FitError: no metric has two sizes; nothing to hide.
-        UsageError: a level outside (0, 1), a target that is no size.
+        UsageError: a level outside (0, 1), a target that is no size, an unknown link.
     """
     if not 0 < level < 1:
         raise UsageError(f"level {level} is not between 0 and 1")
@@ -140,11 +142,11 @@ def analyse_scores(
         raise FitError(
             f"nothing to hide: no size is {np.exp(cut):.4g} or larger (the largest is {np.exp(largest):.4g})"
         )
-    settings = {"level": level, "seed": seed, "data_sql": data_sql}
+    settings = {"link": link, "level": level, "seed": seed, "data_sql": data_sql}
     sizes = [float(t) for t in targets] or [float(np.exp(largest))]
     parts, projections, ranks = [], [], []
     for one in data:
-        part = Scored(_id(one, "target", settings), "target", score_by_size.build(one))
+        part = Scored(_id(one, "target", settings), "target", score_by_size.build(one, link))
         parts.append(part)
         found, ranked = _project(part, sizes, settings)
         projections += found
@@ -176,7 +178,14 @@ def _usable(found: Sequence[ScoreData]) -> tuple[list[ScoreData], list[FitWarnin
 
 
 def _id(data: ScoreData, role: str, settings: dict[str, Any]) -> str:
-    key = [data.task_id, data.metric, data.group, data.run_id, role, settings["level"], settings["seed"]]
+    key = [
+        data.task_id,
+        data.metric,
+        data.group,
+        data.run_id,
+        role,
+        *(settings[name] for name in ("link", "level", "seed")),
+    ]
     digest = hashlib.sha256(json.dumps(key).encode() + data.log_size.tobytes() + data.value.tobytes())
     return hashlib.sha256(digest.digest() + data.stderr.tobytes()).hexdigest()[:16]
 
@@ -186,7 +195,7 @@ def _backtest(data: ScoreData, cut: float, settings: dict[str, Any]) -> Scored |
     hidden = data.keep((data.log_size >= cut - 1e-9) & np.isin(data.group, sorted(set(train.group))))
     if len(train) < 3 or len(np.unique(train.log_size)) < 2 or not len(hidden):
         return None
-    return Scored(_id(train, "backtest", settings), "backtest", score_by_size.build(train), hidden)
+    return Scored(_id(train, "backtest", settings), "backtest", score_by_size.build(train, settings["link"]), hidden)
 
 
 def _project(part: Scored, sizes: Sequence[float], settings: dict[str, Any]) -> tuple[list[Projection], list[Rank]]:
@@ -272,9 +281,9 @@ def _rows(part: Scored, settings: dict[str, Any], rows: dict[str, list[dict[str,
     rows["fit"].append(
         {
             "fit_id": part.fit_id, "created_at": datetime.now(UTC).replace(tzinfo=None), "role": part.role,
-            "quantity": "score", "method_id": None, "task_id": data.task_id, "metric": data.metric, "law": "auto",
-            "estimator": "binomial", "loss_definition": None, "split": None, "level": settings["level"],
-            "seed": settings["seed"], "objective": best.objective, "n_points": len(data),
+            "quantity": "score", "method_id": None, "task_id": data.task_id, "metric": data.metric,
+            "law": settings["link"], "estimator": "binomial", "loss_definition": None, "split": None,
+            "level": settings["level"], "seed": settings["seed"], "objective": best.objective, "n_points": len(data),
             "data_hash": hashlib.sha256(data.log_size.tobytes() + data.value.tobytes()).hexdigest(),
             "data_sql": settings["data_sql"], "certificate": json.dumps(certificate), "warnings": "[]",
             "packages": packages(),

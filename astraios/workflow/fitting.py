@@ -55,6 +55,7 @@ def _fit_scores(db: Path, request: FitRequest, chosen: SelectedScores) -> ScoreS
 
     analysis = analyse_scores(
         chosen.scores,
+        link=request.law,
         targets=chosen.targets(request),
         holdout=hidden_size(request.holdout, chosen.n_params, chosen.sizes),
         level=request.level,
@@ -69,13 +70,29 @@ def _fit_scores(db: Path, request: FitRequest, chosen: SelectedScores) -> ScoreS
 def backtest(db: Path, request: FitRequest) -> pl.DataFrame:
     """Every size that has enough smaller ones, hidden in turn and predicted by several laws; written to the database.
 
+    A database with scores and no losses has its scores predicted from size, by every link.
+
     Raises:
         FitError: too few sizes.
     """
-    from astraios.fit.backtest import backtests, table
+    from astraios.fit.backtest import backtests, score_backtests, table
 
+    scored = select_scores(db, request)
+    if scored is not None:
+        more = {} if request.law == "auto" else {"links": (request.law,)}
+        checked = score_backtests(
+            scored.scores,
+            targets=scored.targets(request),
+            level=request.level,
+            seed=request.seed,
+            data_sql=scored.sql,
+            **more,
+        )
+        for analysis in checked:
+            store.write_fits(db, analysis.frames())
+        return table(checked)
     chosen = select(db, request)
-    laws = ("auto", "power_offset", "power") if request.law == "auto" else (request.law,)
+    laws = ("power", "power_offset", "auto") if request.law == "auto" else (request.law,)
     analyses = backtests(
         chosen.losses,
         chosen.scores,
@@ -83,8 +100,8 @@ def backtest(db: Path, request: FitRequest) -> pl.DataFrame:
         targets=chosen.targets(request),
         **settings_of(request, chosen.sql),
     )
-    for analysis in analyses:
-        store.write_fits(db, analysis.frames())
+    for found in analyses:
+        store.write_fits(db, found.frames())
     return table(analyses)
 
 

@@ -12,8 +12,9 @@ import pytest
 from astraios import store
 from astraios.errors import DataError, FitError, UsageError
 from astraios.fit.correlation import correlate
+from astraios.fit.links import LINKS
 from astraios.fit.score_scaling import analyse_scores
-from tests.conftest import run_cli
+from tests.conftest import assert_one_line, run_cli
 
 SIZES = (1e6, 3e6, 1e7, 3e7)
 
@@ -150,3 +151,23 @@ def test_correlations_from_printed_numbers_are_the_papers(paper: Path) -> None:
     )
     assert len(shown) == 12
     assert shown["p_value"].null_count() == 0
+
+
+def test_published_scores_are_backtested_by_every_link(paper: Path) -> None:
+    rows = pl.DataFrame(json.loads(run_cli("fit-scaling", "--db", paper, "--backtest", "--json").stdout))
+    by_law = rows.group_by("law").agg(
+        n=pl.len(),
+        error=(pl.col("mean") - pl.col("observed")).abs().mean(),
+        carried=(pl.col("carry_forward") - pl.col("observed")).abs().mean(),
+        covered=pl.col("covered").mean(),
+    )
+    found = {row["law"]: row for row in by_law.iter_rows(named=True)}
+    assert set(found) == {"auto", *LINKS.names()}
+    assert all(row["n"] == 2 * 133 for row in found.values()), "7B from two sizes, 16B from three"
+    best = found["auto"]
+    assert best["error"] == min(row["error"] for row in found.values())
+    assert best["error"] < 0.8 * best["carried"]
+    assert 0.85 < best["covered"] < 0.95
+    assert len(store.query(paper, "select distinct law from calibration where quantity = 'score'")) == len(found)
+    odd = run_cli("fit-scaling", "--db", paper, "--law", "sigmod")
+    assert_one_line(odd, 2, "did you mean 'sigmoid'")
