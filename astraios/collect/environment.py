@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import subprocess
 from dataclasses import asdict, dataclass
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 PACKAGES = ("astraios", "torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy")
@@ -48,4 +51,26 @@ def current(device: str) -> Environment:
             packages[package] = version(package)
         except PackageNotFoundError:
             continue
+    if revision := code_revision():
+        packages["astraios"] = f"{packages.get('astraios', '0')}+{revision}"
     return Environment(platform.python_version(), f"{platform.system()} {platform.machine()}", name, packages)
+
+
+@cache
+def code_revision(folder: Path = Path(__file__).resolve().parents[2]) -> str | None:
+    """The commit of a checkout, as a local version label (g1234567, and .changed where files differ from it).
+
+    None for what was installed from a package.
+    """
+    if not (folder / ".git").exists():
+        return None
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(folder), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", "astraios", "db")
+        return f"g{git('rev-parse', '--short=12', 'HEAD')}{'.changed' if changed else ''}"
+    except (OSError, subprocess.SubprocessError):
+        return None

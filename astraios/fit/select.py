@@ -18,7 +18,7 @@ BY_SIZE_AND_DATA = ("chinchilla", "skaling", "interaction")
 BY_DATA = ("rectified", "data_power")
 BENT = ((6, "shifted_power"), (8, "bounded"), (10, "broken_power"))
 """Further laws of size alone, and the sizes from which on there is something to tell them by."""
-DOUBT = 0.5
+DOUBT = 0.25
 """Weight of a further law before any error is seen, against 1 of the first two: few ladders bend that way."""
 COUNTED = 4.0
 """Hidden points that the errors of one split are worth in the weights: points of one size share their error."""
