@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,6 +185,21 @@ def _vllm_can(subject: Subject) -> bool:
     return True
 
 
+def check(subject: Subject, tasks: Sequence[str]) -> None:
+    """Refuses what can't be scored, before a model is loaded for it.
+
+    Raises:
+        UsageError: unknown task, or one that lacks its held-out data or the model's own likelihoods.
+    """
+    for name in tasks:
+        if TASKS.get(name).from_generations:
+            continue
+        if not subject.records:
+            raise UsageError(f"task {name!r} reads held-out data: name a file of them with --records")
+        if subject.ray or subject.engine == "vllm":
+            raise UsageError(f"task {name!r} needs the model itself: choose --engine transformers, without --ray")
+
+
 def evaluate(tuned: TunedModel, task: str) -> TaskResult:
     """Scores one task.
 
@@ -195,6 +210,4 @@ def evaluate(tuned: TunedModel, task: str) -> TaskResult:
     chosen = TASKS.get(task)
     if tuned.model is None and not chosen.from_generations:
         raise UsageError(f"task {task!r} needs the model itself: choose --engine transformers")
-    if not chosen.from_generations and not tuned.held_out:
-        raise UsageError(f"task {task!r} reads held-out data: name a file of them with --records")
     return chosen.evaluate(tuned)

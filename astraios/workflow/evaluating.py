@@ -61,11 +61,8 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     """
     import dataclasses
 
-    from astraios.collect.evaluate import Subject, evaluate, load, model_size, tuning_method
-    from astraios.collect.tasks import TASKS
+    from astraios.collect.evaluate import Subject, check, evaluate, load, model_size, tuning_method
 
-    for task in request.tasks:
-        TASKS.get(task)
     options = {
         "data_dir": str(request.data) if request.data else None,
         "n_samples": request.n_samples,
@@ -87,6 +84,7 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
         seed=request.seed,
         records=request.records,
     )
+    check(subject, request.tasks)
     identity = subject.identity
     options["folder"] = str(out / "evaluations" / identity)
     subject = dataclasses.replace(subject, options={k: v for k, v in options.items() if v is not None})
