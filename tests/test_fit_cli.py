@@ -136,3 +136,24 @@ def test_sizes_are_read_as_people_write_them() -> None:
     assert [parse_size(t, {}) for t in ("16B", "350M", "1.5e9", "66k", "2T")] == [16e9, 350e6, 1.5e9, 66e3, 2e12]
     assert next_rung([1e6, 2e6, 4e6]) == 8e6
     assert hidden_size("7B", [1e9, 7.3e9], {}) == 7.3e9
+
+
+def test_scores_with_demonstrations_are_predicted(db: Path, tmp_path: Path) -> None:
+    """Results of other harnesses are often five-shot only; where both are there, the fewest demonstrations count."""
+    path = tmp_path / "a.duckdb"
+    path.write_bytes(db.read_bytes())
+    store.change(path, "insert into task by name select 'mmlu' as task_id, 'MMLU' as title, 'likelihood' as kind, "
+                 "'acc' as metric, true as higher_is_better, 0.25 as chance")  # fmt: skip
+    for shots in (5, 2):
+        store.change(path, "insert into score by name select run_id, 1 as attempt, 'mmlu' as task_id, "
+                     f"{shots} as n_shot, 'acc' as metric, {0.8 + shots / 100} - n_params ** -0.2 as value, "
+                     "0.01 as stderr, 1000 as n from run")  # fmt: skip
+        content = json.loads(run_cli("fit-scaling", "--db", path, "--target", "4M", "--json").stdout)
+        by_method = {
+            fit["group"]: [p for p in fit["projections"] if p.get("task_id") == "mmlu"] for fit in content["fits"]
+        }
+        assert set(by_method) == set(METHODS)
+        found = [p for rows in by_method.values() for p in rows]
+        hidden = [p for p in found if p["role"] == "backtest"]
+        assert all(p["observed"] == pytest.approx(0.8 + shots / 100 - SIZES[-1] ** -0.2) for p in hidden)
+        assert hidden

@@ -20,7 +20,7 @@ LOSS_COLUMNS = {"last": "loss_nats", "min": "min_loss", "mean_last5": "mean_last
 
 _SCORES_ONLY = """\
 with chosen as (
-    select * from final_score where n_shot = 0 and value is not null and {scores}
+    select * from final_score where is_main_n_shot and value is not null and {scores}
 ),
 noise as (
     select origin, ladder, dataset_id, model_id, method_id, sum(value * (1 - value) / n) / count(*) ** 2 as variance,
@@ -185,7 +185,7 @@ def _scores_sql(request: FitRequest, ladder: str | None) -> str:
     return (
         "select run_id, method_id, n_params, loss_nats as loss, task_id, metric, value, stderr, n, chance, ceiling, "
         f"higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
-        + " and is_main_metric and n_shot = 0"
+        + " and is_main_metric and is_main_n_shot"
         + (f" and ladder = {_literal(ladder)}" if ladder else "")
         + "\norder by task_id, method_id, n_params, run_id"
     )

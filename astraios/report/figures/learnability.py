@@ -14,7 +14,7 @@ select s.origin, s.ladder, s.dataset_id, s.task_id, coalesce(any_value(k.title),
     min(s.value) as lowest, max(s.value) as highest, avg(s.stderr) as stderr
 from loss_to_score s
 left join task k using (task_id)
-where s.split = 'test' and s.is_main_metric and s.n_shot = 0 and s.value is not null
+where s.split = 'test' and s.is_main_metric and s.is_main_n_shot and s.value is not null
 group by s.origin, s.ladder, s.dataset_id, s.task_id
 having count(*) >= 4 and isfinite(corr(-s.loss_nats, s.value))
 order by correlation desc"""

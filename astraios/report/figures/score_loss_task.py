@@ -15,7 +15,7 @@ select s.origin, s.ladder, s.dataset_id, s.method_id, coalesce(t.title, s.method
 from loss_to_score s
 left join task k using (task_id)
 left join tuning_method t using (method_id)
-where s.split = 'test' and s.is_main_metric and s.n_shot = 0 and s.value is not null
+where s.split = 'test' and s.is_main_metric and s.is_main_n_shot and s.value is not null
 group by s.origin, s.ladder, s.dataset_id, s.method_id, t.title, s.task_id, k.title, s.n_params
 order by task, s.method_id, s.n_params"""
 

@@ -94,7 +94,7 @@ OTHERS = Figure(
     caption="The main metric of each task by size of the base model, mean over seeds, each on an axis of its own. "
     "Tasks that have a figure of their own are left out.",
     sql=SQL.format(
-        where="s.n_shot = 0 and s.task_id not in ('devign', 'bigclonebench', 'aatk')\n"
+        where="s.is_main_n_shot and s.task_id not in ('devign', 'bigclonebench', 'aatk')\n"
         "    and s.task_id not like 'humaneval%' and s.task_id not like 'recode-%'"
     ),
     draw=partial(draw, own_axes=True),
