@@ -10,7 +10,7 @@ import pytest
 
 import astraios
 from astraios import store
-from astraios.workflow.sizes import hidden_size, next_rung, parse_size
+from astraios.workflow.sizes import hidden_size, next_rung, parse_size, runnable_sizes
 from tests.conftest import assert_one_line, run_cli
 
 SIZES = (70_000, 150_000, 300_000, 600_000, 1_200_000)
@@ -84,6 +84,12 @@ def test_every_size_is_backtested(db: Path) -> None:
     assert len(store.query(db, "from calibration"))
     laws = store.query(db, "select distinct law from latest_projection where role = 'backtest' and quantity = 'loss'")
     assert laws["law"].to_list() == ["auto"], "what a report shows"
+
+
+def test_a_rung_that_was_never_run_can_be_bought() -> None:
+    run = [1_137_207_296.0, 3_043_311_104.0]
+    assert runnable_sizes(run, "starcoderbase", 15_517_456_384) == [*run, 7_327_263_232.0]
+    assert runnable_sizes(run, "my own", 16e9) == runnable_sizes(run, None, 16e9) == run
 
 
 def test_the_next_runs_fit_the_budget(db: Path) -> None:

@@ -10,7 +10,7 @@ from astraios import store
 from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.workflow.correlating import record_correlations
 from astraios.workflow.selecting import FitRequest, SelectedScores, check_level, select, select_scores, settings_of
-from astraios.workflow.sizes import hidden_size, known_sizes, next_rung, parse_size
+from astraios.workflow.sizes import hidden_size, known_sizes, next_rung, parse_size, runnable_sizes
 
 if TYPE_CHECKING:
     import polars as pl
@@ -169,7 +169,8 @@ def design(db: Path, request: FitRequest, budget: float) -> Plan:
     analysis = analyse(
         chosen.losses, None, law=request.law, targets=[target], holdout=None, **settings_of(request, chosen.sql)
     )
-    return choose_runs(analysis.parts[0].ensemble, target, budget, cost_model(chosen.costs))
+    sizes = runnable_sizes(chosen.n_params, chosen.ladder, target)
+    return choose_runs(analysis.parts[0].ensemble, target, budget, cost_model(chosen.costs), sizes)
 
 
 def fit_file(

@@ -69,6 +69,7 @@ class Selected:
     sizes: dict[str, int]
     n_params: list[float]
     sql: str
+    ladder: str | None = None
 
     def targets(self, request: FitRequest) -> list[float]:
         """Sizes to project to: those asked for, else the ladder's next rung."""
@@ -93,7 +94,7 @@ def select(db: Path, request: FitRequest) -> Selected:
         costs = store.run_query(connection, _costs_sql(request, ladder))
         models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
     n_params = sorted(losses["n_params"].unique())
-    return Selected(losses, scores, costs, known_sizes(models, ladder), n_params, sql)
+    return Selected(losses, scores, costs, known_sizes(models, ladder), n_params, sql, ladder)
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,14 @@ def hidden_size(text: str, n_params: Sequence[float], sizes: dict[str, int]) -> 
     return float(nearest)
 
 
+def runnable_sizes(n_params: Sequence[float], ladder: str | None, target: float) -> list[float]:
+    """Sizes of which a run could be bought: those that were run, and what else a built-in ladder has below the target."""
+    from astraios.collect.ladders import LADDERS
+
+    rungs = LADDERS.get(ladder).rungs() if ladder in LADDERS else ()
+    return sorted({*n_params, *(float(r.n_params) for r in rungs if r.n_params and r.n_params < 0.99 * target)})
+
+
 def known_sizes(models: pl.DataFrame, ladder: str | None) -> dict[str, int]:
     """Parameters by the names that base models go by, lower case.
 
