@@ -55,10 +55,10 @@ def hidden_size(text: str, n_params: Sequence[float], sizes: dict[str, int]) -> 
 
 
 def runnable_sizes(n_params: Sequence[float], ladder: str | None, target: float) -> list[float]:
-    """Sizes of which a run could be bought: those that were run, and what else a built-in ladder has below the target."""
+    """Sizes of which a run can be bought: those that were run, and what else a built-in ladder has below the target."""
     from astraios.collect.ladders import LADDERS
 
-    rungs = LADDERS.get(ladder).rungs() if ladder in LADDERS else ()
+    rungs = LADDERS.get(ladder).rungs() if ladder and ladder in LADDERS else ()
     return sorted({*n_params, *(float(r.n_params) for r in rungs if r.n_params and r.n_params < 0.99 * target)})
 
 
