@@ -140,17 +140,12 @@ def _focused(x: Array, weights: Array, power: float) -> Array:
     return focused * (focused.sum(1) / (focused**2).sum(1))[:, None]
 
 
-def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, starts: int = 16) -> PooledFit:
+def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int) -> PooledFit:
     """Fit one law to all series together (see the module's text for the model).
 
     Args:
         starts: starts of each series in the first pass; later passes are warm.
     """
-    rule = ESTIMATORS[estimator]
-    if law.tied:
-        from astraios.fit.tied import pool_tied
-
-        return pool_tied(law, ladder, rule, seed, starts)
     centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
     if rule.prior:

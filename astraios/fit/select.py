@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.errors import FitError, UsageError
+from astraios.errors import FitError, UsageError, did_you_mean
 from astraios.fit.curve import Array
 from astraios.fit.data import Ladder
+from astraios.fit.fitting import pool
 from astraios.fit.laws import LAWS, Law
-from astraios.fit.pooled import PooledFit, pool
+from astraios.fit.pooled import ESTIMATORS, PooledFit
 
 BY_SIZE = ("power_offset", "power")
 BY_SIZE_AND_DATA = ("chinchilla", "skaling", "interaction")
@@ -170,9 +171,6 @@ def estimator_name(name: str) -> str:
     Raises:
         UsageError: it is not.
     """
-    from astraios.errors import did_you_mean
-    from astraios.fit.pooled import ESTIMATORS
-
     if name not in ESTIMATORS:
         raise UsageError(f"unknown estimator {name!r}: {did_you_mean(name, ESTIMATORS)}")
     return name

@@ -10,14 +10,16 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.collect.compute import ComputeSpec
-from astraios.collect.plan import Plan
 from astraios.collect.storage import Place
-from astraios.collect.sweep import Cell
 from astraios.errors import UsageError, did_you_mean
 from astraios.registry import Registry
+
+if TYPE_CHECKING:
+    from astraios.collect.plan import Plan
+    from astraios.collect.sweep import Cell
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,21 @@
+"""One law to all series of a ladder, in the way that the law asks for."""
+
+from __future__ import annotations
+
+from astraios.fit.data import Ladder
+from astraios.fit.laws import Law
+from astraios.fit.pooled import ESTIMATORS, PooledFit, pool_partially
+from astraios.fit.tied import pool_tied
+
+
+def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, starts: int = 16) -> PooledFit:
+    """Fit a law: its shape shared outright where it is tied, else as strongly as the data say.
+
+    Args:
+        law: of inputs that the ladder has.
+        ladder: all series.
+        estimator: one of ESTIMATORS.
+        seed: of the starts.
+        starts: of each series in the first pass; later passes are warm.
+    """
+    return (pool_tied if law.tied else pool_partially)(law, ladder, ESTIMATORS[estimator], seed, starts)
