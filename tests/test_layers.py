@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -154,3 +156,16 @@ print(len(astraios.open_db(sys.argv[1]).sql("from run").pl()))
         check=False,
     )
     assert result.stdout.strip() == "0", result.stderr
+
+
+def test_extras_that_are_named_exist() -> None:
+    """Those that errors, docs and the Makefile tell people to install."""
+    known = set(tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+    named = set()
+    for path in [*files(), *REPOSITORY.glob("docs/*.md"), REPOSITORY / "README.md", REPOSITORY / "Makefile"]:
+        text = path.read_text()
+        named |= set(re.findall(r'MissingExtraError\(\s*[^,]+,\s*"(\w+)"', text))
+        for group in re.findall(r"(?:astraios|'\.)\[([a-z,]+)\]", text):
+            named |= set(group.split(","))
+    assert {"train", "ray", "slurm", "cloud", "ducklake", "vllm", "prompt"} <= named
+    assert named <= known
