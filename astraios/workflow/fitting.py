@@ -53,6 +53,7 @@ def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis | ScoreScaling
 def _fit_scores(db: Path, request: FitRequest, chosen: SelectedScores) -> ScoreScaling:
     from astraios.fit.score_scaling import analyse_scores
 
+    _check_link(request.law)
     analysis = analyse_scores(
         chosen.scores,
         link=request.law,
@@ -67,6 +68,15 @@ def _fit_scores(db: Path, request: FitRequest, chosen: SelectedScores) -> ScoreS
     return analysis
 
 
+def _check_link(name: str) -> None:
+    from astraios.fit.links import LINKS
+
+    if name != "auto" and name not in LINKS:
+        raise UsageError(
+            f"--law {name}: scores without losses follow a link, not a law: {did_you_mean(name, LINKS.names())}"
+        )
+
+
 def backtest(db: Path, request: FitRequest) -> pl.DataFrame:
     """Every size that has enough smaller ones, hidden in turn and predicted by several laws; written to the database.
 
@@ -79,6 +89,7 @@ def backtest(db: Path, request: FitRequest) -> pl.DataFrame:
 
     scored = select_scores(db, request)
     if scored is not None:
+        _check_link(request.law)
         more = {} if request.law == "auto" else {"links": (request.law,)}
         checked = score_backtests(
             scored.scores,

@@ -14,7 +14,7 @@ from astraios.collect.evaluate import Subject, load
 from astraios.collect.generate import fleet
 from astraios.collect.generate.requests import Request, stream_seed
 from astraios.collect.tasks import Decoding
-from astraios.errors import CellError, UsageError
+from astraios.errors import CellError, StoreError, UsageError
 from tests.conftest import REPOSITORY, assert_one_line, run_cli
 
 pytest.importorskip("torch")
@@ -107,6 +107,8 @@ def test_what_can_not_be_had_is_one_line(stand_in: Path, monkeypatch: pytest.Mon
         load(Subject(model="some/model", ray="here", engines=0, device="cpu"))
     with pytest.raises(UsageError, match="leave --engine transformers away"):
         load(Subject(model="some/model", ray="here", engine="transformers"))
+    with pytest.raises(StoreError, match=r"--ray: no cluster at 127\.0\.0\.1:1 "):
+        load(Subject(model="some/model", ray="127.0.0.1:1"))
     import ray
 
     ray.shutdown()

@@ -7,7 +7,6 @@ cluster has room. Samples have seeds of their own, so how many engines there are
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.collect.generate.requests import Request
 from astraios.collect.generate.vllm import Server
-from astraios.errors import CellError, MissingExtraError, UsageError
+from astraios.collect.ray_cluster import join
+from astraios.errors import CellError, UsageError
 
 if TYPE_CHECKING:
     from astraios.collect.tasks import Decoding
@@ -41,7 +41,8 @@ class Fleet:
     Raises:
         MissingExtraError: Ray is not installed.
         UsageError: no engine is asked for.
-        CellError: there is no such cluster, it has not the GPUs for one engine, or the model can't be loaded.
+        StoreError: there is no such cluster.
+        CellError: it has not the GPUs for one engine, or the model can't be loaded.
     """
 
     def __init__(
@@ -55,21 +56,11 @@ class Fleet:
         device: str | None = None,
         **options: Any,
     ) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("ray", "ray", "--ray") from None
         if engines < 1:
             raise UsageError(f"--engines {engines}: must be at least 1")
-        try:
-            ray.init(
-                address=None if address == "here" else address,
-                include_dashboard=False if address == "here" else None,
-                log_to_driver=False,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise CellError(f"--ray {address}: no cluster there ({' '.join(str(error).split())[:200]})") from None
+        join(None if address == "here" else address, "--ray")
+        import ray
+
         gpus = 0 if device == "cpu" else int(options.get("tensor_parallel_size", 1))
         if ray.cluster_resources().get("GPU", 0) < gpus:
             has = f"{ray.cluster_resources().get('GPU', 0):g}"

@@ -7,8 +7,6 @@ the cluster can write them (a shared folder, s3://). A task that is lost with it
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +14,8 @@ from typing import Any, ClassVar
 
 from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
 from astraios.collect.launch._process import environment, log_file, progress_of, write_request
-from astraios.errors import MissingExtraError, StoreError, UsageError
+from astraios.collect.ray_cluster import join
+from astraios.errors import UsageError
 
 AHEAD = 2
 """Tasks that are handed to Ray for each that it can run at a time, so that no machine waits for this process."""
@@ -52,24 +51,8 @@ class RayLauncher(Launcher):
             raise UsageError(f"[launch.ray] placement = {placement!r}: known: {', '.join(PLACEMENTS)}")
 
     def open(self, jobs: Sequence[Job], orders: Orders) -> Pool:
-        # Ray would copy the working directory's environment and warn about accelerators that nobody asked for.
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        try:
-            import ray
-        except ImportError:
-            raise MissingExtraError("ray", "ray", "the launcher ray") from None
         settings = self.read(orders.options)
-        try:
-            ray.init(
-                address=settings.address,
-                num_cpus=None if settings.address else settings.cpus,
-                include_dashboard=None if settings.address else False,
-                log_to_driver=settings.log,
-                logging_level=logging.ERROR,
-            )
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            where = settings.address or "here"
-            raise StoreError(f"launcher ray: no cluster at {where} ({' '.join(str(error).split())[:200]})") from None
+        join(settings.address, "the launcher ray", cpus=settings.cpus, log=settings.log)
         return _Tasks(self, orders)
 
 
