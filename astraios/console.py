@@ -470,7 +470,6 @@ def _ranking_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _warnings(content: Mapping[str, Any]) -> list[str]:
-    found = [(w, None) for w in content.get("warnings", ())]
-    found += [(w, fit["group"]) for fit in content["fits"] for w in fit["warnings"]]
-    lines = [f"{w['code']}{f' ({group})' if group else ''}: {w['message']}" for w, group in found]
+    found = [*content.get("warnings", ()), *(w for fit in content["fits"] for w in fit["warnings"])]
+    lines = [f"{warning['code']}: {warning['message']}" for warning in found]
     return list(dict.fromkeys(lines))

@@ -35,6 +35,12 @@ def of_data(ladder: Ladder) -> list[FitWarning]:
     return found
 
 
+def of_data_left_out(ladder: Ladder) -> list[FitWarning]:
+    """Why the amount of data, which was asked for, has no part in a fit."""
+    few = FitWarning("one_size_of_data", "fewer than three amounts of data: their exponent is not fitted")
+    return _collinear(ladder) or [few]
+
+
 def of_fit(ensemble: Ensemble) -> list[FitWarning]:
     """Warnings of the best law: parameters at bounds, outliers, starts that disagree."""
     found, fit = [], ensemble.best

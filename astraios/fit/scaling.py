@@ -37,6 +37,7 @@ def analyse(
     loss_definition: str = "last",
     split: str = "test",
     data_sql: str | None = None,
+    data_counts: bool = False,
 ) -> ScalingAnalysis:
     """Project each method's final loss, check it on hidden sizes, predict scores, rank.
 
@@ -49,6 +50,7 @@ def analyse(
         holdout: "largest", a size (it and all larger ones are hidden), or None for no backtest.
         level: nominal coverage of the intervals.
         loss_definition, split, data_sql: recorded with the fits.
+        data_counts: whether the amount of data was asked for, so that its having no part in the fit is a warning.
 
     Raises:
         DataError: no rows, a value that is not a positive number.
@@ -68,6 +70,9 @@ def analyse(
     data = read_scores(scores) if scores is not None and not scores.is_empty() else ()
     parts = [_part("target", ladder, data, settings)]
     notes = [*checks.of_data(ladder), *checks.of_fit(parts[0].ensemble), *checks.of_target(ladder, targets)]
+    if data_counts and not ladder.has("n_tokens"):
+        inputs = {"n_params": "n_params", "n_tokens": "n_tokens"}
+        notes += checks.of_data_left_out(read(losses, inputs=inputs, group="method_id"))
     backtest = _backtest_part(ladder, data, settings, holdout)
     if isinstance(backtest, FitWarning):
         notes.append(backtest)

@@ -232,6 +232,7 @@ def fit_file(
         loss_definition=request.definition,
         split=request.split,
         data_sql=str(path.name),
+        data_counts=d is not None,
     )
 
 

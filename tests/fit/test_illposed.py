@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +13,7 @@ import pytest
 import astraios.fit
 from astraios.errors import DataError, FitError
 from astraios.fit.scaling import analyse
+from tests.conftest import assert_one_line, run_cli
 
 pytestmark = pytest.mark.must(5, 8)
 
@@ -113,3 +118,43 @@ def test_order_of_rows_and_units_do_not_matter() -> None:
     again = astraios.fit(mixed, law="chinchilla", d="tokens").predict([3e3], [50])
     for name in ("mean", "low", "high", "new_low", "new_high"):
         assert again[name][0] == pytest.approx(first[name][0], rel=1e-6)
+
+
+SIZES = (1e6, 4e6, 1.6e7, 6.4e7)
+
+
+def rows(
+    sizes: tuple[float, ...] = SIZES,
+    tokens: Callable[[float], float] = lambda n: 1e9,
+    loss: Callable[[float], float] = lambda n: 1.5 + 40 * n**-0.3,
+) -> str:
+    """A CSV of runs; data and loss are functions of the size."""
+    return "\n".join(["n_params,tokens,loss", *(f"{n},{tokens(n)},{loss(n)}" for n in sizes)])
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "code", "said"),
+    [
+        (rows(SIZES[:2]), (), 1, "two sizes"),
+        (rows(loss=lambda n: -1.0 if n > 2e7 else 3.0), (), 1, "row 3"),
+        (rows(loss=lambda n: float("nan") if n > 2e7 else 3.0), (), 1, "row 3"),
+        (rows(loss=lambda n: 2.0 + 0.1 * np.log(n)), (), 0, "not_monotone"),
+        (rows(), ("--d", "tokens"), 0, "one_size_of_data"),
+        (rows(tokens=lambda n: 20 * n), ("--d", "tokens"), 0, "collinear"),
+        (rows((1e6, 1.01e6, 1e7, 1e8)), (), 0, "mixed_sizes"),
+        ("\n".join([rows(), *rows().splitlines()[1:]]), (), 0, "identical_seeds"),
+        (rows(), ("--target", "64B"), 0, "far_extrapolation"),
+    ],
+)
+def test_the_command_says_it_in_a_line_and_its_exit_code(
+    content: str, options: tuple[str, ...], code: int, said: str, tmp_path: Path
+) -> None:
+    (tmp_path / "runs.csv").write_text(content)
+    result = run_cli("fit-scaling", "--data", tmp_path / "runs.csv", *options)
+    if code:
+        assert_one_line(result, code, said)
+        return
+    assert result.returncode == 0, result.stderr
+    assert len([line for line in result.stderr.splitlines() if said in line]) == 1, result.stderr
+    found = json.loads(run_cli("fit-scaling", "--data", tmp_path / "runs.csv", *options, "--json").stdout)
+    assert said in {warning["code"] for warning in found["warnings"]}
