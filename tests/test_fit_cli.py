@@ -80,7 +80,9 @@ def test_every_size_is_backtested(db: Path) -> None:
     assert len(store.query(db, "from projection where role = 'target'")) == len(targets), "by what saw some sizes only"
     losses = [row for row in rows if row["quantity"] == "loss"]
     assert {row["n_params"] for row in losses} == set(SIZES[2:])
-    assert {"auto", "power_offset", "power"} <= {row["law"] for row in losses}
+    assert {"auto", "power_offset", "power", "bounded", "broken_power", "shifted_power", "relative"} == {
+        row["law"] for row in losses
+    }
     assert len(store.query(db, "from calibration"))
     laws = store.query(db, "select distinct law from latest_projection where role = 'backtest' and quantity = 'loss'")
     assert laws["law"].to_list() == ["auto"], "what a report shows"

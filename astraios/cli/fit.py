@@ -43,7 +43,7 @@ def fit_scaling(
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     estimator: Annotated[str, typer.Option(help="Estimator of the laws.")] = "huber",
     backtest: Annotated[
-        bool, typer.Option("--backtest", help="Hide every size in turn, score several laws, record it.")
+        bool, typer.Option("--backtest", help="Hide every size in turn, score every law and link, record it.")
     ] = False,
     reuse: Annotated[
         str | None, typer.Option(metavar="FIT_ID", help="Project a stored fit again, without its data.")

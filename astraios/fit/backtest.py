@@ -7,9 +7,11 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from astraios.errors import FitError
+from astraios.fit.data import Ladder
+from astraios.fit.laws import LAWS
 from astraios.fit.links import LINKS
 from astraios.fit.output import ScalingAnalysis
-from astraios.fit.scaling import analyse
+from astraios.fit.scaling import analyse, read_losses
 from astraios.fit.score_scaling import ScoreScaling, analyse_scores
 
 if TYPE_CHECKING:
@@ -22,34 +24,48 @@ def backtests(
     losses: pl.DataFrame,
     scores: pl.DataFrame | None = None,
     *,
-    laws: Sequence[str] = ("power", "power_offset", "auto"),
+    laws: Sequence[str] = (),
+    links: Sequence[str] = (),
     **settings: Any,
 ) -> tuple[ScalingAnalysis, ...]:
-    """One analysis for each law and each size that has two smaller ones at least (three where nothing is pooled).
+    """One analysis for each law, link and size that has two smaller ones at least (three where nothing is pooled).
 
     They hold what was hidden and predicted, and no projection to a target: these have seen only some of the sizes. The
     last law's are the newest, and so what a report shows.
 
     Args:
         losses, scores, settings: as for `analyse`, without holdout.
+        laws: by default all whose inputs are there, then auto.
+        links: from loss to score, tried behind the last law; by default all that there are, then auto.
 
     Raises:
         FitError: no size has enough smaller ones.
+        UsageError: an unknown law or link.
     """
     import polars as pl
 
+    ladder = read_losses(losses)
+    pooled = len(ladder) > 1
+    laws = laws or (*_applicable(ladder), "auto")
+    links = (links or (*LINKS.names(), "auto")) if scores is not None and not scores.is_empty() else ("auto",)
+    tries = [(law, "auto", False) for law in laws[:-1]] + [(laws[-1], link, True) for link in links]
     sizes = losses["n_params"].unique().sort().to_list()
-    pooled = losses["method_id"].n_unique() > 1
     found = []
     for size in sizes[2 if pooled else 3 :]:
         seen = losses.filter(pl.col("n_params") <= size)
         also = None if scores is None else scores.filter(pl.col("n_params") <= size)
-        for index, law in enumerate(laws):
-            last = index == len(laws) - 1
-            found.append(_check_alone(analyse(seen, also if last else None, law=law, holdout=float(size), **settings)))
+        for law, link, scored in tries:
+            analysis = analyse(seen, also if scored else None, law=law, link=link, holdout=float(size), **settings)
+            found.append(_check_alone(analysis))
     if not found:
         raise FitError(f"{len(sizes)} sizes: a backtest needs one size to hide and {2 if pooled else 3} to learn from")
     return tuple(found)
+
+
+def _applicable(ladder: Ladder) -> list[str]:
+    """Laws whose inputs a ladder has; one that ties series needs several."""
+    there = set(ladder.series[0].inputs)
+    return [law.name for law in LAWS if set(law.inputs) <= there and (len(ladder) > 1 or not law.tied)]
 
 
 def score_backtests(scores: pl.DataFrame, *, links: Sequence[str] = (), **settings: Any) -> tuple[ScoreScaling, ...]:

@@ -155,7 +155,10 @@ def _law(part: Part) -> str:
 
 
 def _law_of(part: Part, quantity: str) -> str:
-    return _law(part) if quantity == "loss" else "auto"
+    if quantity == "loss":
+        return _law(part)
+    fits = part.scores[0].fits
+    return fits[0].link.name if len(fits) == 1 else "auto"
 
 
 def packages() -> str:
@@ -291,8 +294,9 @@ def _link_rows(
     notes = [w.to_dict() for w in analysis.warnings if w.group == data.task_id]
     rows["fit"].append(
         _fit_row(
-            analysis, part, fit_id=one, quantity="score", task_id=data.task_id, metric=data.metric, law="auto",
-            estimator="binomial", objective=best.objective, n_points=len(data), data_hash=part.ensemble.ladder.hash(),
+            analysis, part, fit_id=one, quantity="score", task_id=data.task_id, metric=data.metric,
+            law=analysis.settings["link"], estimator="binomial", objective=best.objective, n_points=len(data),
+            data_hash=part.ensemble.ladder.hash(),
             certificate=json.dumps(certificate), warnings=json.dumps(notes),
         )
     )  # fmt: skip

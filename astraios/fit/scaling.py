@@ -29,6 +29,7 @@ def analyse(
     scores: pl.DataFrame | None = None,
     *,
     law: str = "auto",
+    link: str = "auto",
     targets: Sequence[float] = (),
     holdout: str | float | None = "largest",
     level: float = 0.9,
@@ -46,6 +47,7 @@ def analyse(
         scores: columns run_id, method_id, n_params, loss, task_id, metric, value, stderr, n, chance, ceiling,
             higher_is_better; values are fractions.
         law: name of a law, or auto.
+        link: name of a link from loss to score, or auto.
         targets: sizes to project to; without any, the largest size of the data.
         holdout: "largest", a size (it and all larger ones are hidden), or None for no backtest.
         level: nominal coverage of the intervals.
@@ -55,15 +57,15 @@ def analyse(
     Raises:
         DataError: no rows, a value that is not a positive number.
         FitError: too few sizes; nothing to hide, or nothing left.
-        UsageError: an unknown law or estimator, a level outside (0, 1).
+        UsageError: an unknown law, link or estimator, a level outside (0, 1).
     """
     if not 0 < level < 1:
         raise UsageError(f"level {level} is not between 0 and 1")
     if any(not np.isfinite(t) or t <= 0 for t in targets):
         raise UsageError("a target is not a positive size")
-    ladder = _read(losses)
+    ladder = read_losses(losses)
     settings = {
-        "law": law, "level": level, "seed": seed, "estimator": estimator_name(estimator),
+        "law": law, "link": link, "level": level, "seed": seed, "estimator": estimator_name(estimator),
         "loss_definition": loss_definition, "split": split, "data_sql": data_sql,
     }  # fmt: skip
     require_sizes(ladder, pooled=len(ladder) > 1)
@@ -86,7 +88,12 @@ def analyse(
     return ScalingAnalysis(tuple(parts), tuple(projections), tuple(ranks), tuple(notes), settings)
 
 
-def _read(losses: pl.DataFrame) -> Ladder:
+def read_losses(losses: pl.DataFrame) -> Ladder:
+    """The ladder of `analyse`: by size, and by amount of data where it varies by itself.
+
+    Raises:
+        DataError: no rows, a value that is not a positive number, sizes counted in two ways.
+    """
     if losses.is_empty():
         raise DataError("no rows to fit: collect or import some runs first")
     _one_size_a_model(losses)
@@ -124,9 +131,10 @@ def _part(
     for one in data:
         below = np.ones(len(one), bool) if cut is None else one.log_size < cut - 1e-9
         if below.sum() >= 3:
-            kept.append(score.build(one.keep(below)))
+            kept.append(score.build(one.keep(below), settings["link"]))
             hidden.append(one.keep(~below))
-    score_ids = tuple(fit_id(ladder, *key, m.data.task_id, m.data.metric, m.data.value.tobytes()) for m in kept)
+    more = () if settings["link"] == "auto" else (settings["link"],)
+    score_ids = tuple(fit_id(ladder, *key, *more, m.data.task_id, m.data.metric, m.data.value.tobytes()) for m in kept)
     return Part(role, ensemble, ids, tuple(kept), score_ids, hidden_scores=tuple(hidden))
 
 

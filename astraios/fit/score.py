@@ -65,10 +65,8 @@ class ScoreModel:
     @property
     def follows(self) -> bool:
         """Whether some curve beats the constant at hidden sizes; the isotonic link holds the constant as a limit."""
-        named = {
-            fit.link.name: w for fit, w in zip(self.fits, self.weights, strict=True) if fit.link.name != "isotonic"
-        }
-        return max(named, key=lambda name: named[name]) != "constant"
+        named = {fit.link.name: w for fit, w in zip(self.fits, self.weights, strict=True)}
+        return len(named) == 1 or max(named.keys() - {"isotonic"}, key=lambda name: named[name]) != "constant"
 
     def point(self, loss: Array, group: str) -> Array:
         """Best estimate at losses (points,)."""
@@ -126,9 +124,17 @@ def fit_link(link: Link, data: ScoreData) -> LinkFit:
     )  # fmt: skip
 
 
-def build(data: ScoreData) -> ScoreModel:
-    """Fit every link, weigh them by what they would have said about the largest sizes, and add methods' shifts."""
-    links = list(LINKS)
+def build(data: ScoreData, only: str = "auto") -> ScoreModel:
+    """Fit every link, weigh them by what they would have said about the largest sizes, and add methods' shifts.
+
+    Args:
+        data: one metric of one task.
+        only: the link to consider; auto considers all.
+
+    Raises:
+        UsageError: no such link.
+    """
+    links = list(LINKS) if only == "auto" else [LINKS.get(only)]
     fits = tuple(fit_link(link, data) for link in links)
     errors: list[list[Array]] = [[] for _ in links]
     allowed: list[Array] = []
@@ -140,7 +146,7 @@ def build(data: ScoreData) -> ScoreModel:
             moved = fit.predict(hidden.loss) + np.array([shift.get(g, 0.0) for g in hidden.group])
             errors[k].append(moved - hidden.value)
     if not errors[0]:
-        weights = np.array([0.0 if link.name == "constant" else 1.0 for link in links])
+        weights = np.array([0.0 if link.name == "constant" and len(links) > 1 else 1.0 for link in links])
         weights = weights / weights.sum()
         rolled = tuple(float("nan") for _ in links)
         form = float(np.std(data.value)) * 0.3

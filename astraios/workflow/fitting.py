@@ -103,11 +103,10 @@ def backtest(db: Path, request: FitRequest) -> pl.DataFrame:
             store.write_fits(db, analysis.frames())
         return table(checked)
     chosen = select(db, request)
-    laws = ("power", "power_offset", "auto") if request.law == "auto" else (request.law,)
     analyses = backtests(
         chosen.losses,
         chosen.scores,
-        laws=laws,
+        laws=() if request.law == "auto" else (request.law,),
         targets=chosen.targets(request),
         **settings_of(request, chosen.sql),
     )

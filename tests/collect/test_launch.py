@@ -346,6 +346,7 @@ def test_hopeless_cells_are_ended_early_and_stay_so(
         for step in range(0, last + 1, 20):
             noise = 1e-3 * ((step // 20) % 3 - 1)
             directory.append_loss(LossPoint("test", step, step, floor + noise + 3 * (step + 20) ** -0.5))
+        directory.flush()
         Place(place.address, "work").push(p.cell.run_id)
     verdict = judge(place, plans, 0.9)
     place.fetch()
