@@ -20,7 +20,8 @@ BY_DATA = ("rectified", "data_power")
 BENT = ((6, "shifted_power"), (8, "bounded"), (10, "broken_power"))
 """Further laws of size alone, and the sizes from which on there is something to tell them by."""
 DOUBT = 0.25
-"""Weight of a further law before any error is seen, against 1 of the first two: few ladders bend that way."""
+"""Weight of any law of size alone before an error is seen, against 1 of `power_offset`: most ladders have a floor, and
+few bend otherwise."""
 COUNTED = 4.0
 """Hidden points that the errors of one split are worth in the weights: points of one size share their error."""
 
@@ -116,8 +117,8 @@ def roll(law: Law, parts: Sequence[Split], estimator: str, seed: int) -> Rolling
 
 def weigh(rollings: Sequence[Rolling], noise: float) -> Array:
     """Weights of the laws from their rolling errors; laws whose errors are within the noise of one another share."""
-    further = {name for _, name in BENT}
-    prior = np.array([DOUBT if roll.law.name in further and len(rollings) > 1 else 1.0 for roll in rollings])
+    doubted = {"power", *(name for _, name in BENT)} if len(rollings) > 1 else set()
+    prior = np.array([DOUBT if one.law.name in doubted else 1.0 for one in rollings])
     if not rollings[0].errors:
         return prior / prior.sum()
     score = np.array([np.mean([np.log(np.mean(e**2) + noise**2) for e in r.errors]) for r in rollings])
