@@ -67,19 +67,32 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     """
     source = Source(out)
     found, skipped = source.manifests()
-    known: set[str] = set()
-    if there(path) and not is_lake(path):
+    if is_lake(path):
+        # What it holds is asked for under its lock: to connect once more costs more than reading beside the wait saves.
+        with writing(path) as connection:
+            known = known_hashes(connection)
+            with reading_ahead(source, _not_in(known, found)) as batches:
+                n_new, refused = add_runs(connection, batches)
+        return _report(n_new, found, known, {**skipped, **refused})
+    known = set()
+    if there(path):
         with reading(path) as connection:
             known = known_hashes(connection)
-    fresh = [one for one in found if one.content_hash not in known]
-    if there(path) and not is_lake(path) and not fresh:
-        return IngestReport(0, len(found), skipped)
+        if not _not_in(known, found):
+            return IngestReport(0, len(found), skipped)
     # Reading goes on while the lock is waited for and the database is copied.
-    with reading_ahead(source, fresh) as batches, writing(path) as connection:
+    with reading_ahead(source, _not_in(known, found)) as batches, writing(path) as connection:
         known = known_hashes(connection)
         n_new, refused = add_runs(connection, batches, known)
-        n_known = sum(one.content_hash in known for one in found)
-    return IngestReport(n_new, n_known, {**skipped, **refused})
+    return _report(n_new, found, known, {**skipped, **refused})
+
+
+def _not_in(known: Container[str], found: Sequence[Found]) -> list[Found]:
+    return [one for one in found if one.content_hash not in known]
+
+
+def _report(n_new: int, found: Sequence[Found], known: Container[str], skipped: Mapping[str, str]) -> IngestReport:
+    return IngestReport(n_new, len(found) - len(_not_in(known, found)), skipped)
 
 
 def watch(path: Path, out: str | Path, every: float, tell: Callable[[IngestReport], None]) -> None:
