@@ -120,7 +120,9 @@ class RunDirectory:
             self._log = open(self.path / "losses.jsonl", "a+b", buffering=0)  # noqa: SIM115 (kept open while training)
             if self._log.tell() and os.pread(self._log.fileno(), 1, self._log.tell() - 1) != b"\n":
                 lines.insert(0, b"\n")
-        self._log.write(b"".join(lines))
+        content = memoryview(b"".join(lines))
+        while content:  # A full disk takes a part, and says so the next time.
+            content = content[self._log.write(content) :]
 
     def losses(self) -> list[LossPoint]:
         """The losses so far; of a step logged twice (before and after an interruption) the last counts."""

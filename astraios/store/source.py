@@ -111,7 +111,7 @@ class Found:
         """Rows that it promises; 0 where it can't be read."""
         try:
             return sum(int(facts["rows"]) for facts in self.manifest["files"].values())
-        except (StoreError, KeyError, TypeError, ValueError):
+        except (StoreError, KeyError, TypeError, ValueError, AttributeError):
             return 0
 
     @cached_property
@@ -161,9 +161,9 @@ class RunFiles:
         """
         try:
             manifest = found.manifest
-            names = list(manifest["files"])
+            names = [name for name, facts in manifest["files"].items() if (facts["sha256"], facts["rows"])]
             manifest["rows"]["run"]["run_id"], manifest["rows"]["attempts"][0]["started_at"]
-        except (KeyError, TypeError, IndexError) as error:
+        except (KeyError, TypeError, IndexError, AttributeError) as error:
             raise StoreError(f"{MANIFEST}: {error} is missing; delete the file to have the run done again") from None
         return {name: source.read(found.name, name) for name in names}
 

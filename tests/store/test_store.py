@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -42,6 +43,26 @@ def test_tampered_and_torn_files_are_refused_whole(tmp_path: Path) -> None:
     assert set(report.skipped) == {"bad", "torn"}
     assert "losses.parquet is not what the manifest says" in report.skipped["bad"]
     assert store.query(db, "select run_id from run")["run_id"].to_list() == [good.path.name]
+
+
+def test_a_manifest_that_lacks_what_it_should_have_is_refused(tmp_path: Path) -> None:
+    out, db = tmp_path / "runs", tmp_path / "a.duckdb"
+    for name, spoil in (
+        ("rows", lambda m: m["files"]["losses.parquet"].pop("rows")),
+        ("files", lambda m: m.update(files=[])),
+        ("count", lambda m: m["files"]["losses.parquet"].update(rows=7)),
+        ("tries", lambda m: m["rows"].update(attempts=[])),
+    ):
+        path = make_run(out, name).path / "manifest.json"
+        manifest = json.loads(path.read_text())
+        spoil(manifest)
+        path.write_text(json.dumps(manifest))
+    make_run(out, "good")
+    report = store.ingest(db, out)
+    assert report.n_new == 1
+    assert set(report.skipped) == {"rows", "files", "count", "tries"}
+    assert "not as many rows" in report.skipped["count"]
+    assert all("have it" in reason or "have the run done again" in reason for reason in report.skipped.values())
 
 
 def test_torn_lines_are_left_out(tmp_path: Path) -> None:
