@@ -65,7 +65,7 @@ class Subject:
     def identity(self) -> str:
         """Hash of what answers: the model's name, its files where it is a folder (name, size, time of change), the
         adapter's content, and how they are run."""
-        parts = [json.dumps([self.model, self.engine, self.dtype, self.quantization]).encode()]
+        parts = [json.dumps([self.model, engine_of(self), self.dtype, self.quantization]).encode()]
         if Path(self.model).is_dir():
             files = [(path.name, path.stat()) for path in sorted(Path(self.model).iterdir()) if path.is_file()]
             parts += [json.dumps([name, facts.st_size, facts.st_mtime_ns]).encode() for name, facts in files]
@@ -113,7 +113,7 @@ def load(subject: Subject) -> TunedModel:
     """
     if subject.engine not in ENGINES:
         raise UsageError(f"--engine {subject.engine!r}: {did_you_mean(subject.engine, ENGINES)}")
-    if subject.ray or subject.engine == "vllm" or (subject.engine == "auto" and _vllm_can(subject)):
+    if engine_of(subject) == "vllm":
         return _served(subject)
     import torch
 
@@ -168,6 +168,13 @@ def _adapted(model: Any, adapter: Path) -> tuple[Any, int]:
         raise CellError(f"{adapter} does not fit the model: {str(error).splitlines()[0]}") from None
     config = tuned.active_peft_config
     return tuned, int(config.num_virtual_tokens) if config.is_prompt_learning else 0
+
+
+def engine_of(subject: Subject) -> str:
+    """The engine that answers: transformers or vllm, chosen where it is left to us."""
+    if subject.engine != "auto":
+        return "vllm" if subject.ray else subject.engine
+    return "vllm" if subject.ray or _vllm_can(subject) else "transformers"
 
 
 def _vllm_can(subject: Subject) -> bool:

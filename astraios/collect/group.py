@@ -17,23 +17,23 @@ if TYPE_CHECKING:
     from torch import Tensor, device, nn
 
     from astraios.collect.methods import TuningMethod
-    from astraios.collect.sweep import Cell
 
 
-def check(cell: Cell, method: TuningMethod) -> None:
-    """Refuses what can't be trained by several processes.
+def check_shards(quantization: str, method: TuningMethod) -> None:
+    """Refuses what can't be trained by processes that hold a share of the model each (`[train] fsdp`).
+
+    Args:
+        quantization: of the base: none, 8bit or nf4.
+        method: the tuning method.
 
     Raises:
         CellError: the line names the field of the sweep to change.
     """
     from astraios.collect.methods import TuningMethod as Plain
 
-    spec = cell.train
-    if not spec.fsdp:
-        return
-    if spec.quantization != "none":
+    if quantization != "none":
         raise CellError(
-            f'[train] fsdp = true can\'t share out a {spec.quantization} base: set quantization = "none", or '
+            f'[train] fsdp = true can\'t share out a {quantization} base: set quantization = "none", or '
             "fsdp = false, which keeps a copy of the base on each device"
         )
     if type(method).trainable_state is not Plain.trainable_state or type(method).regularizer is not Plain.regularizer:

@@ -70,7 +70,8 @@ class Training:
             sequence_length=self.cell.data.sequence_length,
             quantization=self._quantization,
         )
-        group.check(self.cell, self.method)
+        if self.cell.train.fsdp:
+            group.check_shards(self.cell.train.quantization, self.method)
 
     def trainer(self, base: Any, packed: instruction_data.PackedData, **hooks: Any) -> Trainer:
         """The loop over the tuned model; `hooks` are those of Trainer."""

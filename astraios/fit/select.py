@@ -20,8 +20,8 @@ BY_DATA = ("rectified", "data_power")
 BENT = ((6, "shifted_power"), (8, "bounded"), (10, "broken_power"))
 """Further laws of size alone, and the sizes from which on there is something to tell them by."""
 DOUBT = 0.25
-"""Weight of any law of size alone before an error is seen, against 1 of `power_offset`: most ladders have a floor, and
-few bend otherwise."""
+"""Weight of any other law of size alone before an error is seen, against 1 of `power_offset`: most ladders have a
+floor, and few bend otherwise."""
 COUNTED = 4.0
 """Hidden points that the errors of one split are worth in the weights: points of one size share their error."""
 

@@ -243,7 +243,7 @@ def test_attention_is_chosen_and_what_is_missing_is_named(
 
 
 def test_a_shared_model_takes_no_quantized_base(small_models: list[str], pairs_file: Path) -> None:
-    from astraios.collect.group import check
+    from astraios.collect.group import check_shards
     from astraios.collect.methods import METHODS
 
     text = sweep_toml(small_models[:1], pairs_file, methods=["lora", "adalora"])
@@ -251,12 +251,12 @@ def test_a_shared_model_takes_no_quantized_base(small_models: list[str], pairs_f
         "micro_batch = 2", "micro_batch = 1"
     )
     lora, adalora = Sweep.from_toml(shared, "x").cells()
-    check(lora, METHODS.get("lora"))
+    check_shards(lora.train.quantization, METHODS.get("lora"))
     with pytest.raises(CellError, match="whole matrices"):
-        check(adalora, METHODS.get("adalora"))
+        check_shards(adalora.train.quantization, METHODS.get("adalora"))
     [eight, _] = Sweep.from_toml(shared.replace('quantization = "none"', 'quantization = "8bit"'), "x").cells()
     with pytest.raises(CellError, match='quantization = "none"'):
-        check(eight, METHODS.get("lora"))
+        check_shards(eight.train.quantization, METHODS.get("lora"))
     with pytest.raises(UsageError, match="processes = 2"):
         Sweep.from_toml(shared.replace("micro_batch = 1", "micro_batch = 2"), "x")
     with pytest.raises(UsageError, match="set processes to 2"):

@@ -100,6 +100,14 @@ def test_engines_share_the_samples_and_one_is_lost(stand_in: Path, monkeypatch: 
     assert len(engines.idle) + len(engines.starting) == 2, "another was started in its place"
 
 
+def test_answers_of_two_engines_are_kept_apart() -> None:
+    """What is left to us is one of the two, and so counts as it."""
+    here, cluster = Subject(model="some/model", engine="transformers"), Subject(model="some/model", ray="auto")
+    assert here.identity != cluster.identity
+    assert cluster.identity == Subject(model="some/model", engine="vllm").identity
+    assert Subject(model="some/model").identity in (here.identity, cluster.identity)
+
+
 def test_what_can_not_be_had_is_one_line(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CellError, match="vLLM can't load broken: no such weights"):
         load(Subject(model="broken", ray="here", device="cpu"))
