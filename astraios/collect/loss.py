@@ -9,20 +9,21 @@ so that nothing is computed twice, and straight from the softmax, which gives th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 from astraios.collect.data import IGNORED
+from astraios.collect.output_layer import OutputLayer, output_layer
 
-CHUNK_ELEMENTS = 1 << 24
-"""Logits that are held at once: 64 MB in float32. Fewer in a whole batch are made in one piece."""
+CHUNK_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 25}
+"""Logits that are held at once, by device: 67 and 134 MB in float32. Fewer in a whole batch are made in one piece."""
 
 
-def cross_entropy_sum(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: int = 0) -> tuple[Tensor, int]:
-    """Sum of next-token cross-entropies, in nats, and the number of tokens in it.
+def cross_entropy_sum(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: int = 0) -> Tensor:
+    """Sum of next-token cross-entropies, in nats.
 
     Args:
         model: causal language model; with virtual tokens its logits have their positions in front.
@@ -31,18 +32,12 @@ def cross_entropy_sum(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: 
         n_virtual: positions that the tuning method puts in front.
     """
     targets = labels[:, 1:]
-    count = int((targets != IGNORED).sum())
     vocabulary = int(getattr(model.config, "vocab_size", 0))
-    if targets.numel() * vocabulary > CHUNK_ELEMENTS and can_chunk(model):
-        with _head_returns_loss(model, targets, n_virtual, max(1, CHUNK_ELEMENTS // vocabulary)):
-            return model(input_ids=ids).logits.sum(), count
-    return _cross_entropy(model(input_ids=ids).logits[:, n_virtual:-1], targets), count
-
-
-def mean_cross_entropy(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: int = 0, batch: int = 8) -> float:
-    """Mean next-token cross-entropy over blocks of shape (blocks, length), nats a token; no gradient."""
-    total, count = summed_cross_entropy(model, ids, labels, n_virtual, batch)
-    return total / count
+    limit = CHUNK_ELEMENTS[ids.device.type]
+    if targets.numel() * vocabulary > limit and can_chunk(model):
+        with _head_returns_loss(model, targets, n_virtual, max(1, limit // vocabulary)):
+            return model(input_ids=ids).logits.sum()
+    return _cross_entropy(model(input_ids=ids).logits[:, n_virtual:-1], targets)
 
 
 def summed_cross_entropy(
@@ -54,15 +49,14 @@ def summed_cross_entropy(
     device = next(model.parameters()).device
     training = model.training
     model.eval()
-    total, count = 0.0, 0
+    total = 0.0
     # Not inference mode: FSDP keeps what it gathered then, and can't train with it.
     with torch.no_grad():
         for start in range(0, len(ids), batch):
             piece = slice(start, start + batch)
-            loss, n = cross_entropy_sum(model, ids[piece].to(device), labels[piece].to(device), n_virtual)
-            total, count = total + float(loss), count + n
+            total += float(cross_entropy_sum(model, ids[piece].to(device), labels[piece].to(device), n_virtual))
     model.train(training)
-    return total, count
+    return total, int((labels[:, 1:] != IGNORED).sum())
 
 
 def can_chunk(model: nn.Module) -> bool:
@@ -107,49 +101,66 @@ def _head_returns_loss(model: nn.Module, targets: Tensor, n_virtual: int, tokens
     """Inside, the output layer gives the summed loss, shape (1, 1, 1), in place of logits."""
     head = _head(model)
     assert head is not None
-    logits_of, own = head.forward, "forward" in head.__dict__
+    forward, own = head.forward, "forward" in head.__dict__
 
     def loss(hidden: Tensor) -> Tensor:
-        # Asked for here, because sharded parameters are whole only inside the forward pass.
-        parameters = [p for p in head.parameters() if p.requires_grad]
         hidden = hidden[:, n_virtual:-1].flatten(0, 1)
-        return chunked_cross_entropy(hidden, targets.flatten(), logits_of, parameters, tokens).reshape(1, 1, 1)
+        rows = -(-len(hidden) // -(-len(hidden) // tokens))
+        # Made here, because sharded parameters are whole only inside the forward pass.
+        layer = output_layer(head, forward, hidden, rows)
+        return chunked_cross_entropy(hidden, targets.flatten(), layer, rows).reshape(1, 1, 1)
 
     head.forward = loss
     try:
         yield
     finally:
         if own:
-            head.forward = logits_of
+            head.forward = forward
         else:
             del head.forward
 
 
-def chunked_cross_entropy(
-    hidden: Tensor, targets: Tensor, logits_of: Callable[[Tensor], Tensor], parameters: list[Any], tokens: int
-) -> Tensor:
-    """Sum of cross-entropies of `logits_of(hidden)`, `tokens` rows at a time; a scalar in float32.
+def chunked_cross_entropy(hidden: Tensor, targets: Tensor, layer: OutputLayer, rows: int) -> Tensor:
+    """Sum of cross-entropies, a chunk of tokens at a time; a scalar in float32.
 
     Args:
-        hidden: shape (rows, width).
-        targets: shape (rows,), IGNORED where a row does not count.
-        logits_of: the output layer.
-        parameters: those of the output layer that are trained.
-        tokens: rows a chunk, at most; chunks are of one size, as far as that goes.
+        hidden: shape (tokens, width).
+        targets: shape (tokens,), IGNORED where a token does not count.
+        layer: makes logits of hidden states.
+        rows: tokens in a chunk.
     """
     import torch
 
-    tokens = -(-len(hidden) // -(-len(hidden) // tokens))
-    if torch.is_grad_enabled() and (hidden.requires_grad or parameters):
-        return _function().apply(hidden, targets, logits_of, tokens, *parameters)
-    return _sum_of_chunks(hidden, targets, logits_of, tokens)
+    if torch.is_grad_enabled() and (hidden.requires_grad or layer.trained):
+        return _function().apply(hidden, targets, layer, rows, *layer.trained)
+    return _work_through(hidden, targets, layer, rows, None, backward=False)
 
 
-def _sum_of_chunks(hidden: Tensor, targets: Tensor, logits_of: Callable[[Tensor], Tensor], tokens: int) -> Tensor:
+def _work_through(
+    hidden: Tensor, targets: Tensor, layer: OutputLayer, rows: int, into: Tensor | None, *, backward: bool
+) -> Tensor:
+    """The sum; with `backward`, the layer's gradients are in it then, and those by the hidden states in `into`."""
     import torch
 
-    chunks = zip(hidden.split(tokens), targets.split(tokens), strict=True)
-    return torch.stack([_cross_entropy(logits_of(h), t) for h, t in chunks]).sum()
+    counts, at = (targets != IGNORED)[:, None], targets.clamp(min=0)[:, None]
+    # Asked on a CPU alone, because another device would have to be waited for.
+    all_count = targets.device.type == "cpu" and bool(counts.all())
+    sums = []
+    for start in range(0, len(hidden), rows):
+        chunk = slice(start, start + rows)
+        logits = layer.logits(hidden[chunk], backward)
+        highest, wanted = logits.amax(1, keepdim=True).float(), logits.gather(1, at[chunk]).float()
+        gradient = layer.softmax(logits)
+        # The largest probability is one over the softmax's own sum, which so need not be worked out again.
+        losses = highest - wanted - gradient.amax(1, keepdim=True).log()
+        sums.append((losses * counts[chunk]).sum())
+        if backward:
+            # By the logits the gradient is the softmax less one at the target.
+            if not all_count:
+                gradient *= counts[chunk]
+            gradient.scatter_add_(1, at[chunk], -counts[chunk].float())
+            layer.backward(gradient, None if into is None else into[chunk])
+    return torch.stack(sums).sum()
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
@@ -160,8 +171,6 @@ def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     )
 
 
-_LEAST = 1e-30
-"""A probability below has lost digits in float32: then the loss is taken the long way."""
 _FUNCTION: list[Any] = []
 
 
@@ -173,47 +182,20 @@ def _function() -> Any:
         class ChunkedCrossEntropy(torch.autograd.Function):
             @staticmethod
             def forward(
-                ctx: Any, hidden: Tensor, targets: Tensor, logits_of: Any, tokens: int, *parameters: Tensor
+                ctx: Any, hidden: Tensor, targets: Tensor, layer: OutputLayer, rows: int, *parameters: Tensor
             ) -> Tensor:
-                grad_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
-                # Sums over chunks, in float32 whatever the layer's precision.
-                sums: list[Tensor] = []
-                counts, at = (targets != IGNORED)[:, None], targets.clamp(min=0)[:, None]
-                all_count = bool(counts.all())
-                found_at = torch.empty(len(hidden), 1, dtype=torch.float32, device=hidden.device)
-                for start in range(0, len(hidden), tokens):
-                    rows = slice(start, start + tokens)
-                    with torch.enable_grad():
-                        piece = hidden[rows].detach().requires_grad_(grad_hidden is not None)
-                        logits = logits_of(piece)
-                    # By the logits the gradient is softmax less one at the target.
-                    gradient = torch.softmax(logits.detach().float(), dim=1)
-                    found_at[rows] = gradient.gather(1, at[rows])
-                    if not all_count:
-                        gradient *= counts[rows]
-                    gradient.scatter_add_(1, at[rows], -counts[rows].float())
-                    wanted = ([piece] if grad_hidden is not None else []) + list(parameters)
-                    found = list(torch.autograd.grad(logits, wanted, gradient.to(logits.dtype)))
-                    del logits, gradient
-                    if grad_hidden is not None:
-                        grad_hidden[rows] = found.pop(0)
-                    if not sums:
-                        sums = [one.float() for one in found]
-                    else:
-                        for into, one in zip(sums, found, strict=True):
-                            into += one
-                ctx.gradients = (grad_hidden, [s.to(p.dtype) for s, p in zip(sums, parameters, strict=True)])
-                if bool((found_at < _LEAST).any()):
-                    return _sum_of_chunks(hidden, targets, logits_of, tokens)
-                return -(found_at.log() * counts).sum()
+                by_hidden = torch.empty_like(hidden) if ctx.needs_input_grad[0] else None
+                total = _work_through(hidden, targets, layer, rows, by_hidden, backward=True)
+                ctx.gradients = by_hidden, layer.gradients()
+                return total
 
             @staticmethod
             def backward(ctx: Any, *upstream: Tensor) -> Any:
-                grad_hidden, sums = ctx.gradients
+                by_hidden, by_parameters = ctx.gradients
                 ctx.gradients = None
-                for gradient in [*sums, *([] if grad_hidden is None else [grad_hidden])]:
+                for gradient in [*by_parameters, *([] if by_hidden is None else [by_hidden])]:
                     gradient *= upstream[0].to(gradient.dtype)
-                return (grad_hidden, None, None, None, *sums)
+                return (by_hidden, None, None, None, *by_parameters)
 
         _FUNCTION.append(ChunkedCrossEntropy)
     return _FUNCTION[0]

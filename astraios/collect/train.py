@@ -230,11 +230,13 @@ class Trainer:
         counted = int((self.data.train_labels[batch][:, 1:] >= 0).sum())
         if not counted:
             raise CellError(f"no token of step {step}'s batch counts in the loss: set [data] answers_only = false")
-        total, regularizer = 0.0, None
+        # Added up where it is: asking for each micro-batch's value would make the device wait for us.
+        summed = torch.zeros((), dtype=torch.float64, device=self.device)
+        regularizer = None
         for ids, labels in self._micro_batches(self.group.part_of(batch)):
             with self._autocast():
-                loss, _ = cross_entropy_sum(self.model, ids, labels, self.n_virtual)
-            total += float(loss.detach())
+                loss = cross_entropy_sum(self.model, ids, labels, self.n_virtual)
+            summed += loss.detach()
             loss = loss / counted
             extra = self.method.regularizer(self.model) if self.method else None
             if extra is not None:
@@ -249,7 +251,7 @@ class Trainer:
         if self.method:
             self.method.after_step(self.model, step)
         self.optimizer.zero_grad(set_to_none=True)
-        [total] = self.group.sums([total])
+        [total] = self.group.sums([float(summed)])
         return total / counted, regularizer
 
     def _autocast(self) -> Any:
@@ -259,9 +261,8 @@ class Trainer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.raised))
 
     def _micro_batches(self, batch: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
-        for start in range(0, len(batch), self.spec.micro_batch):
-            rows = batch[start : start + self.spec.micro_batch]
-            yield self.data.train[rows].to(self.device), self.data.train_labels[rows].to(self.device)
+        ids, labels = self.data.train[batch].to(self.device), self.data.train_labels[batch].to(self.device)
+        yield from zip(ids.split(self.spec.micro_batch), labels.split(self.spec.micro_batch), strict=True)
 
     def _evaluate(self, step: int) -> None:
         start = time.perf_counter()

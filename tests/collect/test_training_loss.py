@@ -10,6 +10,7 @@ pytest.importorskip("peft")
 from astraios.collect import loss as losses  # noqa: E402
 from astraios.collect.data import IGNORED  # noqa: E402
 from astraios.collect.methods import METHODS  # noqa: E402
+from astraios.collect.output_layer import Matrix, OutputLayer, output_layer  # noqa: E402
 
 FIELDS = {
     "gpt_bigcode": {"n_positions": 96, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 64},
@@ -37,9 +38,9 @@ def loss_and_gradients(model, n_virtual: int):
     labels = ids.clone()
     labels[0, :7] = IGNORED
     model.zero_grad()
-    total, count = losses.cross_entropy_sum(model, ids, labels, n_virtual)
-    (total / count).backward()
-    return total.item(), count, {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+    total = losses.cross_entropy_sum(model, ids, labels, n_virtual)
+    (total / 40).backward()
+    return total.item(), {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
 
 
 @pytest.mark.parametrize("kind", ["gpt_bigcode", "llama"])
@@ -48,54 +49,76 @@ def test_chunks_give_the_same_loss_and_gradients(kind: str, method_id: str, monk
     overrides = {"target_modules": ["lm_head"], "dropout": 0.0} if method_id == "head" else {}
     model, n_virtual = tuned(kind, "lora" if method_id == "head" else method_id, overrides)
     whole = loss_and_gradients(model, n_virtual)
-    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 7 * 99)
-    widest: list[int] = []
-    monkeypatch.setattr(losses, "chunked_cross_entropy", watched(losses.chunked_cross_entropy, widest))
+    monkeypatch.setitem(losses.CHUNK_ELEMENTS, "cpu", 7 * 99)
+    seen: list[tuple[type, int]] = []
+    monkeypatch.setattr(losses, "output_layer", watched(losses.output_layer, seen))
     chunked = loss_and_gradients(model, n_virtual)
-    assert len(widest) == 7, "46 rows, 7 at a time"
-    assert max(widest) == 7
+    # 46 rows, 7 at a time.
+    assert seen == [(OutputLayer if method_id == "head" else Matrix, n) for n in (7, 7, 7, 7, 7, 7, 4)]
     assert chunked[0] == pytest.approx(whole[0], rel=1e-6)
-    assert chunked[1] == whole[1] == 2 * 23 - 6
-    assert set(chunked[2]) == set(whole[2])
-    for name, gradient in whole[2].items():
-        torch.testing.assert_close(chunked[2][name], gradient, rtol=1e-4, atol=1e-7, msg=name)
+    assert set(chunked[1]) == set(whole[1])
+    for name, gradient in whole[1].items():
+        torch.testing.assert_close(chunked[1][name], gradient, rtol=1e-4, atol=1e-7, msg=name)
     assert "forward" not in losses._head(model).__dict__, "the output layer is as before"
-    with torch.inference_mode():
-        ids = torch.zeros((2, 24), dtype=torch.int64)
-        value = losses.mean_cross_entropy(model, ids, ids, n_virtual)
-        monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 1 << 24)
-        assert value == pytest.approx(losses.mean_cross_entropy(model, ids, ids, n_virtual), rel=1e-6)
+    ids = torch.zeros((2, 24), dtype=torch.int64)
+    labels = ids.clone()
+    labels[0, :7] = IGNORED
+    value = losses.summed_cross_entropy(model, ids, labels, n_virtual)
+    assert value[1] == 2 * 23 - 6
+    monkeypatch.setitem(losses.CHUNK_ELEMENTS, "cpu", 1 << 24)
+    assert value == pytest.approx(losses.summed_cross_entropy(model, ids, labels, n_virtual), rel=1e-6)
 
 
-def watched(function, rows: list[int]):
-    """The same, and it notes how many rows the output layer is given at a time."""
+def watched(function, seen: list[tuple[type, int]]):
+    """The same, and it notes which kind of layer is given how many rows at a time."""
 
-    def call(hidden, targets, logits_of, parameters, tokens):
-        def noted(piece):
-            rows.append(len(piece))
-            return logits_of(piece)
+    def call(*arguments):
+        layer = function(*arguments)
+        logits = layer.logits
 
-        return function(hidden, targets, noted, parameters, tokens)
+        def noted(hidden, backward):
+            seen.append((type(layer), len(hidden)))
+            return logits(hidden, backward)
+
+        layer.logits = noted
+        return layer
 
     return call
 
 
+def test_half_precision_is_added_up_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = tuned("llama", "fft")
+    whole = loss_and_gradients(model, 0)
+    monkeypatch.setitem(losses.CHUNK_ELEMENTS, "cpu", 2 * 99)
+    low = loss_and_gradients(model.bfloat16(), 0)
+    assert low[0] == pytest.approx(whole[0], rel=2e-3)
+    weight = "lm_head.weight"
+    assert low[1][weight].dtype == torch.bfloat16
+    off = (low[1][weight].float() - whole[1][weight]).norm() / whole[1][weight].norm()
+    assert off < 0.02
+
+
 @pytest.mark.parametrize("ignored", [0, 3])
-def test_a_target_of_no_probability_has_its_loss(ignored: int) -> None:
+@pytest.mark.parametrize("kind", [OutputLayer, Matrix])
+def test_a_target_of_no_probability_has_its_loss(kind: type, ignored: int) -> None:
     torch.manual_seed(0)
     hidden, targets = torch.randn(10, 8), torch.randint(0, 50, (10,))
     targets[:ignored] = IGNORED
     found = []
     for chunked in (True, False):
-        head = torch.nn.Linear(8, 50)
-        head.load_state_dict({"weight": 300 * torch.sin(torch.arange(400.0)).reshape(50, 8), "bias": torch.zeros(50)})
+        head = torch.nn.Linear(8, 50, bias=kind is not Matrix)
+        with torch.no_grad():
+            for parameter in head.parameters():
+                parameter.copy_(300 * torch.sin(torch.arange(float(parameter.numel()))).reshape(parameter.shape))
         rows = hidden.clone().requires_grad_()
         if chunked:
-            loss = losses.chunked_cross_entropy(rows, targets, head.forward, list(head.parameters()), 4)
+            layer = output_layer(head, head.forward, rows, 4)
+            assert type(layer) is kind
+            loss = losses.chunked_cross_entropy(rows, targets, layer, 4)
         else:
             loss = losses._cross_entropy(head(rows), targets)
         (loss / 7).backward()
-        found.append((loss.detach(), rows.grad, head.weight.grad, head.bias.grad))
+        found.append((loss.detach(), rows.grad, *(p.grad for p in head.parameters())))
     assert found[0][0] > 500, "out of reach of float32's exponential"
     for ours, plain in zip(*found, strict=True):
         torch.testing.assert_close(ours, plain)
@@ -104,7 +127,7 @@ def test_a_target_of_no_probability_has_its_loss(ignored: int) -> None:
 def test_logits_that_are_capped_later_are_not_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = tuned("gemma2", "fft")
     whole = loss_and_gradients(model, 0)
-    monkeypatch.setattr(losses, "CHUNK_ELEMENTS", 7 * 99)
+    monkeypatch.setitem(losses.CHUNK_ELEMENTS, "cpu", 7 * 99)
     assert not losses.can_chunk(model)
     assert loss_and_gradients(model, 0)[0] == whole[0]
 
