@@ -28,8 +28,12 @@ def one_layer(kind: str) -> PretrainedConfig:
         if hasattr(config, name):
             setattr(config, name, 1)
     for name in ("layer_types", "attention_layers"):
-        if getattr(config, name, None):
+        if name in vars(config) and getattr(config, name):
             setattr(config, name, getattr(config, name)[:1])
+    if getattr(config, "head_dim", 0) is None:
+        config.head_dim = config.hidden_size // config.num_attention_heads
+    if getattr(config, "num_key_value_heads", 0) is None:
+        config.num_key_value_heads = config.num_attention_heads
     return config
 
 
@@ -53,6 +57,15 @@ def test_the_papers_methods_attach(kind) -> None:
             continue  # its normalization has no parameters: the next test
         method = METHODS.get(name)
         assert count_parameters(one_layer(kind), method, method.with_defaults({})).n_trainable > 0
+
+
+@pytest.mark.parametrize("kind", ["mamba", "mpt", "xglm"])
+@pytest.mark.parametrize("name", ["prompt", "ptuning"])
+def test_virtual_tokens_need_no_heads(kind, name) -> None:
+    method = METHODS.get(name)
+    config = one_layer(kind)
+    counted = count_parameters(config, method, method.with_defaults({}))
+    assert counted.n_trainable >= 30 * config.hidden_size
 
 
 @pytest.mark.must(3, 8)

@@ -27,3 +27,12 @@ class PromptMethod(TuningMethod):
         if self.n_virtual_tokens(settings) < 1:
             raise UsageError(f"method.{self.name}.n_virtual_tokens must be at least 1")
         super().check(base, settings, steps, **limits)
+
+
+def heads(base: PretrainedConfig) -> dict[str, int]:
+    """What PEFT asks for and doesn't use here, where it would not find it: some bases name it otherwise or have none.
+
+    Only keys and values in front of every layer (prefix tuning) are shaped by the number of heads.
+    """
+    known = {"num_attention_heads", "n_head", "num_heads", "encoder_attention_heads"}
+    return {} if known & base.to_dict().keys() else {"num_attention_heads": 1}

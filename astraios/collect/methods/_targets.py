@@ -37,6 +37,9 @@ _QKV = ("q_proj", "k_proj", "v_proj")
 _KV = ("k_proj", "v_proj")
 _GATED = Roles(_QKV, _KV, ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
 _FUSED_GATED = Roles(("qkv_proj",), ("qkv_proj",), ("o_proj",), ("gate_up_proj",), ("down_proj",))
+_UP_DOWN = Roles(_QKV, _KV, ("o_proj",), ("up_proj",), ("down_proj",))
+_GLM = Roles(_QKV, _KV, ("o_proj",), ("gate_up_proj",), ("down_proj",))
+_OPT = Roles(_QKV, _KV, ("out_proj",), ("fc1",), ("fc2",))
 _GPT2 = Roles(("c_attn",), ("c_attn",), ("attn.c_proj",), ("c_fc",), ("mlp.c_proj",))
 _FUSED = Roles(("query_key_value",), ("query_key_value",), ("attention.dense",), ("dense_h_to_4h",), ("dense_4h_to_h",))
 _BLOOM = Roles(
@@ -50,19 +53,29 @@ ROLES: Mapping[str, Roles] = {
     "bloom": _BLOOM,
     "falcon": _BLOOM,
     "starcoder2": Roles(_QKV, _KV, ("o_proj",), ("c_fc",), ("mlp.c_proj",)),
-    "opt": Roles(_QKV, _KV, ("out_proj",), ("fc1",), ("fc2",)),
+    "opt": _OPT,
+    "xglm": _OPT,
+    "biogpt": _OPT,
     "phi": Roles(_QKV, _KV, ("dense",), ("fc1",), ("fc2",)),
     "phi3": _FUSED_GATED,
+    "glm": _GLM,
+    "glm4": _GLM,
+    "mpt": Roles(("Wqkv",), ("Wqkv",), ("attn.out_proj",), ("ffn.up_proj",), ("ffn.down_proj",)),
+    "persimmon": Roles(
+        ("query_key_value",), ("query_key_value",), ("self_attn.dense",), ("dense_h_to_4h",), ("dense_4h_to_h",)
+    ),
     "gptj": Roles(_QKV, _KV, ("out_proj",), ("fc_in",), ("fc_out",)),
     "gpt_neo": Roles(_QKV, _KV, ("out_proj",), ("c_fc",), ("mlp.c_proj",)),
     "codegen": Roles(("qkv_proj",), ("qkv_proj",), ("out_proj",), ("fc_in",), ("fc_out",)),
     **dict.fromkeys(
         (
             *("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "olmo", "olmo2"),
-            *("olmo3", "granite", "cohere", "cohere2", "stablelm", "smollm3", "seed_oss"),
+            *("olmo3", "granite", "cohere", "cohere2", "stablelm", "smollm3", "seed_oss", "ernie4_5", "exaone4"),
+            *("hunyuan_v1_dense", "ministral3", "bitnet", "helium", "cwm", "vaultgemma"),
         ),
         _GATED,
     ),
+    **dict.fromkeys(("nemotron", "arcee", "apertus"), _UP_DOWN),
 }
 
 

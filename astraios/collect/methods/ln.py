@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PretrainedConfig, PreTrainedModel
 
-# ln_1, ln_2, ln_f of GPT-2's family; input_layernorm, post_attention_layernorm, q_norm, norm of Llama's.
-_NORMS = r"(.*\.)?(ln_\w+|\w*layer_?norm\w*|\w*_norm|norm|final_layer_norm)"
+# ln_1, ln_2, ln_f of GPT-2's family; input_layernorm, q_norm, norm of Llama's; norm_1 of MPT's.
+_NORMS = r"(.*\.)?(ln_\w+|norm_\w+|\w*layer_?norm\w*|\w*_norm|norm|final_layer_norm)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from astraios.collect.methods._prompt import PromptMethod
+from astraios.collect.methods._prompt import PromptMethod, heads
 
 if TYPE_CHECKING:
     from peft import PromptTuningConfig
@@ -21,7 +21,10 @@ class PromptTuning(PromptMethod):
         from peft import PromptTuningConfig
 
         return PromptTuningConfig(
-            task_type="CAUSAL_LM", num_virtual_tokens=settings["n_virtual_tokens"], prompt_tuning_init="RANDOM"
+            task_type="CAUSAL_LM",
+            num_virtual_tokens=settings["n_virtual_tokens"],
+            prompt_tuning_init="RANDOM",
+            **heads(base),
         )
 
 

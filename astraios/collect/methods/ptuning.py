@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from astraios.collect.methods._prompt import PromptMethod
+from astraios.collect.methods._prompt import PromptMethod, heads
 from astraios.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ class PTuning(PromptMethod):
             num_virtual_tokens=settings["n_virtual_tokens"],
             encoder_reparameterization_type=settings["encoder"],
             encoder_hidden_size=settings["encoder_width"] or base.hidden_size,
+            **heads(base),
         )
 
 
