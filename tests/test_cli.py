@@ -91,6 +91,18 @@ def test_database_without_runs(tmp_path: Path) -> None:
         (('name = "small"', ""), "name is missing"),
         (('"next-token"', '"next-tokn"'), "unknown task 'next-tokn'"),
         (('source = "table"', 'source = "tabel"'), "unknown data source 'tabel'"),
+        (
+            ('source = "table"', 'source = "table"\nsequence_lenght = 64'),
+            r"\[data\] unknown field 'sequence_lenght': did you",
+        ),
+        (
+            ('source = "table"', 'source = "table"\ntest_shar = 0.1'),
+            r"\[data\] unknown field 'test_shar': did you mean",
+        ),
+        (
+            ('source = "table"', 'source = "table"\ntest_share = "a"'),
+            r"\[data\] test_share = 'a': must be of type float",
+        ),
         (("seeds = [0]", "seeds = [0, 0]"), "seeds names the same thing twice"),
         (("batch_size = 2", "batch_size = 3"), "no multiple of micro_batch"),
         (("[method.lora]", "[method.lora]\nrnk = 4"), "'lora' has no setting 'rnk': did you mean 'rank'"),

@@ -96,29 +96,52 @@ def load(spec: DataSpec) -> InstructionData:
     return SOURCES.get(spec.source).load(spec.options)
 
 
-def prompt_text(spec: DataSpec, prompt: str, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
+def prompt_text(spec: DataSpec, record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
     """What stands before the answer of a record; a chat template needs the tokenizer that has it.
 
     Raises:
-        DataError: the tokenizer has no chat template.
+        DataError: the tokenizer has no chat template, or the prompt format no place for one of the turns.
     """
     if spec.chat_template:
-        return _chat(tokenizer, [{"role": "user", "content": prompt}], add_generation_prompt=True)
-    return spec.prompt_format.split("{completion}")[0].replace("{prompt}", prompt)
+        return _chat(tokenizer, [*record.earlier, ("user", record.prompt)], add_generation_prompt=True)
+    return _earlier_text(spec, record) + spec.prompt_format.split("{completion}")[0].replace("{prompt}", record.prompt)
 
 
 def record_text(spec: DataSpec, record: Record, tokenizer: PreTrainedTokenizerBase | None = None) -> str:
     """A record as the model reads it, without end-of-text."""
     if spec.chat_template:
-        turns = [{"role": "user", "content": record.prompt}, {"role": "assistant", "content": record.completion}]
-        return _chat(tokenizer, turns)
-    return prompt_text(spec, record.prompt) + record.completion + spec.prompt_format.split("{completion}")[1]
+        return _chat(tokenizer, [*record.earlier, ("user", record.prompt), ("assistant", record.completion)])
+    return prompt_text(spec, record) + record.completion + spec.prompt_format.split("{completion}")[1]
 
 
-def _chat(tokenizer: PreTrainedTokenizerBase | None, turns: list[dict[str, str]], **how: Any) -> str:
+def _earlier_text(spec: DataSpec, record: Record) -> str:
+    """Earlier questions and answers in the prompt format, one after the other; a system prompt stands as it is."""
+    texts, question = [], None
+    for role, text in record.earlier:
+        if role == "system" and question is None:
+            texts.append(text)
+        elif role == "user" and question is None:
+            question = text
+        elif role == "assistant" and question is not None:
+            texts.append(record_text(spec, Record(question, text)))
+            question = None
+        else:
+            raise DataError(
+                f"the prompt format has no place for a conversation's turn of {role!r} out of turn: set [data] "
+                "chat_template = true, or remove such rows"
+            )
+    if question is not None:
+        raise DataError(
+            "a conversation has two questions in a row: set [data] chat_template = true, or remove such rows"
+        )
+    return "".join(f"{text}\n\n" for text in texts)
+
+
+def _chat(tokenizer: PreTrainedTokenizerBase | None, turns: list[tuple[str, str]], **how: Any) -> str:
     if tokenizer is None or not tokenizer.chat_template:
         raise DataError("the base model's tokenizer has no chat template: set [data] chat_template = false")
-    return str(tokenizer.apply_chat_template(turns, tokenize=False, **how))
+    messages = [{"role": role, "content": text} for role, text in turns]
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, **how))
 
 
 def token_ids(spec: DataSpec, texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> list[list[int]]:
@@ -132,19 +155,37 @@ def encode(
     """(token ids, labels) of each record, end-of-text at its end.
 
     With `answers_only`, a token counts from the first one on that is not the prompt's: one that holds the prompt's last
-    and the answer's first characters does.
+    and the answer's first characters does. In a conversation every answer counts.
     """
     end = tokenizer.eos_token_id
     if end is None:
         raise DataError("the tokenizer has no end-of-text token: packing needs one between records")
     ids = token_ids(spec, [record_text(spec, r, tokenizer) for r in records], tokenizer)
-    skipped = [0] * len(ids)
-    if spec.answers_only:
-        heads = token_ids(spec, [prompt_text(spec, r.prompt, tokenizer) for r in records], tokenizer)
-        skipped = [_common(head, tokens) for head, tokens in zip(heads, ids, strict=True)]
-    for tokens, n in zip(ids, skipped, strict=True):
-        whole = tokens if spec.chat_template and tokens and tokens[-1] == end else [*tokens, end]
-        yield whole, [*([IGNORED] * n), *whole[n:]]
+    counted = _answers(spec, records, ids, tokenizer) if spec.answers_only else [[(0, len(tokens))] for tokens in ids]
+    for tokens, spans in zip(ids, counted, strict=True):
+        # A chat template, or the tokenizer itself, may have written the end already.
+        whole = tokens if tokens and tokens[-1] == end else [*tokens, end]
+        labels = [IGNORED] * len(whole)
+        for start, stop in spans:
+            labels[start:stop] = whole[start:stop]
+        # The end belongs to the last answer.
+        labels[spans[-1][1] :] = whole[spans[-1][1] :]
+        yield whole, labels
+
+
+def _answers(
+    spec: DataSpec, records: Sequence[Record], ids: Sequence[list[int]], tokenizer: PreTrainedTokenizerBase
+) -> list[list[tuple[int, int]]]:
+    """Where the answers of each record's tokens begin and end."""
+    parts = [[*record.answers()] for record in records]
+    heads = iter(token_ids(spec, [prompt_text(spec, p, tokenizer) for ps in parts for p in ps], tokenizer))
+    ends = iter(token_ids(spec, [record_text(spec, p, tokenizer) for ps in parts for p in ps[:-1]], tokenizer))
+    spans = []
+    for tokens, of_one in zip(ids, parts, strict=True):
+        starts = [_common(next(heads), tokens) for _ in of_one]
+        stops = [*(_common(next(ends), tokens) for _ in of_one[:-1]), len(tokens)]
+        spans.append(list(zip(starts, stops, strict=True)))
+    return spans
 
 
 def _common(head: list[int], tokens: list[int]) -> int:

@@ -127,7 +127,7 @@ def load(subject: Subject) -> TunedModel:
         trust_remote_code=subject.trust_remote_code,
     )
     tuned, n_virtual = (model, 0) if subject.adapter is None else _adapted(model, subject.adapter)
-    held_out = read_records(subject.records, "prompt", "completion") if subject.records else ()
+    held_out = read_records(subject.records) if subject.records else ()
     return TunedModel(
         tuned.eval(), tokenizer, n_virtual, positions(model.config) - n_virtual, DataSpec("none"), held_out,
         subject.seed, subject.options,

@@ -147,6 +147,7 @@ class Sweep:
     def _from_table(cls, table: dict[str, Any]) -> Sweep:
         from astraios.collect.launch import LAUNCHERS
         from astraios.collect.methods import METHODS
+        from astraios.collect.sources import SOURCES
         from astraios.collect.tasks import TASKS
 
         for key in ("name", "models", "methods"):
@@ -155,6 +156,8 @@ class Sweep:
         data = dict(table.pop("data", {}))
         own = {f.name for f in dataclasses.fields(DataSpec)} - {"options"}
         options = {key: data.pop(key) for key in list(data) if key not in own}
+        source = SOURCES.get(data.get("source", DataSpec.source))
+        _check_options("data", options, source.options, own)
         sections = {
             "data": _build(DataSpec, {**data, "options": options}, "data"),
             "train": _build(TrainSpec, table.pop("train", {}), "train"),
@@ -175,7 +178,7 @@ class Sweep:
         for task_id in (*sweep.tasks, *sweep.task):
             TASKS.get(task_id)
         for task_id, evaluated in sweep.task.items():
-            _check_task_options(task_id, evaluated)
+            _check_options(f"task.{task_id}", evaluated, TASK_OPTIONS)
         return sweep
 
     @cached_property
@@ -310,13 +313,13 @@ TASK_OPTIONS = {
 """What [task.NAME] may set, with types."""
 
 
-def _check_task_options(task_id: str, options: Any) -> None:
+def _check_options(section: str, options: Any, known: Mapping[str, str], besides: Iterable[str] = ()) -> None:
     if not isinstance(options, Mapping):
-        raise UsageError(f"[task.{task_id}] must be a table")
+        raise UsageError(f"[{section}] must be a table")
     for key, value in options.items():
-        if key not in TASK_OPTIONS:
-            raise UsageError(f"[task.{task_id}] unknown field {key!r}: {did_you_mean(key, TASK_OPTIONS)}")
-        _check_type(f"[task.{task_id}] {key}", TASK_OPTIONS[key], value)
+        if key not in known:
+            raise UsageError(f"[{section}] unknown field {key!r}: {did_you_mean(key, [*besides, *known])}")
+        _check_type(f"[{section}] {key}", known[key], value)
 
 
 def _list_of(kind: type, value: Any, key: str) -> tuple[Any, ...]:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from astraios.collect.train import Trainer
 
-PACKING = 2
+PACKING = 3
 """Version of the packing, a part of its name in the cache."""
 
 
@@ -121,7 +121,7 @@ def prepared_data(
             bundle = {
                 "packed": dataclasses.asdict(packed),
                 "record": dataclasses.asdict(record),
-                "held_out": [(r.prompt, r.completion) for r in source.test],
+                "held_out": [(r.prompt, r.completion, r.earlier) for r in source.test],
             }
             temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
             torch.save(bundle, temporary)
@@ -130,5 +130,5 @@ def prepared_data(
     return (
         instruction_data.PackedData(**bundle["packed"]),
         instruction_data.DatasetRecord(**bundle["record"]),
-        [Record(*pair) for pair in bundle["held_out"]],
+        [Record(*fields) for fields in bundle["held_out"]],
     )

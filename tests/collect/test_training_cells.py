@@ -31,8 +31,8 @@ def strange_model(small_models: list[str], tmp_path_factory: pytest.TempPathFact
 
     folder = tmp_path_factory.mktemp("models") / "strange"
     config = AutoConfig.for_model(
-        "biogpt", vocab_size=257, max_position_embeddings=192, hidden_size=16, num_hidden_layers=1,
-        num_attention_heads=2, intermediate_size=32, pad_token_id=0, bos_token_id=0, eos_token_id=0,
+        "ctrl", vocab_size=257, n_positions=192, n_embd=16, dff=32, n_layer=1, n_head=2,
+        pad_token_id=0, bos_token_id=0, eos_token_id=0,
     )  # fmt: skip
     shutil.copytree(small_models[0], folder)
     AutoModelForCausalLM.from_config(config).save_pretrained(folder)
@@ -65,7 +65,7 @@ def test_one_wrong_cell_and_the_others_go_on(
     text, wrong = sweep_toml(small_models[:1], pairs_file), "lora"
     if case == "architecture":
         text = sweep_toml([strange_model], pairs_file)
-        pattern = r"lora.*biogpt.*method\.lora\.target_modules"
+        pattern = r"lora.*ctrl.*method\.lora\.target_modules"
     elif case == "module":
         text = text.replace("[method.lora]", '[method.lora]\ntarget_modules = ["c_attn", "q_prj"]')
         pattern = r"method\.lora\.target_modules.*q_prj"

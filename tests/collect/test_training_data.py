@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 pytest.importorskip("torch")
 
 from astraios.collect.data import IGNORED, DataSpec, encode, prepare
-from astraios.collect.sources import SOURCES, InstructionData, Record
+from astraios.collect.sources import SOURCES, InstructionData, Record, content_hash
 from astraios.errors import DataError
 
 TEMPLATE = (
@@ -63,6 +64,85 @@ def test_a_chat_template_takes_the_place_of_the_format(tokenizer) -> None:
     for record, (ids, labels) in zip(RECORDS, encode(spec, RECORDS, tokenizer), strict=True):
         assert tokenizer.decode(ids) == f"<user>{record.prompt}<assistant>{record.completion}<|endoftext|>"
         assert counted_text(tokenizer, labels) == f"{record.completion}<|endoftext|>"
+
+
+CHAT = Record(
+    "And 2?",
+    "x + 2",
+    (("system", "Be brief."), ("user", "Add 1."), ("assistant", "x + 1"), ("user", "Why?"), ("assistant", "So.")),
+)
+
+
+@pytest.mark.parametrize("chat_template", [True, False])
+def test_every_answer_of_a_conversation_counts(tokenizer, chat_template: bool) -> None:
+    tokenizer.chat_template = TEMPLATE
+    spec = DataSpec(chat_template=chat_template, answers_only=True)
+    [(ids, labels)] = encode(spec, [CHAT], tokenizer)
+    end = "<|endoftext|>"
+    if chat_template:
+        text = (
+            f"<system>Be brief.<user>Add 1.<assistant>x + 1{end}<user>Why?<assistant>So.{end}"
+            f"<user>And 2?<assistant>x + 2{end}"
+        )
+        counted = f"x + 1{end}So.{end}x + 2{end}"
+    else:
+        text = (
+            "Be brief.\n\nQuestion: Add 1.\n\nAnswer: x + 1\n\nQuestion: Why?\n\nAnswer: So.\n\n"
+            f"Question: And 2?\n\nAnswer: x + 2{end}"
+        )
+        counted = f"x + 1So.x + 2{end}"
+    assert tokenizer.decode(ids) == text
+    assert counted_text(tokenizer, labels) == counted
+    everything = dataclasses.replace(spec, answers_only=False)
+    assert [labels for _, labels in encode(everything, [CHAT], tokenizer)] == [ids]
+
+
+def test_conversations_of_any_shape(tmp_path: Path) -> None:
+    said = [*CHAT.earlier, ("user", CHAT.prompt), ("assistant", CHAT.completion)]
+    other = {"user": "human", "assistant": "gpt"}
+    shapes = [
+        [{"role": role, "content": text} for role, text in said],
+        [{"from": other.get(role, role), "value": text} for role, text in said],
+    ]
+    for turns in shapes:
+        (tmp_path / "chat.jsonl").write_text("".join(json.dumps({"id": i, "turns": turns}) + "\n" for i in range(2)))
+        where = {"path": str(tmp_path / "chat.jsonl"), "test_path": str(tmp_path / "chat.jsonl")}
+        data = SOURCES.get("table").load({**where, "messages_column": "turns"})
+        assert data.train == (CHAT, CHAT)
+
+
+def test_the_hash_holds_what_was_said_earlier() -> None:
+    def hashed(record: Record) -> str:
+        return content_hash(InstructionData("x", (record,), ()))
+
+    plain = Record(CHAT.prompt, CHAT.completion)
+    assert len({hashed(CHAT), hashed(plain), hashed(dataclasses.replace(plain, earlier=CHAT.earlier[:2]))}) == 3
+
+
+@pytest.mark.must(3, 8)
+@pytest.mark.parametrize(
+    ("turns", "reason"),
+    [
+        (None, "no column 'turns'; set \\[data\\] messages_column"),
+        ("hello", "row 2, column 'turns': not a list of turns"),
+        ([{"role": "user", "content": "a"}], "must end with a question of the user and an answer of the assistant"),
+        ([{"role": "user", "content": "a"}, {"role": "assistant", "content": " "}], "the last answer is empty"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "row 2, column 'turns', turn 1: must have a role"),
+    ],
+)
+def test_bad_conversations_are_named(tmp_path: Path, turns: object, reason: str) -> None:
+    good = {"turns": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}
+    file = tmp_path / "chat.jsonl"
+    file.write_text(json.dumps(good) + "\n" + json.dumps({} if turns is None else {"turns": turns}) + "\n")
+    with pytest.raises(DataError, match=reason):
+        SOURCES.get("table").load({"path": str(file), "messages_column": "turns"})
+
+
+@pytest.mark.must(3, 8)
+@pytest.mark.parametrize("earlier", [(("tool", "3"),), (("user", "a"), ("user", "b")), (("user", "a"),)])
+def test_turns_that_the_format_has_no_place_for(tokenizer, earlier: tuple) -> None:
+    with pytest.raises(DataError, match=r"chat_template = true, or remove such rows"):
+        list(encode(DataSpec(), [Record("q", "a", earlier)], tokenizer))
 
 
 def test_bytes_are_those_of_the_text(tokenizer) -> None:

@@ -14,7 +14,7 @@ from astraios.collect.data import DataSpec
 from astraios.collect.evaluate import Subject, load
 from astraios.collect.generate import generate, vllm
 from astraios.collect.generate.hf import Generator
-from astraios.collect.generate.requests import Request, stream
+from astraios.collect.generate.requests import Request, encode, stream
 from astraios.collect.tasks import TASKS, Decoding, Scoring, TunedModel
 from astraios.errors import CellError, MissingExtraError, StoreError, UsageError
 from tests.conftest import assert_one_line, run_cli
@@ -333,3 +333,35 @@ def test_perplexity_is_the_exponential_of_the_mean_loss(kind: str) -> None:
     # One token is one byte here; the end-of-text token of each answer has none.
     assert result.settings["tokens"] - result.settings["bytes"] in (0, 4, 4 * 13)
     assert by_name["perplexity"].ci_low < by_name["perplexity"].value < by_name["perplexity"].ci_high
+
+
+def beginning_with(tokens: str) -> object:
+    """The same tokenizer, with `<s>` in front of every text and perhaps an end behind it."""
+    from tokenizers.processors import TemplateProcessing
+
+    words = tokenizer()
+    words.add_special_tokens({"bos_token": "<s>"})
+    ids = [("<s>", words.bos_token_id), ("<|endoftext|>", 0)]
+    words.backend_tokenizer.post_processor = TemplateProcessing(single=tokens, special_tokens=ids)
+    return words
+
+
+@pytest.mark.parametrize("template", ["<s> $A", "<s> $A <|endoftext|>"])
+def test_prompts_begin_as_every_text_of_the_tokenizer_does(template: str) -> None:
+    words = beginning_with(template)
+    bare = tokenizer()("def f(x):")["input_ids"]
+    assert encode(words, "def f(x):", 100) == [words.bos_token_id, *bare]
+    assert encode(words, "def f(x):", 21) == [words.bos_token_id, *bare[-4:]], "cut behind the beginning"
+    assert encode(tokenizer(), "def f(x):", 100) == bare
+
+
+def test_a_scored_answer_has_no_beginning_of_its_own() -> None:
+    from astraios.collect.sources import Record
+    from astraios.collect.tasks.next_token import encode_records
+
+    words = beginning_with("<s> $A")
+    model = TunedModel(None, words, 0, 200, DataSpec("none"))
+    [head], [ids] = encode_records(model, [Record("q", "answer")])
+    assert ids.count(words.bos_token_id) == 1
+    assert ids[0] == words.bos_token_id
+    assert words.decode(ids[head:]) == "answer"

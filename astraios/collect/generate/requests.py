@@ -51,9 +51,16 @@ def _key(seed: int, item_id: str, sample: int) -> int:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> list[int]:
-    """Tokens of a prompt, cut on the left where no room for an answer would be left."""
+    """Tokens of a prompt, cut on the left where no room for an answer would be left.
+
+    What the tokenizer puts in front of every text stays in front (Llama's and Gemma's begin-of-text): models have
+    never read without it. What some put behind is left out, because the answer goes there.
+    """
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
-    return ids[-max(1, max_length - RESERVE) :] or [tokenizer.eos_token_id or 0]
+    whole = list(tokenizer(text)["input_ids"])
+    begin = whole[: next((i for i in range(len(whole)) if whole[i : i + len(ids)] == ids), 0)]
+    room = max(1, max_length - RESERVE - len(begin))
+    return begin + ids[-room:] or [tokenizer.eos_token_id or 0]
 
 
 def until_stop(text: str, stop: Sequence[str]) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from astraios.registry import Registry
 
@@ -16,6 +17,15 @@ class Record:
 
     prompt: str
     completion: str
+    earlier: tuple[tuple[str, str], ...] = ()
+    """What was said before, (role, text) a turn: a system prompt, questions of the user, answers of the assistant."""
+
+    def answers(self) -> Iterator[Record]:
+        """Each answer of the conversation as a record that ends with it; the last is this one."""
+        for number, (role, text) in enumerate(self.earlier):
+            if role == "assistant" and number and self.earlier[number - 1][0] == "user":
+                yield Record(self.earlier[number - 1][1], text, self.earlier[: number - 1])
+        yield self
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,8 @@ class Source:
     """Where instruction data come from."""
 
     name: str
+    options: ClassVar[Mapping[str, str]] = {}
+    """What it takes of the sweep's [data] table, with types."""
 
     def load(self, options: Mapping[str, Any]) -> InstructionData:
         """The data in their splits.
@@ -61,7 +73,7 @@ def content_hash(data: InstructionData) -> str:
     for split in (data.train, data.test):
         digest.update(b"split")
         for record in split:
-            for text in (record.prompt, record.completion):
+            for text in (record.prompt, record.completion, *itertools.chain(*record.earlier)):
                 raw = text.encode()
                 digest.update(len(raw).to_bytes(8, "big") + raw)
     return digest.hexdigest()

@@ -1,7 +1,8 @@
 """Instruction data from the Hugging Face hub; the paper's is bigcode/guanaco-commits.
 
-Options of the sweep's [data] table: `id`, `revision` ("main"), `prompt_column`, `completion_column`, and `train_file`
-and `test_file` (JSONL or Parquet inside the repository; by default the files whose names hold "train" and "test").
+Options of the sweep's [data] table: `id`, `revision` ("main"), `prompt_column` and `completion_column`, or
+`messages_column` (conversations), and `train_file` and `test_file` (JSONL or Parquet inside the repository; by default
+the files whose names hold "train" and "test").
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from astraios.collect.sources import InstructionData, Source
+from astraios.collect.sources._rows import OPTIONS, Columns
 from astraios.collect.sources.table import read_records
 from astraios.errors import DataError, MissingExtraError
 
@@ -20,16 +22,20 @@ from astraios.errors import DataError, MissingExtraError
 class Hub(Source):
     """Two files of a data repository on the hub."""
 
+    options: ClassVar[Mapping[str, str]] = {
+        **OPTIONS,
+        **dict.fromkeys(("id", "revision", "train_file", "test_file"), "str"),
+    }
+
     def load(self, options: Mapping[str, Any]) -> InstructionData:
         if "id" not in options:
             raise DataError("[data] source = 'hub' needs id = 'ORGANISATION/NAME'")
-        columns = (str(options.get("prompt_column", "prompt")), str(options.get("completion_column", "completion")))
-        revision = str(options.get("revision", "main"))
+        columns, revision = Columns.of(options), str(options.get("revision", "main"))
         train, test = (
             [
                 record
                 for file in _files_of(options, split, revision)
-                for record in read_records(download(options["id"], file, revision), *columns)
+                for record in read_records(download(options["id"], file, revision), columns)
             ]
             for split in ("train", "test")
         )

@@ -1,7 +1,7 @@
 """Instruction data from a JSONL or Parquet file of the user's own (gzipped or not).
 
 Options of the sweep's [data] table: `path`, `prompt_column`, `completion_column` (by default "prompt" and
-"completion"), `test_share` (0.05) or `test_path`.
+"completion") or `messages_column` (conversations), `test_share` (0.05) or `test_path`.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from astraios.collect.sources import InstructionData, Record, Source
+from astraios.collect.sources._rows import OPTIONS, Columns
 from astraios.errors import DataError
 
 
@@ -20,14 +21,15 @@ from astraios.errors import DataError
 class Table(Source):
     """Rows of a file, split by a hash of their text."""
 
+    options: ClassVar[Mapping[str, str]] = {**OPTIONS, "path": "str", "test_path": "str", "test_share": "float"}
+
     def load(self, options: Mapping[str, Any]) -> InstructionData:
         if "path" not in options:
             raise DataError("[data] source = 'table' needs path = 'FILE.jsonl' or 'FILE.parquet'")
-        prompt = str(options.get("prompt_column", "prompt"))
-        completion = str(options.get("completion_column", "completion"))
-        records = read_records(Path(options["path"]), prompt, completion)
+        columns = Columns.of(options)
+        records = read_records(Path(options["path"]), columns)
         if "test_path" in options:
-            train, test = records, read_records(Path(options["test_path"]), prompt, completion)
+            train, test = records, read_records(Path(options["test_path"]), columns)
         else:
             share = float(options.get("test_share", 0.05))
             train = [r for r in records if _position(r) >= share]
@@ -38,11 +40,12 @@ class Table(Source):
 
 
 def _position(record: Record) -> float:
-    digest = hashlib.sha256(f"{record.prompt}\0{record.completion}".encode()).digest()
+    texts = (*(text for _, text in record.earlier), record.prompt, record.completion)
+    digest = hashlib.sha256("\0".join(texts).encode()).digest()
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
-def read_records(path: Path, prompt_column: str, completion_column: str) -> list[Record]:
+def read_records(path: Path, columns: Columns = Columns()) -> list[Record]:
     """The rows of a JSONL (.jsonl, .json, .gz) or Parquet file.
 
     Raises:
@@ -54,14 +57,7 @@ def read_records(path: Path, prompt_column: str, completion_column: str) -> list
         rows = _parquet_rows(path) if path.suffix == ".parquet" else _jsonl_rows(path)
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a readable JSONL or Parquet file ({error})") from None
-    records = []
-    for number, row in enumerate(rows, 1):
-        for column, field in ((prompt_column, "prompt_column"), (completion_column, "completion_column")):
-            if not isinstance(row, dict) or column not in row:
-                raise DataError(f"{path}, row {number}: no column {column!r}; set [data] {field}")
-        if not isinstance(row[completion_column], str) or not row[completion_column].strip():
-            raise DataError(f"{path}, row {number}: empty answer in column {completion_column!r}; remove the row")
-        records.append(Record(str(row[prompt_column]), row[completion_column]))
+    records = [columns.record(row, f"{path}, row {number}") for number, row in enumerate(rows, 1)]
     if not records:
         raise DataError(f"{path}: no rows")
     return records

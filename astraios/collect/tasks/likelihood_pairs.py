@@ -17,7 +17,7 @@ import math
 import random
 import tokenize
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -83,7 +83,7 @@ class LikelihoodPairs(Task):
             changed = self.damage(record.completion, rng)
             if changed is None or changed == record.completion:
                 continue
-            copy = Record(record.prompt, changed)
+            copy = replace(record, completion=changed)
             try:
                 _, pair = encode_records(model, [record, copy])
             except CellError:

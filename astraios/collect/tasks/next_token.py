@@ -59,8 +59,9 @@ def encode_records(model: TunedModel, records: Sequence[Record]) -> tuple[list[i
     """
     lengths, sequences = [], []
     for record in records:
-        [head] = token_ids(model.data, [prompt_text(model.data, record.prompt, model.tokenizer)], model.tokenizer)
-        ids = (head + model.tokenizer(record.completion)["input_ids"])[: model.n_positions]
+        [head] = token_ids(model.data, [prompt_text(model.data, record, model.tokenizer)], model.tokenizer)
+        answer = model.tokenizer(record.completion, add_special_tokens=False)["input_ids"]
+        ids = (head + answer)[: model.n_positions]
         if len(ids) > len(head) + 1:
             lengths.append(len(head))
             sequences.append(ids)
