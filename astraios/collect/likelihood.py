@@ -48,13 +48,14 @@ def score_tokens(model: nn.Module, sequences: Sequence[Sequence[int]], n_virtual
             for line, i in enumerate(rows):
                 ids[line, : len(sequences[i])] = torch.tensor(sequences[i])
             ids = ids.to(device)
-            logits = model(input_ids=ids).logits[:, n_virtual:-1].float()  # (rows, longest - 1, vocabulary)
-            targets = ids[:, 1:]
-            chosen = logits.log_softmax(-1).gather(-1, targets[..., None])[..., 0].cpu().numpy()
-            first = (logits.argmax(-1) == targets).cpu().numpy()
+            logits = model(input_ids=ids).logits[:, n_virtual:-1]  # (rows, longest - 1, vocabulary)
             for line, i in enumerate(rows):
+                # A sequence at a time in float32: all of them would be several times the logits.
                 n = len(sequences[i]) - 1
-                found[i] = TokenScores(chosen[line, :n].astype(float), first[line, :n])
+                own, targets = logits[line, :n].float(), ids[line, 1 : n + 1]
+                chosen = own.gather(-1, targets[:, None])[:, 0] - own.logsumexp(-1)
+                first = own.argmax(-1) == targets
+                found[i] = TokenScores(chosen.cpu().numpy().astype(float), first.cpu().numpy())
     return [found[i] for i in range(len(sequences))]
 
 

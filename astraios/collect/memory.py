@@ -4,7 +4,7 @@ Weights in the base's precision; what is trained in float32, with its gradient a
 a parameter); activations of one forward pass: s b h (34 bytes a layer at two bytes a number) with an attention that
 does not keep its scores, or 2 s b h a layer and one layer whole with gradient checkpointing (Korthikanti et al., 2022,
 arXiv:2205.05198, equations 1 and 2 and section 5); logits, their softmax and their gradient, which the loss makes in
-parts above 16 million. A process with its libraries comes on top. An estimate to plan with, not a bound.
+parts. A process with its libraries comes on top. An estimate to plan with, not a bound.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from astraios.collect.loss import CHUNK_ELEMENTS
 from astraios.records import ParameterCount
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 GB = 10**9
 PROCESS_BYTES = {"cpu": 600 * 10**6, "cuda": 800 * 10**6}
 """Of a process on its device before it has a model: libraries on a CPU, context and workspaces on a GPU."""
-LOGITS_AT_A_TIME = 1 << 24
 WEIGHT_BYTES = {"8bit": 1.1, "nf4": 0.6}
 """Bytes a parameter of a quantized base, scales and what is left unquantized among them."""
 
@@ -78,5 +78,5 @@ def training_memory(
     layer = 17 * number * tokens * config.hidden_size
     layers = config.num_hidden_layers
     held = layer + layers * number * tokens * config.hidden_size if spec.gradient_checkpointing else layers * layer
-    logits = 3 * 4 * min(tokens * config.vocab_size, LOGITS_AT_A_TIME)
+    logits = 3 * 4 * min(tokens * config.vocab_size, CHUNK_ELEMENTS[kind])
     return Memory(weights, training, held + logits, PROCESS_BYTES[kind])
