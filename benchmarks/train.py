@@ -5,8 +5,9 @@
     python benchmarks/train.py --device cuda        # a 1B-shaped StarCoder with random weights, bf16 and 8-bit
 
 Each measurement is a process of its own (its peak memory is its own), sides alternate, and the first step of each,
-which warms up, is left out. The last losses of both stand beside, as a check that they train the same thing. Prints
-Markdown tables with ratios astraios / Trainer: above 1 in throughput and below 1 in memory are in astraios's favour.
+which warms up, is left out. The last losses of both stand beside, as a check that they train the same thing, and the
+share of the device's matrix rate (measured beside) that the model's own operations come to. Prints Markdown tables with
+ratios astraios / Trainer: above 1 in throughput and below 1 in memory are in astraios's favour.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def main() -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Measures all cases and prints both tables."""
-    print("| case | side | tokens / s (median) | all rounds | peak memory, MB | last loss |")
-    print("| --- | --- | ---: | --- | ---: | ---: |")
+    print("| case | side | tokens / s (median) | all rounds | share of matrix rate | peak memory, MB | last loss |")
+    print("| --- | --- | ---: | --- | ---: | ---: | ---: |")
     ratios = []
     for case in cases(options.device, options.steps):
         found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
@@ -98,6 +99,7 @@ def compare(options: argparse.Namespace) -> None:
             speeds = [r["tokens_per_second"] for r in results]
             print(
                 f"| {case.name} | {side} | {statistics.median(speeds):.0f} | {', '.join(f'{s:.0f}' for s in speeds)} | "
+                f"{statistics.median(r['share'] for r in results):.0%} | "
                 f"{max(r['peak_bytes'] for r in results) / 1e6:.0f} | {results[-1]['loss']:.4f} |",
                 flush=True,
             )
@@ -125,6 +127,8 @@ def measure(job: dict[str, Any]) -> None:
     """What that process does."""
     import torch
 
+    from astraios.collect.environment import current
+    from astraios.collect.flops import matmul_rate
     from astraios.collect.quiet import hush
     from astraios.collect.train import peak_memory_bytes
 
@@ -137,9 +141,22 @@ def measure(job: dict[str, Any]) -> None:
     shape = (case.steps * case.batch_size, case.sequence_length)
     blocks = torch.randint(0, model.config.vocab_size, shape, generator=torch.Generator().manual_seed(0))
     ends, loss = (train_plain if plain else train_astraios)(case, model, blocks, device)
-    tokens = (len(ends) - 1) * case.batch_size * case.sequence_length
-    result = {"tokens_per_second": tokens / (ends[-1] - ends[0]), "loss": loss}
-    print(json.dumps({**result, "peak_bytes": peak_memory_bytes(device)}))
+    peak = peak_memory_bytes(device)
+    speed = (len(ends) - 1) * case.batch_size * case.sequence_length / (ends[-1] - ends[0])
+    rate = matmul_rate(current(device).environment_id, device, job["threads"])
+    share = speed * flops_per_token(case, model.config) / rate
+    print(json.dumps({"tokens_per_second": speed, "loss": loss, "peak_bytes": peak, "share": share}))
+
+
+def flops_per_token(case: Case, config: Any) -> float:
+    """The model's operations, those of its tuning included."""
+    from astraios.collect.counting import count_parameters
+    from astraios.collect.flops import train_flops
+    from astraios.collect.methods import METHODS
+
+    method = METHODS.get(case.method)
+    count = count_parameters(config, method, method.with_defaults({}))
+    return train_flops(config, count, kind=method.kind, n_tokens=1, sequence_length=case.sequence_length)
 
 
 def build(case: Case, device: str, dtype: str) -> Any:

@@ -76,8 +76,7 @@ class OutputLayer:
 class Matrix(OutputLayer):
     """A float32 matrix on a CPU and nothing else: every chunk is worked out in the same memory.
 
-    What is as large as logits is given back to the system when it is freed, and faulting its pages in again takes as
-    long as the product that fills them: so the memory is kept, too.
+    It is kept from one batch to the next, too: what is as large as logits is best not given back (`allocator`).
     """
 
     def __init__(self, weight: nn.Parameter, rows: int) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import platform
+import resource
+import subprocess
+import sys
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -136,3 +141,30 @@ def test_the_small_stay_in_one_piece(monkeypatch: pytest.MonkeyPatch) -> None:
     model, _ = tuned("gpt_bigcode", "fft")
     monkeypatch.setattr(losses, "can_chunk", lambda model: pytest.fail("asked"))
     loss_and_gradients(model, 0)
+
+
+@pytest.mark.skipif(
+    platform.libc_ver()[0] != "glibc", reason="needs the C library glibc, whose allocator this is about"
+)
+def test_freed_memory_is_kept() -> None:
+    """The second tensor of a size faults no page in: in a process of its own, which the setting would outlast."""
+    script = """
+import resource, torch
+from astraios.collect.allocator import keep_freed_memory
+
+def faults():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(1 << 24)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+faults()
+plain = faults()
+keep_freed_memory()
+faults()
+print(plain, faults())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    plain, kept = map(int, done.stdout.split())
+    pages = (1 << 26) // resource.getpagesize()
+    assert kept < pages / 100
+    assert plain > 10 * kept
