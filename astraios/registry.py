@@ -10,9 +10,9 @@ import importlib
 import pkgutil
 from collections.abc import Iterator
 from functools import cached_property
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from astraios.errors import UsageError, did_you_mean
 
@@ -41,7 +41,7 @@ class Registry(Generic[T]):
             if not info.name.startswith("_")
         ]
         if self.group:
-            modules += [point.load() for point in entry_points(group=self.group)]
+            modules += [_load(point) for point in entry_points(group=self.group)]
         found: dict[str, T] = {}
         for module in modules:
             for thing in self._instances(module):
@@ -74,3 +74,17 @@ class Registry(Generic[T]):
             return self._found[name]
         except KeyError:
             raise UsageError(f"unknown {self.what} {name!r}: {did_you_mean(name, self._found)}") from None
+
+
+def _load(point: EntryPoint) -> ModuleType:
+    """The module of somebody else's that an entry point names; what goes wrong in it is one line."""
+    try:
+        found = point.load()
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        package = point.dist.name if point.dist else point.value
+        raise UsageError(
+            f"the package {package} adds {point.value} to astraios ({point.group}), which can't be imported ({said}): "
+            "repair or uninstall it"
+        ) from error
+    return cast(ModuleType, found)

@@ -30,14 +30,14 @@ class OutputLayer:
 
         Args:
             hidden: shape (rows, width).
-            backward: whether `gradients` follows.
+            backward: whether `backward` follows.
         """
         import torch
 
         if not backward:
             return self.forward(hidden)
         with torch.enable_grad():
-            piece = hidden.detach().requires_grad_(hidden.requires_grad)
+            piece = hidden.detach().requires_grad_()
             logits = self.forward(piece)
         self._chunk = piece, logits
         return logits.detach()

@@ -67,8 +67,8 @@ class Table:
     order: int = 50
 
 
-FIGURES: Registry[Figure] = Registry(Figure, "astraios.report.figures", "figure")
-TABLES: Registry[Table] = Registry(Table, "astraios.report.tables", "table")
+FIGURES: Registry[Figure] = Registry(Figure, "astraios.report.figures", "figure", group="astraios.figures")
+TABLES: Registry[Table] = Registry(Table, "astraios.report.tables", "table", group="astraios.tables")
 
 
 def find_figure(name_or_number: str | int) -> Figure:
