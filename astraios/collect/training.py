@@ -15,6 +15,7 @@ from astraios.collect.ladders import resolve
 from astraios.collect.methods import METHODS
 from astraios.collect.sources import Record
 from astraios.collect.sweep import Cell
+from astraios.errors import CellError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -81,6 +82,12 @@ class Training:
 
         cell, spec = self.cell, self.cell.train
         self.check(base.config)
+        words, highest = base.get_input_embeddings().weight.shape[0], max(packed.train.max(), packed.test.max())
+        if highest >= words:
+            raise CellError(
+                f"the tokenizer of {cell.model_id} gives token {int(highest)}, and the model has embeddings for {words}: "
+                "give the model its own tokenizer, or embeddings for all tokens"
+            )
         if spec.gradient_checkpointing:
             base.activation_checkpointing_enable({"use_reentrant": False})
         torch.manual_seed(cell.seed)

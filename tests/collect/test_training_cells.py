@@ -53,7 +53,7 @@ def collect(text: str, tmp_path: Path) -> dict[str, tuple[str, str | None]]:
 
 
 @pytest.mark.must(3, 8)
-@pytest.mark.parametrize("case", ["architecture", "module", "positions", "memory"])
+@pytest.mark.parametrize("case", ["architecture", "module", "positions", "memory", "tokens"])
 def test_one_wrong_cell_and_the_others_go_on(
     case: str,
     small_models: list[str],
@@ -72,6 +72,16 @@ def test_one_wrong_cell_and_the_others_go_on(
     elif case == "positions":
         text = text.replace('"lora"]', '"ptuning"]').replace("sequence_length = 128", "sequence_length = 180")
         wrong, pattern = "ptuning", r"data\.sequence_length.*192 positions.*at most 162"
+    elif case == "tokens":
+        from transformers import PreTrainedTokenizerFast
+
+        larger = tmp_path / "larger"
+        shutil.copytree(small_models[0], larger)
+        words = PreTrainedTokenizerFast.from_pretrained(larger)
+        words.add_tokens(["Question"])
+        words.save_pretrained(larger)
+        text = sweep_toml([str(larger)], pairs_file)
+        wrong, pattern = "lora", r"tokenizer of .*larger gives token \d+, and the model has embeddings for \d+: give"
     else:
         from astraios.collect.train import Trainer
 
@@ -85,7 +95,8 @@ def test_one_wrong_cell_and_the_others_go_on(
         monkeypatch.setattr(Trainer, "run", run_out)
         pattern = r"out of memory: set \[train\] gradient_checkpointing = true.*micro_batch.*sequence_length"
     ends = collect(text, tmp_path)
-    assert ends["fft"] == ("done", None)
+    if case != "tokens":
+        assert ends["fft"] == ("done", None)
     state, error = ends[wrong]
     assert state == "failed"
     assert error is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -72,6 +73,28 @@ def test_a_directory_that_is_broken(tmp_path) -> None:
     with pytest.raises(CellError, match="can't be loaded") as error:
         ladder.load(rung.model_id)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.must(3, 8)
+def test_a_directory_without_a_tokenizer(small_models, tmp_path) -> None:
+    shutil.copytree(small_models[0], tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*", "special*"))
+    ladder, rung = resolve(str(tmp_path / "bare"))
+    with pytest.raises(CellError, match="the tokenizer in .*bare can't be loaded: .*must be there beside the weights"):
+        ladder.load(rung.model_id)
+
+
+@pytest.mark.must(3, 8)
+def test_a_directory_that_does_not_fit_the_device(small_models, monkeypatch) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    def run_out(*arguments: object, **options: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 30 GiB.")
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", run_out)
+    ladder, rung = resolve(small_models[0])
+    with pytest.raises(CellError, match=r'does not fit the device\'s memory: set train.quantization = "8bit"'):
+        ladder.load(rung.model_id)
 
 
 @pytest.mark.must(3, 8)

@@ -51,7 +51,7 @@ class HubLadder(Ladder):
             return super().config(model_id)
         from transformers import AutoConfig
 
-        with _explained(rung.model_id):
+        with _explained(rung.model_id, "configuration"):
             return AutoConfig.from_pretrained(
                 rung.model_id,
                 revision=rung.revision,
@@ -110,8 +110,9 @@ def load_pretrained(
     extra: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     if quantized is not None:
         extra |= {"quantization_config": quantized, "device_map": {"": device}}
-    with _explained(source):
+    with _explained(source, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
+    with _explained(source, "model"):
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **common, **extra)
     if quantization == "nf4":
         # In evaluation bitsandbytes repacks weights on CPUs with AVX512-BF16, and training after that fails.
@@ -175,8 +176,8 @@ def _no_network() -> bool:
 class _explained:  # noqa: N801
     """Turns what transformers and the hub raise into one line that says what to do."""
 
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, part: str) -> None:
+        self.source, self.part = source, part
 
     def __enter__(self) -> None:
         return None
@@ -185,13 +186,11 @@ class _explained:  # noqa: N801
         if error is None or not isinstance(error, Exception):
             return
         text = str(error) or type(error).__name__
-        line = text.splitlines()[0].strip().rstrip(".")
+        line = text.splitlines()[0].strip().rstrip(".:")
         if "attn_implementation" in text or "flash" in text.lower():
             raise CellError(
                 f'[train] attention can\'t be had for {self.source!r}: {line}; "sdpa" needs nothing'
             ) from error
-        if Path(self.source).is_dir():
-            raise CellError(f"the model in {self.source} can't be loaded: {line}") from error
         if "out of memory" in text.lower():
             raise CellError(
                 f'base model {self.source!r} does not fit the device\'s memory: set train.quantization = "8bit" or '
@@ -201,6 +200,9 @@ class _explained:  # noqa: N801
             raise CellError(
                 f"base model {self.source!r} brings code of its own: read it, then set trust_remote_code = true"
             ) from error
+        if Path(self.source).is_dir():
+            wanted = "; its files must be there beside the weights" if self.part == "tokenizer" else ""
+            raise CellError(f"the {self.part} in {self.source} can't be loaded: {line}{wanted}") from error
         if "gated" in text.lower() or "401" in text or "403" in text:
             raise CellError(
                 f"base model {self.source!r} is gated or private: accept its terms on the hub, then log in"
