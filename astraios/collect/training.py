@@ -85,7 +85,7 @@ class Training:
         words, highest = base.get_input_embeddings().weight.shape[0], max(packed.train.max(), packed.test.max())
         if highest >= words:
             raise CellError(
-                f"the tokenizer of {cell.model_id} gives token {int(highest)}, and the model has embeddings for {words}: "
+                f"the tokenizer of {cell.model_id} gives token {int(highest)}, but the model has {words} embeddings: "
                 "give the model its own tokenizer, or embeddings for all tokens"
             )
         if spec.gradient_checkpointing:

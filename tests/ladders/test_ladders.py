@@ -79,7 +79,7 @@ def test_a_directory_that_is_broken(tmp_path) -> None:
 def test_a_directory_without_a_tokenizer(small_models, tmp_path) -> None:
     shutil.copytree(small_models[0], tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*", "special*"))
     ladder, rung = resolve(str(tmp_path / "bare"))
-    with pytest.raises(CellError, match="the tokenizer in .*bare can't be loaded: .*must be there beside the weights"):
+    with pytest.raises(CellError, match=r"the tokenizer in .*bare can't be loaded: .* be there beside the weights"):
         ladder.load(rung.model_id)
 
 
