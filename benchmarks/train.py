@@ -125,6 +125,10 @@ def run_child(case: Case, side: str, options: argparse.Namespace) -> dict[str, f
 
 def measure(job: dict[str, Any]) -> None:
     """What that process does."""
+    from astraios.collect.large_pages import ask_for_large_pages
+
+    if job["side"] == "astraios":
+        ask_for_large_pages()
     import torch
 
     from astraios.collect.environment import current

@@ -19,6 +19,7 @@ from typing import Any
 
 from astraios.collect.cell import Report, run_cell
 from astraios.collect.ladders import resolve
+from astraios.collect.large_pages import ask_for_large_pages
 from astraios.collect.launch import STAGES, Job
 from astraios.collect.plan import Plan
 from astraios.collect.storage import Place, is_url
@@ -102,6 +103,7 @@ def perform(request: Request, out: str, report: Report, lock_wait: float = 10.0)
     Raises:
         AstraiosError: it failed; a cell's reason stands in its run directory too.
     """
+    ask_for_large_pages()
     if request.plan is None:
         import torch
 

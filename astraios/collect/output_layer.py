@@ -76,7 +76,8 @@ class OutputLayer:
 class Matrix(OutputLayer):
     """A float32 matrix on a CPU and nothing else: every chunk is worked out in the same memory.
 
-    It is kept from one batch to the next, too: what is as large as logits is best not given back (`allocator`).
+    It is kept from one batch to the next, too: the C library gives what is as large as logits back to the system at
+    once, and faulting its pages in again takes as long as the product that fills them.
     """
 
     def __init__(self, weight: nn.Parameter, rows: int) -> None:

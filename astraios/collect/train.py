@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from astraios.collect.allocator import keep_freed_memory
 from astraios.collect.asked import asked
 from astraios.collect.data import PackedData, block_order
 from astraios.collect.group import ALONE, Group
@@ -194,8 +193,6 @@ class Trainer:
         Raises:
             CellError: the loss is no longer a number.
         """
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.model.train()
         if self.state.step == 0:
             self._evaluate(0)

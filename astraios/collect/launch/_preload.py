@@ -2,6 +2,9 @@
 
 import contextlib
 
+from astraios.collect.large_pages import ask_for_large_pages
+
+ask_for_large_pages()
 # Each import is an economy: what is missing here, a cell imports (and reports) for itself.
 with contextlib.suppress(ImportError):
     from astraios.collect.quiet import hush
