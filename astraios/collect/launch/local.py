@@ -163,7 +163,11 @@ def _work(connection: Connection, request: Request, out: str, cuda_device: str |
         nonlocal last
         if time.monotonic() - last > 0.2 or done == total:
             last = time.monotonic()
-            connection.send(("progress", stage, done, total))
+            try:
+                connection.send(("progress", stage, done, total))
+            except ConnectionError:
+                # The parent is gone, and the thread that watches for it was slower: no failure of the cell.
+                os._exit(1)
 
     from astraios.collect.reasons import one_line
 
