@@ -115,7 +115,11 @@ def record_text(spec: DataSpec, record: Record, tokenizer: PreTrainedTokenizerBa
 
 
 def _earlier_text(spec: DataSpec, record: Record) -> str:
-    """Earlier questions and answers in the prompt format, one after the other; a system prompt stands as it is."""
+    """Earlier questions and answers in the prompt format, one after the other; a system prompt stands as it is.
+
+    Raises:
+        DataError: a turn that is none of these, or not where it belongs.
+    """
     texts, question = [], None
     for role, text in record.earlier:
         if role == "system" and question is None:
@@ -127,7 +131,7 @@ def _earlier_text(spec: DataSpec, record: Record) -> str:
             question = None
         else:
             raise DataError(
-                f"the prompt format has no place for a conversation's turn of {role!r} out of turn: set [data] "
+                f"a conversation has a turn of {role!r} where the prompt format has no place for it: set [data] "
                 "chat_template = true, or remove such rows"
             )
     if question is not None:
