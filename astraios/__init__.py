@@ -15,7 +15,7 @@ _LAZY = {
     "fit": ("astraios.fit", None),
     "load_fit": ("astraios.workflow", "load_fit"),
     "open_db": ("astraios.store", "open_db"),
-    "Sweep": ("astraios.collect.sweep", "Sweep"),
+    "Sweep": ("astraios.collect.plan.sweep", "Sweep"),
 }
 
 __all__ = ["Sweep", "__version__", "fit", "load_fit", "open_db"]

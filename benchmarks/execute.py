@@ -23,11 +23,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from astraios.collect.execute import Limits, Program
-from astraios.collect.execute.engine import Engine
-from astraios.collect.execute.isolation import Jail, lifeline
-from astraios.collect.execute.java import jdk
-from astraios.collect.tasks._humaneval import HELPER
+from astraios.evaluate.execute import Limits, Program
+from astraios.evaluate.execute.engine import Engine
+from astraios.evaluate.execute.isolation import Jail, lifeline
+from astraios.evaluate.execute.java import jdk
+from astraios.evaluate.tasks._humaneval import HELPER
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ASTRAIOS_SHARED") or REPOSITORY.parent / "shared") / "data" / "paper"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from fit_common import HoldOut, Predicted, holdouts, ours, simple_scaling_laws, source_scales
 
-from astraios.fit.estimate import Problems, minimise
 from astraios.fit.laws import LAWS
+from astraios.fit.optimise import Problems, minimise
 
 
 def literature(table: HoldOut, draws: int = 400) -> tuple[Predicted, Predicted]:

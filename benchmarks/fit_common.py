@@ -14,9 +14,9 @@ import duckdb
 import numpy as np
 import polars as pl
 
-from astraios.fit.data import Ladder, read
 from astraios.fit.ensemble import Ensemble, build
-from astraios.fit.select import candidates
+from astraios.fit.observations import Ladder, read
+from astraios.fit.weigh import candidates
 
 SHARED = Path(os.environ.get("ASTRAIOS_SHARED", Path(__file__).parents[1] / ".." / "shared")).resolve()
 TABLES = SHARED / "data" / "scaling"

@@ -13,10 +13,10 @@ import numpy as np
 from fit_common import HoldOut, holdouts
 
 from astraios import store
-from astraios.collect.importers.paper import frames
 from astraios.fit.ensemble import build
-from astraios.fit.score_scaling import MEAN_TASK, analyse_scores
-from astraios.fit.select import candidates
+from astraios.fit.scores.analysis import MEAN_TASK, analyse_scores
+from astraios.fit.weigh import candidates
+from astraios.importers.paper import frames
 from astraios.workflow.selecting import FitRequest, select_scores
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 from fit_common import TABLES, Predicted, source_scales
 
-from astraios.fit import score_by_size
-from astraios.fit.score import build
-from astraios.fit.score_data import ScoreData, standard_errors
+from astraios.fit.scores import by_size as score_by_size
+from astraios.fit.scores.data import ScoreData, standard_errors
+from astraios.fit.scores.from_loss import build
 
 
 def data_of(frame: pl.DataFrame, loss: str, value: str, chance: float, items: float, group: str) -> ScoreData:

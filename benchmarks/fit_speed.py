@@ -18,8 +18,8 @@ import numpy as np
 import polars as pl
 from fit_common import TABLES, HoldOut, holdouts, kyo, simple_scaling_laws
 
-from astraios.fit.estimate import Problems, Solution, minimise, search
 from astraios.fit.laws import LAWS
+from astraios.fit.optimise import Problems, Solution, minimise, search
 
 DELTA = 1e-3
 

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from astraios.fit.data import read
-from astraios.fit.design import design
+from astraios.fit.decide.design import design
 from astraios.fit.ensemble import build
-from astraios.fit.select import candidates
+from astraios.fit.observations import read
+from astraios.fit.weigh import candidates
 
 
 def ladder(rng: np.random.Generator, sizes: int, noise: float = 0.003) -> Made:

@@ -117,7 +117,7 @@ def part(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def finish(options: argparse.Namespace) -> dict[str, Any]:
     """Ends the runs whose losses were written."""
-    from astraios.collect.spool import RunDirectory
+    from astraios.runs.directory import RunDirectory
 
     for i in range(options.runs):
         run_id = f"run{i}"

@@ -22,8 +22,8 @@ def loss(run: int, step: int) -> float:
 
 
 def astraios(runs: int, steps: int, folder: Path) -> Callable[[], None]:
-    from astraios.collect.spool import RunDirectory
     from astraios.records import LossPoint
+    from astraios.runs.directory import RunDirectory
 
     def log() -> None:
         for run in range(runs):

@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from astraios import workflow
-from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
+from astraios.collect.launch import Event, Launcher, Orders, Pool
+from astraios.collect.launch.schedule import run_jobs
+from astraios.collect.plan.job import Job
 from astraios.collect.run import jobs_for
-from astraios.collect.schedule import run_jobs
-from astraios.collect.spool import RunDirectory
-from astraios.collect.storage import Place
 from astraios.records import LossPoint, Score, TaskResult
+from astraios.runs.directory import RunDirectory
+from astraios.runs.place import Place
 
 SWEEP = """
 extends = "tiny"

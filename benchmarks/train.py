@@ -125,16 +125,16 @@ def run_child(case: Case, side: str, options: argparse.Namespace) -> dict[str, f
 
 def measure(job: dict[str, Any]) -> None:
     """What that process does."""
-    from astraios.collect.large_pages import ask_for_large_pages
+    from astraios.train.large_pages import ask_for_large_pages
 
     if job["side"] == "astraios":
         ask_for_large_pages()
     import torch
 
-    from astraios.collect.environment import current
-    from astraios.collect.flops import matmul_rate
-    from astraios.collect.quiet import hush
-    from astraios.collect.train import peak_memory_bytes
+    from astraios.collect.cell.environment import current
+    from astraios.models.quiet import hush
+    from astraios.train.flops import matmul_rate
+    from astraios.train.loop import peak_memory_bytes
 
     hush()
     torch.set_num_threads(job["threads"])
@@ -154,9 +154,9 @@ def measure(job: dict[str, Any]) -> None:
 
 def flops_per_token(case: Case, config: Any) -> float:
     """The model's operations, those of its tuning included."""
-    from astraios.collect.counting import count_parameters
-    from astraios.collect.flops import train_flops
-    from astraios.collect.methods import METHODS
+    from astraios.models.counting import count_parameters
+    from astraios.models.methods import METHODS
+    from astraios.train.flops import train_flops
 
     method = METHODS.get(case.method)
     count = count_parameters(config, method, method.with_defaults({}))
@@ -168,8 +168,8 @@ def build(case: Case, device: str, dtype: str) -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from astraios.collect.ladders.hub import quantization_config
-    from astraios.collect.methods import METHODS
+    from astraios.models.ladders.hub import quantization_config
+    from astraios.models.methods import METHODS
 
     torch.manual_seed(0)
     off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -200,9 +200,9 @@ def clock(device: str) -> float:
 
 def train_astraios(case: Case, model: Any, blocks: Any, device: str) -> tuple[list[float], float]:
     """When each step ended, and the last step's loss."""
-    from astraios.collect.data import PackedData
-    from astraios.collect.methods import METHODS
-    from astraios.collect.train import Trainer, TrainSpec
+    from astraios.data.packing import PackedData
+    from astraios.models.methods import METHODS
+    from astraios.train.loop import Trainer, TrainSpec
 
     ends: list[float] = []
     losses: list[float] = []

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from astraios.cli import terminal
 from astraios.cli.app import Db, Json, Runs, app, example
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+    from astraios.collect.launch import Event
+    from astraios.collect.plan.job import Job
 
 
 @app.command(
@@ -32,24 +43,24 @@ def collect(
     as_json: Json = False,
 ) -> None:
     """Train and score a grid of models, and record them. Stop it at any time: the same command goes on."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     if cell is not None:
-        workflow.run_cell(cell, out, console.CellProgress().tell)
+        workflow.run_cell(cell, out, _CellProgress().tell)
         return
     request, plans = workflow.plan(sweep, only or [], launcher)
     if dry_run:
         rows, totals = workflow.estimated(request, plans, store.database_path(db))
-        console.print_sweep(request.name, rows, totals, as_json)
+        _print_sweep(request.name, rows, totals, as_json)
         return
-    progress = console.SweepProgress(quiet=as_json)
+    progress = _SweepProgress(quiet=as_json)
     try:
         outcome, ingested = workflow.collect(
             request, plans, out, store.database_path(db), launcher, progress.start, progress.tell
         )
     finally:
         progress.stop()
-    console.sweep_summary(outcome, ingested, store.database_path(db), as_json)
+    _print_outcome(outcome, ingested, store.database_path(db), as_json)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -63,12 +74,12 @@ def status(
     as_json: Json = False,
 ) -> None:
     """How the runs stand: waiting, running, interrupted, failed (and why), done; throughput and the time left."""
-    from astraios import console, workflow
+    from astraios import workflow
 
     if watch:
-        console.watch_status(lambda: workflow.status(out, sweep), every)
+        _watch_status(lambda: workflow.status(out, sweep), every)
     else:
-        console.print_status(*workflow.status(out, sweep), as_json)
+        _print_status(*workflow.status(out, sweep), as_json)
 
 
 @app.command(
@@ -84,10 +95,208 @@ def ingest(
     as_json: Json = False,
 ) -> None:
     """Take finished run directories into the database; those it has already are left alone."""
-    from astraios import console, store
+    from astraios import store
 
     path = store.database_path(db)
     if watch:
-        store.watch(path, out, every, lambda report: console.ingest_summary(report, as_json))
+        store.watch(path, out, every, lambda report: _print_ingested(report, as_json))
     else:
-        console.ingest_summary(store.ingest(path, out), as_json)
+        _print_ingested(store.ingest(path, out), as_json)
+
+
+class _SweepProgress:
+    """Progress of a sweep on stderr: a bar for all with the time left and one a cell, or a line a cell in a log."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.labels: dict[str, str] = {}
+        self.weights: dict[str, float] = {}
+        self.bars: dict[str, TaskID] = {}
+        self.started: dict[str, float] = {}
+        self.n_done = 0
+        self.progress: Progress | None = None
+
+    def start(self, jobs: list[Job]) -> None:
+        """Told what is left to do."""
+        self.labels = {job.key: job.label for job in jobs}
+        self.weights = {job.key: job.weight for job in jobs}
+        if self.quiet or not jobs:
+            return
+        if not sys.stderr.isatty():
+            n_cells = len({job.plan.cell.run_id for job in jobs if job.plan})
+            terminal.say(f"{len(jobs)} jobs: {n_cells} cells and the base models they need")
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=Console(stderr=True),
+        )
+        self.progress.start()
+        self.bars[""] = self.progress.add_task("all", total=len(jobs))
+
+    def tell(self, event: Event) -> None:
+        """Told of an event."""
+        if self.quiet:
+            return
+        if event.kind == "started":
+            self.started[event.key] = time.monotonic()
+        ended = event.kind in ("done", "failed", "stopped")
+        self.n_done += ended
+        if self.progress is None:
+            if event.kind == "retried":
+                terminal.say(f"{self.labels[event.key]}: tried again: {event.stage}")
+            if ended:
+                took = time.monotonic() - self.started.get(event.key, time.monotonic())
+                how = f"done in {took:.0f} s" if event.kind == "done" else f"{event.kind}: {event.stage}"
+                terminal.say(f"[{self.n_done}/{len(self.labels)}] {self.labels[event.key]}: {how}")
+            return
+        self._draw(event, ended)
+
+    def _draw(self, event: Event, ended: bool) -> None:
+        assert self.progress is not None
+        label = self.labels[event.key]
+        if ended:
+            if event.key in self.bars:
+                self.progress.remove_task(self.bars.pop(event.key))
+            self.progress.advance(self.bars[""])
+            if event.kind != "done":
+                self.progress.console.print(f"{label}: {event.kind}: {event.stage}", markup=False)
+            return
+        if event.kind == "retried":
+            self.progress.console.print(f"{label}: tried again: {event.stage}", markup=False)
+            return
+        if event.key not in self.bars:
+            self.bars[event.key] = self.progress.add_task(label, total=None)
+        if event.kind == "progress":
+            self.progress.update(
+                self.bars[event.key],
+                description=f"{label} · {event.stage}",
+                completed=event.done,
+                total=event.total,
+            )
+
+    def stop(self) -> None:
+        """The sweep has ended or was stopped."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
+
+
+def _print_sweep(name: str, rows: Sequence[Mapping[str, Any]], totals: Any, as_json: bool) -> None:
+    """A sweep before it is run."""
+    if as_json:
+        terminal.print_json(rows)
+        return
+    terminal.print_table(rows, title=f"Sweep {name}: {len(rows)} cells")
+    hours = "-" if totals.device_hours is None else f"{totals.device_hours:.4g}"
+    price = "" if totals.price is None else f", price {totals.price:,.2f}"
+    terminal.say(f"device-hours of training: {hours}{price} (throughput: {totals.source})")
+    misfits = [row for row in rows if row["problem"]]
+    for row in misfits[:10]:
+        terminal.say(f"will not be started: {row['model_id']} {row['method_id']} seed {row['seed']}: {row['problem']}")
+    if len(misfits) > 10:
+        terminal.say(f"will not be started: {len(misfits) - 10} more")
+
+
+def _print_status(rows: Sequence[Mapping[str, Any]], summary: Any, as_json: bool) -> None:
+    """How the runs of a sweep stand."""
+    if as_json:
+        terminal.print_json(rows)
+        return
+    terminal.print_table(rows)
+    terminal.say(_status_line(summary))
+
+
+def _status_line(summary: Any) -> str:
+    """Counts, throughput and the time left, in one line."""
+    parts = [f"{count} {state}" for state, count in summary.counts.items()]
+    if summary.cells_per_hour is not None:
+        parts.append(f"{summary.cells_per_hour:.3g} cells an hour")
+    if summary.hours_left:
+        parts.append(f"about {summary.hours_left:.3g} hours left")
+    return ", ".join(parts)
+
+
+def _watch_status(look: Callable[[], tuple[Sequence[Mapping[str, Any]], Any]], every: float) -> None:
+    """What is running and what has failed, drawn anew every so often; in a log, a line at each change."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.markup import escape
+
+    console, last = Console(stderr=True), ""
+    with contextlib.suppress(KeyboardInterrupt):
+        if not console.is_terminal:
+            while True:
+                line = _status_line(look()[1])
+                if line != last:
+                    terminal.say(line)
+                    last = line
+                time.sleep(every)
+        with Live(console=console, refresh_per_second=4) as live:
+            while True:
+                rows, summary = look()
+                shown = [r for r in rows if r["state"] in ("running", "interrupted", "failed")]
+                lines = [
+                    f"{r['model_id']} {r['method_id']} seed {r['seed']}: {r['state']}"
+                    + (f" {r['step']} of {r['steps']}" if r["steps"] else "")
+                    + (f": {r['reason']}" if r["reason"] else "")
+                    for r in shown[: max(4, console.height - 3)]
+                ]
+                live.update(Group(_status_line(summary), *map(escape, lines)))
+                time.sleep(every)
+
+
+class _CellProgress:
+    """Progress of one cell in a log: a line when its stage changes, and now and then within one."""
+
+    def __init__(self, every: float = 30.0) -> None:
+        self.every, self.stage, self.said = every, "", 0.0
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Told of progress."""
+        if stage != self.stage or time.monotonic() - self.said > self.every:
+            self.stage, self.said = stage, time.monotonic()
+            terminal.say(f"{stage} {done}/{total}")
+
+
+def _print_outcome(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
+    """How a sweep ended."""
+    n_failed = len(outcome.failed)
+    if as_json:
+        terminal.print_json(
+            {
+                "n_cells": outcome.n_cells,
+                "n_done_before": outcome.n_skipped,
+                "n_failed": n_failed,
+                "failed": dict(outcome.failed),
+                "stopped": dict(outcome.stopped),
+                "skipped_at_ingest": dict(ingested.skipped),
+                "database": str(db),
+            }
+        )
+        return
+    done = outcome.n_cells - outcome.n_skipped - n_failed - len(outcome.stopped)
+    stopped = f", {len(outcome.stopped)} stopped as hopeless" if outcome.stopped else ""
+    terminal.say(
+        f"{outcome.n_cells} cells: {done} run now, {outcome.n_skipped} done before, {n_failed} failed{stopped}; "
+        f"database {db}"
+    )
+    for key, reason in outcome.failed.items():
+        terminal.say(f"failed: {key}: {reason}")
+    for name, reason in ingested.skipped.items():
+        terminal.say(f"not ingested: {name}: {reason}")
+
+
+def _print_ingested(ingested: Any, as_json: bool) -> None:
+    """What an ingest did."""
+    if as_json:
+        terminal.print_json({"n_new": ingested.n_new, "n_known": ingested.n_known, "skipped": dict(ingested.skipped)})
+        return
+    terminal.say(f"{ingested.n_new} new runs, {ingested.n_known} known, {len(ingested.skipped)} skipped")
+    for name, reason in ingested.skipped.items():
+        terminal.say(f"skipped: {name}: {reason}")

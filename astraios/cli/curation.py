@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from astraios.cli import terminal
 from astraios.cli.app import Db, Json, app, example
 
 Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Beginnings of run_ids, or MODEL:METHOD.")]
@@ -23,16 +26,16 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Print all of a run: what was asked, what happened, on what, what came out, and the command that repeats it."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     facts = workflow.show(store.database_path(db), run)
     if sweep:
         sweep.write_text(workflow.sweep_again(facts), encoding="utf-8")
-        console.say(f"wrote {sweep}")
+        terminal.say(f"wrote {sweep}")
     elif as_json:
-        console.print_json(facts)
+        terminal.print_json(facts)
     else:
-        console.print_run(facts)
+        _print_run(facts)
 
 
 @app.command(epilog=example("astraios tag 1a2b3c 4d5e6f --as baseline", "astraios tag 1a2b3c --as baseline --remove"))
@@ -45,11 +48,11 @@ def tag(
     db: Db = None,
 ) -> None:
     """Give runs a tag (view run_tag)."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     action = "untag" if remove else "tag"
     done = workflow.curate(store.database_path(db), runs, action, tag=name, reason=reason, author=by)
-    console.say(f"{len(done)} runs {'lose' if remove else 'bear'} the tag {name!r}")
+    terminal.say(f"{len(done)} runs {'lose' if remove else 'bear'} the tag {name!r}")
 
 
 @app.command(epilog=example("astraios exclude 1a2b3c --reason 'diverged after a bad restart'"))
@@ -60,10 +63,10 @@ def exclude(
     db: Db = None,
 ) -> None:
     """Leave runs out of every view and fit, without deleting them (view excluded_run)."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     done = workflow.curate(store.database_path(db), runs, "exclude", reason=reason, author=by)
-    console.say(f"{len(done)} runs are left out of every view and fit until `astraios include`")
+    terminal.say(f"{len(done)} runs are left out of every view and fit until `astraios include`")
 
 
 @app.command(epilog=example("astraios include 1a2b3c"))
@@ -74,7 +77,22 @@ def include(
     db: Db = None,
 ) -> None:
     """Count runs again that were excluded."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     done = workflow.curate(store.database_path(db), runs, "include", reason=reason, author=by)
-    console.say(f"{len(done)} runs count again")
+    terminal.say(f"{len(done)} runs count again")
+
+
+def _print_run(facts: Mapping[str, Any]) -> None:
+    """All of a run: each part under its name, tables where there are several rows, the command last."""
+    for name, value in facts.items():
+        if isinstance(value, list) and value:
+            rows = [{k: json.dumps(v) if isinstance(v, Mapping) else v for k, v in row.items()} for row in value]
+            columns = [k for k in rows[0] if any(row[k] is not None for row in rows)]
+            terminal.print_table([{k: row[k] for k in columns} for row in rows], name)
+        elif isinstance(value, Mapping):
+            print(f"{name}:")
+            for key, one in value.items():
+                if one is not None:
+                    print(f"  {key}: {json.dumps(one) if isinstance(one, Mapping | list) else terminal.cell_text(one)}")
+    print(f"repeat: {facts['repeat']}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from astraios.cli import terminal
 from astraios.cli.app import Db, Json, Runs, app, db_app, example
 
 
@@ -34,13 +36,13 @@ def sql(
     """Ask the database in SQL, read-only unless asked otherwise."""
     import sys
 
-    from astraios import console, store
+    from astraios import store
     from astraios.errors import UsageError
 
     if queries:
-        console.print_table([{"query": name, "answers": text} for name, text in store.named_queries().items()])
+        terminal.print_table([{"query": name, "answers": text} for name, text in store.named_queries().items()])
         return
-    form = console.frame_format(form, output)
+    form = terminal.frame_format(form, output)
     if query and named:
         raise UsageError("give a query or --query NAME, not both")
     path, text = store.database_path(db), store.named_query(named) if named else query
@@ -51,7 +53,7 @@ def sql(
         return
     text = sys.stdin.read() if text is None else text
     frame = store.change(path, text) if allow_write else store.query(path, text)
-    console.write_frame(frame, form, output)
+    terminal.write_frame(frame, form, output)
 
 
 @app.command(epilog=example("astraios export backup", "astraios export tables --format csv", "astraios import tables"))
@@ -62,13 +64,13 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write every table to a file of its own; `astraios import DIR` takes them back row for row."""
-    from astraios import console, store
+    from astraios import store
 
     rows = store.export(store.database_path(db), folder, form)
     if as_json:
-        console.print_json(rows)
+        terminal.print_json(rows)
     else:
-        console.say(f"wrote {sum(rows.values()):,} rows of {len(rows)} tables to {folder}")
+        terminal.say(f"wrote {sum(rows.values()):,} rows of {len(rows)} tables to {folder}")
 
 
 @db_app.command(epilog=example("astraios db check", "astraios db check --out runs"))
@@ -80,16 +82,16 @@ def check(
     as_json: Json = False,
 ) -> None:
     """Look for rows that should not be there, damage, and run directories that say something else."""
-    from astraios import console, store
+    from astraios import store
 
     path = store.database_path(db)
     failed, wrong = store.failed_checks(path), store.check_directories(path, out) if out else {}
     if as_json:
-        console.print_json({**failed, **({"directories": wrong} if out else {})})
+        terminal.print_json({**failed, **({"directories": wrong} if out else {})})
     else:
-        console.say("; ".join(f"{name}: {n} rows" for name, n in failed.items()) or ("" if wrong else "sound"))
+        terminal.say("; ".join(f"{name}: {n} rows" for name, n in failed.items()) or ("" if wrong else "sound"))
         for name, why in wrong.items():
-            console.say(f"{name}: {why}")
+            terminal.say(f"{name}: {why}")
     if failed or wrong:
         raise typer.Exit(1)
 
@@ -97,6 +99,24 @@ def check(
 @db_app.command(epilog=example("astraios db rebuild --out runs"))
 def rebuild(out: Runs = "runs", db: Db = None, as_json: Json = False) -> None:
     """Make the database anew from the run directories; what only the old one holds is carried over."""
-    from astraios import console, store
+    from astraios import store
 
-    console.rebuild_summary(store.rebuild(store.database_path(db), out), as_json)
+    _print_rebuilt(store.rebuild(store.database_path(db), out), as_json)
+
+
+def _print_rebuilt(report: Any, as_json: bool) -> None:
+    """What a rebuild did."""
+    if as_json:
+        terminal.print_json(dataclasses.asdict(report))
+        return
+    terminal.say(f"{report.n_runs} runs from run directories, {report.n_carried} carried over from the old database")
+    if report.carried:
+        terminal.say("carried over: " + ", ".join(f"{n:,} {table}" for table, n in report.carried.items()))
+    if report.lost:
+        terminal.say(
+            f"lost: imports, fits and curation that only the old database held; it can't be read ({report.lost})"
+        )
+    for name, why in report.skipped.items():
+        terminal.say(f"skipped: {name}: {why}")
+    if report.kept:
+        terminal.say(f"the old database is kept as {report.kept}")

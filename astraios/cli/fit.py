@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from astraios.cli import terminal
 from astraios.cli.app import Db, Json, app, example
 
 
@@ -55,7 +58,7 @@ def fit_scaling(
     Beside each projection stands the backtest: a size that was measured is hidden and predicted from the smaller ones.
     A database with scores and no losses (published tables) has its scores projected from size alone.
     """
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     request = workflow.FitRequest(
         law=law,
@@ -71,16 +74,16 @@ def fit_scaling(
     path = store.database_path(db)
     if reuse is not None or backtest:
         frame = workflow.backtest(path, request) if backtest else workflow.reuse(path, str(reuse), request.targets)
-        console.write_frame(frame, "json" if as_json else "table")
+        terminal.write_frame(frame, "json" if as_json else "table")
         return
     if data is not None:
         content = workflow.fit_file(data, request, n, loss, d, group).to_json()
     else:
         content = workflow.fit_scaling(path, request).to_json()
     if as_json:
-        console.print_json(content)
+        terminal.print_json(content)
     else:
-        console.print_analysis(content)
+        _print_analysis(content)
 
 
 @app.command(epilog=example("astraios design --budget 10", "astraios design --budget 200 --target 16B --json"))
@@ -94,7 +97,88 @@ def design(
     as_json: Json = False,
 ) -> None:
     """Say which runs to do next: those that buy the most certainty about the target a device-hour."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     request = workflow.FitRequest(split=split, targets=(target,) if target else (), ladder=ladder, seed=seed)
-    console.print_plan(workflow.design(store.database_path(db), request, budget), as_json)
+    _print_plan(workflow.design(store.database_path(db), request, budget), as_json)
+
+
+def _print_plan(plan: Any, as_json: bool) -> None:
+    """Runs to do next."""
+    content = dataclasses.asdict(plan)
+    if as_json:
+        terminal.print_json(content)
+        return
+    rows = [
+        {
+            "method": run["method_id"],
+            "n_params": round(run["n_params"]),
+            "device-hours": run["cost"],
+            "uncertainty removed": f"{run['gain']:.1%}",
+        }
+        for run in content["runs"]
+    ]
+    terminal.print_table(
+        rows, f"Next runs for {content['target']:,.0f} parameters, within {content['budget']:g} device-hours"
+    )
+    terminal.say(
+        f"spends {content['spent']:.4g} device-hours; the projection's standard deviation goes from "
+        f"{content['width_before']:.2%} to {content['width_after']:.2%} of the loss"
+    )
+
+
+def _print_analysis(content: Mapping[str, Any]) -> None:
+    """An analysis as `astraios fit-scaling --json` has it, for people."""
+    projections = [{"group": fit["group"], **p} for fit in content["fits"] for p in fit["projections"]]
+    for role, quantity, title in (
+        ("backtest", "loss", "Backtest: the hidden size, predicted from the smaller ones (loss, nats)"),
+        ("target", "loss", "Projected final loss (nats)"),
+        ("backtest", "score", "Backtest of scores"),
+        ("target", "score", "Projected scores"),
+    ):
+        rows = [_projection_row(p) for p in projections if p["role"] == role and p["quantity"] == quantity]
+        if rows:
+            terminal.print_table(rows, title)
+    if content["ranking"]:
+        terminal.print_table([_ranking_row(row) for row in content["ranking"]], "Ranking at the target")
+    for key, value in (content.get("summary") or {}).items():
+        terminal.say(f"{key.replace('_', ' ')}: {terminal.cell_text(value)}")
+    for warning in _warnings(content):
+        terminal.say(f"warning: {warning}")
+
+
+def _projection_row(p: Mapping[str, Any]) -> dict[str, Any]:
+    row = {"method": p["group"], "n_params": int(p["n_params"])}
+    if p["quantity"] == "score":
+        row |= {"task": p["task_id"], "metric": p["metric"]}
+    row |= {
+        "mean": p["mean"],
+        "low": p["low"],
+        "high": p["high"],
+        "new run": f"{p['new_low']:.4f} to {p['new_high']:.4f}",
+    }
+    if p["role"] == "backtest":
+        error = p["relative_error"]
+        row |= {"observed": p["observed"], "error": f"{error:.2%}" if error is not None else None}
+        carried = p.get("carry_forward_error")
+        row["carry-forward error"] = f"{carried:.2%}" if carried is not None else None
+    return row
+
+
+def _ranking_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    others = row["not_separable_from"]
+    return {
+        "method": row["method_id"],
+        "n_params": int(row["n_params"]),
+        "mean": row["mean"],
+        "low": row["low"],
+        "high": row["high"],
+        "best with probability": row["p_best"],
+        "not separable from": ", ".join(others) or "-",
+    }
+
+
+def _warnings(content: Mapping[str, Any]) -> list[str]:
+    found = [*content.get("warnings", ()), *(w for fit in content["fits"] for w in fit["warnings"])]
+    lines = [f"{warning['code']}: {warning['message']}" for warning in found]
+    return list(dict.fromkeys(lines))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
+from astraios.cli import terminal
 from astraios.cli.app import Db, Json, app, example
 
 
@@ -38,8 +40,20 @@ def import_(
     as_json: Json = False,
 ) -> None:
     """Take results of another tool into the database; importing the same twice changes nothing."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     path = store.database_path(db)
     request = workflow.ImportRequest(form, mapping or [], facts or [], keep_private, dry_run)
-    console.import_summary(workflow.import_results(path, source, request), path, dry_run, as_json)
+    _print_imported(workflow.import_results(path, source, request), path, dry_run, as_json)
+
+
+def _print_imported(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: bool) -> None:
+    """What an import did, or would do."""
+    if as_json:
+        terminal.print_json({**content, "dry_run": dry_run})
+        return
+    terminal.say(f"format{' (guessed)' if content['guessed'] else ''}: {content['format']}, {content['title']}")
+    rows = ", ".join(f"{n:,} {table}" for table, n in content["rows"].items() if n)
+    terminal.say(f"{'would write' if dry_run else 'wrote'} {rows or 'nothing'}{'' if dry_run else f' to {db}'}")
+    for name, reason in content["skipped"].items():
+        terminal.say(f"skipped: {name}: {reason}")

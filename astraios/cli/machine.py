@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from astraios.cli import terminal
 from astraios.cli.app import Json, app, example
 
 
 @app.command(epilog=example("astraios doctor", "astraios doctor --json"))
 def doctor(as_json: Json = False) -> None:
     """Say what this machine offers: isolation for generated programs (and why), Java, analysers."""
-    from astraios import console
-    from astraios.collect.execute.isolation import doctor as examine
+    from astraios import workflow
 
-    found = examine()
+    found = workflow.doctor()
     if as_json:
-        console.print_json(found)
+        terminal.print_json(found)
     else:
-        console.print_facts(found)
+        terminal.print_facts(found)

@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from astraios import console, store
+from astraios import store
+from astraios.cli import terminal
 from astraios.errors import AstraiosError, MissingExtraError
 
 HELP = "SQL ends with ;   \\d lists tables and views, \\d NAME its columns   \\q NAME runs a named query   Ctrl-D ends"
@@ -33,7 +34,7 @@ def converse(path: Path) -> None:
         multiline=Condition(lambda: not _is_whole(session.default_buffer.text)),
         prompt_continuation="   ",
     )
-    console.say(HELP)
+    terminal.say(HELP)
     while True:
         try:
             text = session.prompt("sql> ").strip()
@@ -46,7 +47,7 @@ def converse(path: Path) -> None:
         try:
             answer(path, text)
         except AstraiosError as error:
-            console.say(str(error))
+            terminal.say(str(error))
 
 
 def answer(path: Path, text: str) -> None:
@@ -59,11 +60,11 @@ def answer(path: Path, text: str) -> None:
     if word == "\\d":
         catalogue = store.catalogue(path)
         columns = catalogue.columns.filter(catalogue.columns["relation"] == name).drop("relation")
-        console.print_table((columns if name else catalogue.relations).to_dicts())
+        terminal.print_table((columns if name else catalogue.relations).to_dicts())
     elif word == "\\q" and not name:
-        console.print_table([{"query": key, "answers": words} for key, words in store.named_queries().items()])
+        terminal.print_table([{"query": key, "answers": words} for key, words in store.named_queries().items()])
     else:
-        console.write_frame(store.query(path, store.named_query(name) if word == "\\q" else text), "table")
+        terminal.write_frame(store.query(path, store.named_query(name) if word == "\\q" else text), "table")
 
 
 def completer(catalogue: store.Catalogue) -> Any:

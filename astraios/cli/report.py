@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from astraios.cli import terminal
 from astraios.cli.app import Db, app, example
 
 
@@ -36,13 +37,13 @@ def report(
     allow_remote: Annotated[bool, typer.Option("--allow-remote", help="Serve to other machines too.")] = False,
 ) -> None:
     """Draw the page (one HTML file that needs no network), a single figure, or serve it live."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     path = store.database_path(db)
     if serve:
         workflow.serve_report(
-            path, host, port, allow_remote, lambda url: console.say(f"report: {url} (Ctrl-C ends it)")
+            path, host, port, allow_remote, lambda url: terminal.say(f"report: {url} (Ctrl-C ends it)")
         )
         return
     request = workflow.ReportRequest(figure, form, width, scheme, study)
-    console.say(f"report: {workflow.write_report(path, output, request).resolve()}")
+    terminal.say(f"report: {workflow.write_report(path, output, request).resolve()}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from astraios.cli import terminal
 from astraios.cli.app import Db, Json, Out, app, example
 
 GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
@@ -45,7 +46,7 @@ def score(
     as_json: Json = False,
 ) -> None:
     """Score generations that somebody made; programs run in the sandbox, verdicts are kept and never made twice."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     request = workflow.ScoreRequest(
         task=task,
@@ -62,13 +63,13 @@ def score(
         allow_weak=allow_weak,
     )
     path = None if dry_run else store.database_path(db)
-    with console.counted("programs", quiet=as_json) as progress:
+    with terminal.counted("programs", quiet=as_json) as progress:
         rows, recorded = workflow.score(path, generations, request, out / "verdicts.jsonl", progress)
     if as_json:
-        console.print_json(rows)
+        terminal.print_json(rows)
     else:
-        console.print_table(rows)
-    console.say(recorded)
+        terminal.print_table(rows)
+    terminal.say(recorded)
 
 
 @app.command(
@@ -114,7 +115,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Score a model on tasks: generate, execute, score, record. Stop it at any time: the same command goes on."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     request = workflow.EvaluateRequest(
         model=model,
@@ -139,11 +140,11 @@ def evaluate(
         nominal=nominal,
         seed=seed,
     )
-    rows = workflow.evaluate(None if dry_run else store.database_path(db), request, out, console.say)
+    rows = workflow.evaluate(None if dry_run else store.database_path(db), request, out, terminal.say)
     if as_json:
-        console.print_json(rows)
+        terminal.print_json(rows)
     else:
-        console.print_table(rows)
+        terminal.print_table(rows)
 
 
 @app.command(
@@ -161,10 +162,10 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Say whether two runs differ on the same samples of a task."""
-    from astraios import console, store, workflow
+    from astraios import store, workflow
 
     numbers, words = workflow.compare(store.database_path(db), a, b, task, seed)
     if as_json:
-        console.print_json(numbers)
+        terminal.print_json(numbers)
     else:
         typer.echo(words)

@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from astraios.collect.estimate import refuse_misfits
-from astraios.collect.keep import check_disk
-from astraios.collect.ladders import resolve
-from astraios.collect.launch import LAUNCHERS, Event, Job, Orders
-from astraios.collect.memory import GB
-from astraios.collect.plan import Plan, describe
-from astraios.collect.schedule import HOPELESS, Ends, Judge, run_jobs
-from astraios.collect.spool import RunDirectory, UnreadableError
-from astraios.collect.storage import Place
-from astraios.collect.sweep import Sweep
+from astraios.collect.launch import LAUNCHERS, Event, Orders
+from astraios.collect.launch.schedule import HOPELESS, Ends, Judge, run_jobs
+from astraios.collect.plan.cell_plan import Plan, describe
+from astraios.collect.plan.cost import refuse_misfits
+from astraios.collect.plan.job import Job
+from astraios.collect.plan.keep import check_disk
+from astraios.collect.plan.sweep import Sweep
 from astraios.errors import StoreError, UsageError
+from astraios.models.ladders import resolve
+from astraios.runs.directory import RunDirectory, UnreadableError
+from astraios.runs.place import Place
+from astraios.train.memory import GB
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ def plan(sweep: Sweep, only: list[str], launcher: str = "local") -> list[Plan]:
         launcher: where they would run; what does not fit there has that as its problem.
 
     Raises:
-        UsageError: no cell can be run; the first one's reason.
+        UsageError: a [launch] table makes no sense; or no cell can be run, with the first one's reason.
     """
+    check_launch(sweep)
     where, compute = LAUNCHERS.get(launcher), sweep.compute
     device = where.device() if compute.device == "auto" else compute.device
     memory = compute.device_memory_gb * GB if compute.device_memory_gb else where.device_memory(device)
@@ -50,6 +52,19 @@ def plan(sweep: Sweep, only: list[str], launcher: str = "local") -> list[Plan]:
     if all(p.problem for p in plans):
         raise UsageError(f"sweep {sweep.name!r}: {plans[0].problem}")
     return plans
+
+
+def check_launch(sweep: Sweep) -> None:
+    """Refuses [launch.NAME] tables that no launcher understands.
+
+    Raises:
+        UsageError: the line names the field.
+    """
+    for launcher, asked in sweep.launch.items():
+        try:
+            LAUNCHERS.get(launcher).check(asked)
+        except UsageError as error:
+            raise UsageError(f"sweep {sweep.name!r}: {error}") from None
 
 
 def jobs_for(plans: list[Plan], out: Path, stages: str = "together") -> list[Job]:

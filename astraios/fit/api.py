@@ -7,10 +7,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from astraios.fit.checks import of_data, of_fit
-from astraios.fit.data import Ladder, read, require_sizes
 from astraios.fit.ensemble import build
+from astraios.fit.observations import Ladder, read, require_sizes
 from astraios.fit.results import FitResult
-from astraios.fit.select import candidates, estimator_name
+from astraios.fit.weigh import candidates, estimator_name
 
 if TYPE_CHECKING:
     import polars as pl

@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from astraios.errors import FitError
-from astraios.fit.data import Ladder
+from astraios.fit.analysis import analyse, read_losses
 from astraios.fit.laws import LAWS
 from astraios.fit.links import LINKS
+from astraios.fit.observations import Ladder
 from astraios.fit.output import ScalingAnalysis
-from astraios.fit.scaling import analyse, read_losses
-from astraios.fit.score_scaling import ScoreScaling, analyse_scores
+from astraios.fit.scores.analysis import ScoreScaling, analyse_scores
 
 if TYPE_CHECKING:
     import polars as pl

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from astraios.fit.data import Bases, Ladder
+from astraios.fit.observations import Bases, Ladder
 
 ROUNDS = 30
 

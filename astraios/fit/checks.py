@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from astraios.fit.data import Ladder, Series
 from astraios.fit.ensemble import Ensemble
 from astraios.fit.notes import FitWarning
-from astraios.fit.pooled import PooledFit
+from astraios.fit.observations import Ladder, Series
+from astraios.fit.pooling import PooledFit
 
 FAR = 100.0
 VANISHING = 0.02

@@ -18,11 +18,11 @@ import numpy as np
 
 from astraios.fit.bases import set_apart
 from astraios.fit.curve import Array
-from astraios.fit.data import Ladder
 from astraios.fit.fitting import pool
 from astraios.fit.laws import Law
-from astraios.fit.pooled import PooledFit
-from astraios.fit.select import Rolling, reach, roll, splits, weigh
+from astraios.fit.observations import Ladder
+from astraios.fit.pooling import PooledFit
+from astraios.fit.weigh import Rolling, reach, roll, splits, weigh
 
 DRAWS = 400
 SHORT = 12

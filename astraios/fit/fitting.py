@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from astraios.fit.data import Ladder
 from astraios.fit.laws import Law
-from astraios.fit.pooled import ESTIMATORS, PooledFit, pool_partially
+from astraios.fit.observations import Ladder
+from astraios.fit.pooling import ESTIMATORS, PooledFit, pool_partially
 from astraios.fit.tied import pool_tied
 
 

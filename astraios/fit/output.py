@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from astraios.fit.decide.ranking import Rank
 from astraios.fit.notes import FitWarning
 from astraios.fit.projection import Part, Projection
-from astraios.fit.ranking import Rank
 from astraios.fit.results import parameter_values
 from astraios.fit.reuse import BEST
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from astraios.fit.data import Ladder, Series
-    from astraios.fit.score import ScoreModel
+    from astraios.fit.observations import Ladder, Series
+    from astraios.fit.scores.from_loss import ScoreModel
 
 
 def _columns(text: str) -> list[str]:

@@ -8,8 +8,8 @@ import numpy as np
 
 from astraios.errors import FitError, UsageError
 from astraios.fit.curve import Array
-from astraios.fit.estimate import minimise
-from astraios.fit.pooled import PooledFit, inverse_of, repeat
+from astraios.fit.optimise import minimise
+from astraios.fit.pooling import PooledFit, inverse_of, repeat
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from astraios.fit.data import Ladder
 from astraios.fit.ensemble import Draws, Ensemble
-from astraios.fit.score import ScoreModel
-from astraios.fit.score_data import ScoreData
+from astraios.fit.observations import Ladder
+from astraios.fit.scores.data import ScoreData
+from astraios.fit.scores.from_loss import ScoreModel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from astraios.fit.checks import of_target
 from astraios.fit.curve import Array
 from astraios.fit.ensemble import Ensemble
 from astraios.fit.notes import FitWarning
-from astraios.fit.pooled import PooledFit
+from astraios.fit.pooling import PooledFit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from astraios.fit.curve import Array
-from astraios.fit.data import Ladder
-from astraios.fit.estimate import Problems, Solution, minimise, search
 from astraios.fit.laws import Law
-from astraios.fit.pooled import HUBER, Estimator, PooledFit, clusters, independent
+from astraios.fit.observations import Ladder
+from astraios.fit.optimise import Problems, Solution, minimise, search
+from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 
 

@@ -12,8 +12,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from astraios.collect.spool import FORMAT, MANIFEST
 from astraios.errors import MissingExtraError, StoreError
+from astraios.runs.directory import FORMAT, MANIFEST
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -1,5 +1,6 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
+from astraios.evaluate.execute.isolation import doctor
 from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, evaluate
@@ -20,6 +21,7 @@ __all__ = [
     "compare",
     "curate",
     "design",
+    "doctor",
     "estimated",
     "evaluate",
     "fit_file",

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from astraios import store
 
 if TYPE_CHECKING:
-    from astraios.collect.estimate import Totals
-    from astraios.collect.launch import Event, Job
-    from astraios.collect.plan import Plan as CellPlan
+    from astraios.collect.launch import Event
+    from astraios.collect.plan.cell_plan import Plan as CellPlan
+    from astraios.collect.plan.cost import Totals
+    from astraios.collect.plan.job import Job
+    from astraios.collect.plan.sweep import Sweep
     from astraios.collect.run import Outcome
-    from astraios.collect.status import Summary as StatusSummary
-    from astraios.collect.sweep import Sweep
+    from astraios.runs.status import Summary as StatusSummary
 
 
 def plan(sweep_name: str, only: Sequence[str], launcher: str = "local") -> tuple[Sweep, list[CellPlan]]:
@@ -24,8 +25,8 @@ def plan(sweep_name: str, only: Sequence[str], launcher: str = "local") -> tuple
     Raises:
         UsageError: no such sweep, or it is malformed.
     """
+    from astraios.collect.plan.sweep import Sweep
     from astraios.collect.run import plan as plan_cells
-    from astraios.collect.sweep import Sweep
 
     sweep = Sweep.read(sweep_name)
     return sweep, plan_cells(sweep, list(only), launcher)
@@ -33,7 +34,7 @@ def plan(sweep_name: str, only: Sequence[str], launcher: str = "local") -> tuple
 
 def estimated(sweep: Sweep, plans: Sequence[CellPlan], db: Path) -> tuple[list[dict[str, Any]], Totals]:
     """Rows of a plan with device-hours and price, and the sums; throughput is given by the sweep, or as measured."""
-    from astraios.collect.estimate import estimate, totals
+    from astraios.collect.plan.cost import estimate, totals
 
     measured = {} if sweep.compute.flops_per_second else _measured(db)
     estimates = [estimate(p, sweep.compute, measured) for p in plans]
@@ -89,7 +90,7 @@ def _judge(sweep: Sweep, plans: Sequence[CellPlan], out: str | Path) -> Any:
     """Who says which cells are hopeless, where the sweep asks for it."""
     if sweep.compute.stop_hopeless is None:
         return None
-    from astraios.collect.storage import Place
+    from astraios.runs.place import Place
     from astraios.workflow.stopping import judge
 
     return judge(Place(out), plans, sweep.compute.stop_hopeless)
@@ -102,7 +103,7 @@ def run_cell(file: Path, out: str | Path, tell: Callable[[str, int, int], None])
         UsageError: the file makes no sense.
         AstraiosError: the cell failed; the reason stands in its run directory too.
     """
-    from astraios.collect.contract import run_file
+    from astraios.collect.cell.process import run_file
 
     run_file(file, str(out), tell)
 
@@ -142,14 +143,14 @@ class _Ingester:
 
 def status(out: str | Path, sweep_name: str | None) -> tuple[list[dict[str, Any]], StatusSummary]:
     """How the runs stand: those in the folder, and where a sweep is named those that it still lacks; and in sum."""
-    from astraios.collect.status import standings, summary
-    from astraios.collect.storage import Place
+    from astraios.runs.place import Place
+    from astraios.runs.status import standings, summary
 
     wanted: dict[str, tuple[str, str, int]] = {}
     flops: dict[str, float] = {}
     if sweep_name:
-        from astraios.collect.plan import describe
-        from astraios.collect.sweep import Sweep
+        from astraios.collect.plan.cell_plan import describe
+        from astraios.collect.plan.sweep import Sweep
 
         sweep = Sweep.read(sweep_name)
         for cell in sweep.cells():

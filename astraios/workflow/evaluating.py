@@ -61,7 +61,7 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     """
     import dataclasses
 
-    from astraios.collect.evaluate import Subject, check, evaluate, load, model_size, tuning_method
+    from astraios.evaluate.model import Subject, check, evaluate, load, model_size, tuning_method
 
     options = {
         "data_dir": str(request.data) if request.data else None,

@@ -15,10 +15,10 @@ from astraios.workflow.sizes import hidden_size, known_sizes, next_rung, parse_s
 if TYPE_CHECKING:
     import polars as pl
 
-    from astraios.fit.design import Plan
+    from astraios.fit.decide.design import Plan
     from astraios.fit.output import ScalingAnalysis
     from astraios.fit.reuse import StoredFit
-    from astraios.fit.score_scaling import ScoreScaling
+    from astraios.fit.scores.analysis import ScoreScaling
 
 
 def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis | ScoreScaling:
@@ -31,7 +31,7 @@ def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis | ScoreScaling
         UsageError: a size, law or split that isn't there.
         FitError: the runs do not determine what was asked.
     """
-    from astraios.fit.scaling import analyse
+    from astraios.fit.analysis import analyse
 
     scores = select_scores(db, request)
     if scores is not None:
@@ -51,7 +51,7 @@ def fit_scaling(db: Path, request: FitRequest) -> ScalingAnalysis | ScoreScaling
 
 
 def _fit_scores(db: Path, request: FitRequest, chosen: SelectedScores) -> ScoreScaling:
-    from astraios.fit.score_scaling import analyse_scores
+    from astraios.fit.scores.analysis import analyse_scores
 
     _check_link(request.law)
     analysis = analyse_scores(
@@ -168,9 +168,9 @@ def design(db: Path, request: FitRequest, budget: float) -> Plan:
         UsageError: the budget is not positive.
         FitError: nothing fits into it, or no run has a measured cost.
     """
-    from astraios.fit.cost import cost_model
-    from astraios.fit.design import design as choose_runs
-    from astraios.fit.scaling import analyse
+    from astraios.fit.analysis import analyse
+    from astraios.fit.decide.cost import cost_model
+    from astraios.fit.decide.design import design as choose_runs
 
     if not budget > 0:
         raise UsageError(f"--budget {budget}: must be positive (device-hours)")
@@ -201,7 +201,7 @@ def fit_file(
     """
     import polars as pl
 
-    from astraios.fit.scaling import analyse
+    from astraios.fit.analysis import analyse
 
     check_level(request.level)
     frame = read_frame(path)

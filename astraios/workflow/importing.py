@@ -12,7 +12,7 @@ from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.workflow.sizes import parse_size
 
 if TYPE_CHECKING:
-    from astraios.collect.importers import Imported, Importer, Wanted
+    from astraios.importers import Imported, Importer, Wanted
 
 _ALIASES = {"model": "model_id", "method": "method_id", "dataset": "dataset_id", "size": "n_params", "run": "run_id"}
 _WHOLE = ("seed", "n_params", "n_params_nonembedding", "n_trainable", "n_tokens", "steps", "tokens_per_step")
@@ -51,7 +51,7 @@ def import_results(db: Path, source: str, request: ImportRequest) -> dict[str, A
         UsageError: unknown format, malformed option, or the source does not say what a run needs.
         DataError: the source can't be read.
     """
-    from astraios.collect.importers import Wanted, choose
+    from astraios.importers import Wanted, choose
 
     columns = _pairs("--map", request.mapping, "loss=eval/loss")
     values = _facts(_pairs("--set", request.facts, "n_params=1.1B"))

@@ -53,7 +53,7 @@ def score(
     import dataclasses
     import time
 
-    from astraios.collect.score import identify, score_generations
+    from astraios.evaluate.score import identify, score_generations
 
     source = identify(path, request.model, request.method)
     known = source.model_id is not None and source.method_id is not None
@@ -100,9 +100,9 @@ def describe_scored(
     """
     import hashlib
 
-    from astraios.collect.ladders import resolve
-    from astraios.collect.methods import METHODS
-    from astraios.collect.tasks import TASKS
+    from astraios.evaluate.tasks import TASKS
+    from astraios.models.ladders import resolve
+    from astraios.models.methods import METHODS
 
     ladder, rung = resolve(str(model_id))
     n_params = parse_size(size, {}) if size else rung.n_params
@@ -169,8 +169,8 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     """
     import dataclasses
 
-    from astraios.collect.compare import compare as compare_samples
-    from astraios.collect.tasks import TASKS
+    from astraios.evaluate.compare import compare as compare_samples
+    from astraios.evaluate.tasks import TASKS
     from astraios.records import SampleScore
 
     with store.reading(db) as connection:

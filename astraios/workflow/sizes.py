@@ -56,7 +56,7 @@ def hidden_size(text: str, n_params: Sequence[float], sizes: dict[str, int]) -> 
 
 def runnable_sizes(n_params: Sequence[float], ladder: str | None, target: float) -> list[float]:
     """Sizes of which a run can be bought: those that were run, and what else a built-in ladder has below the target."""
-    from astraios.collect.ladders import LADDERS
+    from astraios.models.ladders import LADDERS
 
     rungs = LADDERS.get(ladder).rungs() if ladder and ladder in LADDERS else ()
     return sorted({*n_params, *(float(r.n_params) for r in rungs if r.n_params and r.n_params < 0.99 * target)})
@@ -69,7 +69,7 @@ def known_sizes(models: pl.DataFrame, ladder: str | None) -> dict[str, int]:
         models: columns model_id, ladder and n_params.
         ladder: whose short names count, or None for all.
     """
-    from astraios.collect.ladders import LADDERS
+    from astraios.models.ladders import LADDERS
 
     known = {rung.name.lower(): rung.n_params for rung in LADDERS.get("starcoderbase").rungs() if rung.n_params}
     own = models.filter(models["ladder"].eq_missing(ladder)) if ladder else models

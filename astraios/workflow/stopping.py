@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from astraios.errors import FitError
 
 if TYPE_CHECKING:
-    from astraios.collect.plan import Plan
-    from astraios.collect.storage import Place
+    from astraios.collect.plan.cell_plan import Plan
+    from astraios.runs.place import Place
 
 
 def judge(place: Place, plans: Sequence[Plan], level: float) -> Callable[[Sequence[str]], Mapping[str, str]]:
@@ -49,8 +49,8 @@ def _hopeless(
 ) -> dict[str, str]:
     import polars as pl
 
-    from astraios.collect.spool import RunDirectory
-    from astraios.fit.curves import finish
+    from astraios.fit.decide.finish import finish
+    from astraios.runs.directory import RunDirectory
 
     curves: dict[str, list[tuple[int, float]]] = {}
     for run_id in everybody:

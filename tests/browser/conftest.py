@@ -13,7 +13,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from astraios.collect.importers.paper import frames
+from astraios.importers.paper import frames
 from astraios.report.page import render_page
 from tests.report import synthetic
 

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 
 from astraios import store
-from astraios.collect.launch import LAUNCHERS, Job, Orders, slurm
+from astraios.collect.launch import LAUNCHERS, Orders, slurm
 from astraios.collect.launch._process import file_name, last_words, progress_of, run
-from astraios.collect.spool import RunDirectory
-from astraios.collect.storage import Place
-from astraios.collect.sweep import ComputeSpec, Sweep
+from astraios.collect.plan.job import Job
+from astraios.collect.plan.sweep import ComputeSpec, Sweep
+from astraios.collect.run import check_launch
 from astraios.errors import UsageError
+from astraios.runs.directory import RunDirectory
+from astraios.runs.place import Place
 from tests.collect import slurm_cluster as slurm_cluster_of
 from tests.conftest import REPOSITORY, run_cli, sweep_toml
 
@@ -212,7 +214,7 @@ def test_settings_of_launchers_are_checked(small_models: list[str], pairs_file: 
         ('[launch.ray]\nplacement = "far"', "known: spread, pack"),
     ):
         with pytest.raises(UsageError, match=message):
-            Sweep.from_toml(f"{text}\n{table}", "x")
+            check_launch(Sweep.from_toml(f"{text}\n{table}", "x"))
     sweep = Sweep.from_toml(f'{text}\n[launch.slurm]\npartition = "a"\n[launch.slurm.evaluate]\npartition = "b"', "x")
     read = LAUNCHERS.get("slurm").read
     assert [read(sweep.launch["slurm"], stage).partition for stage in ("train", "evaluate")] == ["a", "b"]

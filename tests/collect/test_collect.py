@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 
 from astraios import store
-from astraios.collect.cell import run_cell
-from astraios.collect.spool import RunDirectory
-from astraios.collect.sweep import Cell, Sweep
+from astraios.collect.cell.run import run_cell
+from astraios.collect.plan.sweep import Cell, Sweep
+from astraios.runs.directory import RunDirectory
 from tests.conftest import REPOSITORY, run_cli, sweep_toml
 
 pytest.importorskip("torch")
@@ -117,7 +117,7 @@ def test_resume_equals_no_interruption(small_sweep: Path, tmp_path: Path, method
     lora = next(c for c in sweep.cells() if c.method_id == "lora")
     cell = lora
     if method_id != "lora":
-        from astraios.collect.methods import METHODS
+        from astraios.models.methods import METHODS
 
         cell = dataclasses.replace(lora, method_id=method_id, settings=METHODS.get(method_id).with_defaults({}))
     whole = RunDirectory(tmp_path / "whole" / cell.run_id)
@@ -249,8 +249,8 @@ def test_killed_ten_times_it_goes_on(small_models: list[str], pairs_file: Path, 
 
 
 def test_two_commands_do_not_share_a_cell(small_sweep: Path, tmp_path: Path) -> None:
-    from astraios.collect.cache import exclusive
     from astraios.errors import StoreError
+    from astraios.files import exclusive
 
     with (
         exclusive(tmp_path / "lock", wait=0, what="run x"),

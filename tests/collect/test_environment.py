@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.environment import code_revision, current
+from astraios.collect.cell.environment import code_revision, current
 
 pytest.importorskip("torch")
 

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from astraios import store
-from astraios.collect.launch import LAUNCHERS, Event, Job, Launcher, Orders, Pool, local
-from astraios.collect.plan import Plan, describe
-from astraios.collect.schedule import MAX_LOST, run_jobs
-from astraios.collect.spool import RunDirectory
-from astraios.collect.storage import Place
-from astraios.collect.sweep import Cell, ComputeSpec, Sweep
+from astraios.collect.launch import LAUNCHERS, Event, Launcher, Orders, Pool, local
+from astraios.collect.launch.schedule import MAX_LOST, run_jobs
+from astraios.collect.plan.cell_plan import Plan, describe
+from astraios.collect.plan.job import Job
+from astraios.collect.plan.sweep import Cell, ComputeSpec, Sweep
+from astraios.collect.run import check_launch
 from astraios.records import ParameterCount
+from astraios.runs.directory import RunDirectory
+from astraios.runs.place import Place
 from tests.conftest import assert_one_line, run_cli, run_process, sweep_toml
 
 pytest.importorskip("torch")
@@ -53,7 +55,7 @@ def test_stages_apart_give_the_same_runs(pair: str, collected: Path, tmp_path: P
 
 
 def test_one_process_does_what_its_file_says(pair: str, collected: Path, tmp_path: Path) -> None:
-    from astraios.collect.contract import Request
+    from astraios.collect.cell.process import Request
 
     sweep = Sweep.from_toml(pair, "x")
     plan = describe(sweep.cells(["method_id=lora"])[0])
@@ -74,7 +76,7 @@ def test_one_process_does_what_its_file_says(pair: str, collected: Path, tmp_pat
 def test_data_that_changed_since_the_plan_are_refused(
     small_models: list[str], pairs_file: Path, tmp_path: Path
 ) -> None:
-    from astraios.collect.contract import Request
+    from astraios.collect.cell.process import Request
 
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text(pairs_file.read_text())
@@ -90,7 +92,7 @@ def nasty_work(connection: Connection, request: Any, out: str, device: str | Non
     """What a child of the pool does, with something that goes wrong at its third step, by seed."""
     import torch
 
-    from astraios.collect.train import Trainer
+    from astraios.train.loop import Trainer
 
     seed, step = request.plan.cell.seed, Trainer._step
     directory = Path(out) / request.plan.cell.run_id
@@ -295,7 +297,7 @@ def test_what_a_launcher_can_not_read_is_refused(small_models: list[str], pairs_
         ("[launch.local]\nx = 1", "unknown field 'x'"),
     ):
         with pytest.raises(UsageError, match=message):
-            Sweep.from_toml(f"{text}\n{table}", "x")
+            check_launch(Sweep.from_toml(f"{text}\n{table}", "x"))
     for change, message in (
         ('stages = "parted"', "known: split, together"),
         ("time_limit_minutes = 0", "must be above 0"),

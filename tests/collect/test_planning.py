@@ -14,16 +14,16 @@ from typing import Any
 
 import pytest
 
-from astraios.collect.cache import exclusive
-from astraios.collect.compute import ComputeSpec
-from astraios.collect.estimate import estimate, refuse_misfits, totals
-from astraios.collect.memory import training_memory
-from astraios.collect.plan import Plan
-from astraios.collect.spool import RunDirectory
-from astraios.collect.status import Standing, standings, summary
-from astraios.collect.sweep import Sweep
-from astraios.collect.train import TrainSpec
+from astraios.collect.plan.cell_plan import Plan
+from astraios.collect.plan.compute import ComputeSpec
+from astraios.collect.plan.cost import estimate, refuse_misfits, totals
+from astraios.collect.plan.sweep import Sweep
+from astraios.files import exclusive
 from astraios.records import LossPoint, ParameterCount
+from astraios.runs.directory import RunDirectory
+from astraios.runs.status import Standing, standings, summary
+from astraios.train.loop import TrainSpec
+from astraios.train.memory import training_memory
 from tests.conftest import REPOSITORY, assert_one_line, run_cli, sweep_toml
 
 pytest.importorskip("torch")
@@ -74,7 +74,7 @@ def test_what_does_not_fit_is_refused_before_it_starts(pair: str, tmp_path: Path
 
 def test_only_what_does_not_fit_is_refused() -> None:
     sweep = Sweep.from_toml('name = "x"\nmodels = "starcoderbase"\nmethods = ["fft", "lora"]', "x")
-    from astraios.collect.plan import describe
+    from astraios.collect.plan.cell_plan import describe
 
     plans = refuse_misfits([describe(cell, "cuda") for cell in sweep.cells()], 80e9)
     refused = {(p.cell.model_id.rpartition("-")[2], p.cell.method_id) for p in plans if p.problem}

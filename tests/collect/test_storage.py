@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from astraios import store
-from astraios.collect.launch import Job
-from astraios.collect.plan import Plan
-from astraios.collect.spool import RunDirectory
-from astraios.collect.storage import Place
-from astraios.collect.sweep import Sweep
+from astraios.collect.plan.cell_plan import Plan
+from astraios.collect.plan.job import Job
+from astraios.collect.plan.sweep import Sweep
 from astraios.errors import StoreError
 from astraios.records import ParameterCount
+from astraios.runs.directory import RunDirectory
+from astraios.runs.place import Place
 from tests.conftest import run_process
 
 TABLES = {
@@ -97,14 +97,14 @@ def test_a_bucket_gives_the_database_that_a_folder_gives(
 def test_the_state_of_a_run_travels_with_it(
     bucket: str, pair: str, collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from astraios.collect import contract
-    from astraios.collect.plan import describe
+    from astraios.collect.cell import process
+    from astraios.collect.plan.cell_plan import describe
 
     sweep = Sweep.from_toml(pair, "x")
     plan = describe(sweep.cells(["method_id=lora"])[0])
     run_id = plan.cell.run_id
     job = Job(run_id, "x", plan.cell.model_id, 1.0, plan)
-    request = contract.Request.of(job, sweep.to_json(), sweep.compute)
+    request = process.Request.of(job, sweep.to_json(), sweep.compute)
 
     def stop_at_five(stage: str, done: int, total: int) -> None:
         if stage == "training" and done == 5:
@@ -113,9 +113,9 @@ def test_the_state_of_a_run_travels_with_it(
 
     monkeypatch.setenv("ASTRAIOS_CACHE", str(tmp_path / "here"))
     with pytest.raises(KeyboardInterrupt):
-        contract.perform(request, bucket, stop_at_five)
+        process.perform(request, bucket, stop_at_five)
     steps: list[int] = []
-    contract.perform(request, bucket, lambda stage, done, total: steps.append(done) if stage == "training" else None)
+    process.perform(request, bucket, lambda stage, done, total: steps.append(done) if stage == "training" else None)
     assert steps == [5, 6], "from the checkpoint after step 4, on another machine"
     mirror = Place(bucket)
     mirror.fetch()

@@ -11,14 +11,13 @@ from pathlib import Path
 import pytest
 
 from astraios import store
-from astraios.collect.cell import run_cell
-from astraios.collect.keep import check_disk, needed_bytes
-from astraios.collect.plan import describe
-from astraios.collect.reasons import one_line
+from astraios.collect.cell.run import run_cell
+from astraios.collect.plan.cell_plan import describe
+from astraios.collect.plan.keep import check_disk, needed_bytes
+from astraios.collect.plan.sweep import Sweep
 from astraios.collect.run import plan
-from astraios.collect.spool import RunDirectory
-from astraios.collect.sweep import Sweep
-from astraios.errors import AstraiosError, CellError, StoreError, UsageError
+from astraios.errors import AstraiosError, CellError, StoreError, UsageError, one_line
+from astraios.runs.directory import RunDirectory
 from tests.conftest import run_cli, sweep_toml
 
 torch = pytest.importorskip("torch")
@@ -83,7 +82,7 @@ def test_one_wrong_cell_and_the_others_go_on(
         text = sweep_toml([str(larger)], pairs_file)
         wrong, pattern = "lora", r"tokenizer of .*larger gives token \d+, but the model has \d+ embeddings: give"
     else:
-        from astraios.collect.train import Trainer
+        from astraios.train.loop import Trainer
 
         train = Trainer.run
 
@@ -186,7 +185,7 @@ def test_the_disk_budget_is_asked_before_training(small_models: list[str], pairs
 )
 @pytest.mark.parametrize("kind", ["jsonl", "parquet"])
 def test_a_bad_row_is_named(row: dict, reason: str, kind: str, tmp_path: Path) -> None:
-    from astraios.collect.sources import SOURCES
+    from astraios.data.sources import SOURCES
     from astraios.errors import DataError
 
     good = {"prompt": "p", "completion": "c"}
@@ -254,20 +253,19 @@ def test_attention_is_chosen_and_what_is_missing_is_named(
 
 
 def test_a_shared_model_takes_no_quantized_base(small_models: list[str], pairs_file: Path) -> None:
-    from astraios.collect.group import check_shards
-    from astraios.collect.methods import METHODS
+    from astraios.models.methods import METHODS
 
     text = sweep_toml(small_models[:1], pairs_file, methods=["lora", "adalora"])
     shared = text.replace("[train]", "[train]\nprocesses = 2\nfsdp = true").replace(
         "micro_batch = 2", "micro_batch = 1"
     )
     lora, adalora = Sweep.from_toml(shared, "x").cells()
-    check_shards(lora.train.quantization, METHODS.get("lora"))
+    METHODS.get("lora").check_shards(lora.train.quantization)
     with pytest.raises(CellError, match="whole matrices"):
-        check_shards(adalora.train.quantization, METHODS.get("adalora"))
+        METHODS.get("adalora").check_shards(adalora.train.quantization)
     [eight, _] = Sweep.from_toml(shared.replace('quantization = "none"', 'quantization = "8bit"'), "x").cells()
     with pytest.raises(CellError, match='quantization = "none"'):
-        check_shards(eight.train.quantization, METHODS.get("lora"))
+        METHODS.get("lora").check_shards(eight.train.quantization)
     with pytest.raises(UsageError, match="processes = 2"):
         Sweep.from_toml(shared.replace("micro_batch = 1", "micro_batch = 2"), "x")
     with pytest.raises(UsageError, match="set processes to 2"):

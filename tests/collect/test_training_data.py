@@ -10,8 +10,8 @@ import pytest
 
 pytest.importorskip("torch")
 
-from astraios.collect.data import IGNORED, DataSpec, encode, prepare
-from astraios.collect.sources import SOURCES, InstructionData, Record, content_hash
+from astraios.data.packing import IGNORED, DataSpec, encode, prepare
+from astraios.data.sources import SOURCES, InstructionData, Record, content_hash
 from astraios.errors import DataError
 
 TEMPLATE = (
@@ -158,7 +158,7 @@ def test_columns_and_files_of_any_name(tmp_path: Path, monkeypatch: pytest.Monke
     import pyarrow as pa
     from pyarrow import parquet
 
-    from astraios.collect.sources import hub
+    from astraios.data.sources import hub
 
     rows = [{"instruction": f"q{i}", "output": f"a{i}"} for i in range(50)]
     columns = {"prompt_column": "instruction", "completion_column": "output"}

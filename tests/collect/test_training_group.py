@@ -17,12 +17,12 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from astraios.collect.cell import run_cell  # noqa: E402
-from astraios.collect.checkpoint import Checkpoint  # noqa: E402
-from astraios.collect.group import ALONE, Group, Replicas, Shards  # noqa: E402
-from astraios.collect.spool import RunDirectory  # noqa: E402
-from astraios.collect.sweep import Cell, Sweep  # noqa: E402
-from astraios.collect.training import Training, prepared_data  # noqa: E402
+from astraios.collect.cell.run import run_cell  # noqa: E402
+from astraios.collect.cell.training import Training, prepared_data  # noqa: E402
+from astraios.collect.plan.sweep import Cell, Sweep  # noqa: E402
+from astraios.runs.directory import RunDirectory  # noqa: E402
+from astraios.train.checkpoint import Checkpoint  # noqa: E402
+from astraios.train.group import ALONE, Group, Replicas, Shards  # noqa: E402
 from tests.conftest import sweep_toml  # noqa: E402
 
 

@@ -12,10 +12,10 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from astraios.collect import loss as losses  # noqa: E402
-from astraios.collect.data import IGNORED  # noqa: E402
-from astraios.collect.methods import METHODS  # noqa: E402
-from astraios.collect.output_layer import Matrix, OutputLayer, output_layer  # noqa: E402
+from astraios.data.packing import IGNORED  # noqa: E402
+from astraios.models.methods import METHODS  # noqa: E402
+from astraios.train import loss as losses  # noqa: E402
+from astraios.train.output_layer import Matrix, OutputLayer, output_layer  # noqa: E402
 
 FIELDS = {
     "gpt_bigcode": {"n_positions": 96, "n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 64},
@@ -152,7 +152,7 @@ def has_large_pages() -> bool:
 def test_large_tensors_get_large_pages() -> None:
     """In a process of its own, because torch must be asked before it is imported."""
     script = """
-from astraios.collect.large_pages import ask_for_large_pages
+from astraios.train.large_pages import ask_for_large_pages
 ask_for_large_pages()
 import resource, torch
 

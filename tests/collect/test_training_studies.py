@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.sweep import Sweep
+from astraios.collect.plan.sweep import Sweep
 from astraios.errors import UsageError
 from tests.conftest import REPOSITORY, run_cli, run_process, sweep_toml
 
@@ -35,7 +35,7 @@ def test_the_papers_study_has_table_1_in_all_28_rows() -> None:
     assert result.returncode == 0, result.stderr
     rows = json.loads(result.stdout)
     counts = {(r["method_id"], SIZES[r["model_id"]]): r["n_trainable"] for r in rows}
-    with open(REPOSITORY / "astraios" / "studies" / "paper_tables.csv", encoding="utf-8") as lines:
+    with open(REPOSITORY / "astraios" / "importers" / "paper_tables.csv", encoding="utf-8") as lines:
         table = [row for row in csv.DictReader(lines) if row["task"] == "trainable_parameters"]
     assert len(rows) == len(table) == 28
     assert counts == {(row["method"], row["size"]): int(row["value"]) for row in table}
@@ -72,8 +72,8 @@ def test_a_list_of_rates_makes_a_cell_of_each(small_models: list[str], pairs_fil
 
 
 def test_new_fields_leave_the_ids_of_older_runs(small_sweep: Path) -> None:
-    from astraios.collect.data import DataSpec
-    from astraios.collect.train import TrainSpec
+    from astraios.data.packing import DataSpec
+    from astraios.train.loop import TrainSpec
 
     old_train = {
         "steps", "batch_size", "micro_batch", "learning_rate", "warmup_steps", "final_learning_rate", "weight_decay",

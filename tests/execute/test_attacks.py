@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.execute import Limits, Program
-from astraios.collect.execute.isolation import isolation
-from astraios.collect.execute.pool import PythonPool
+from astraios.evaluate.execute import Limits, Program
+from astraios.evaluate.execute.isolation import isolation
+from astraios.evaluate.execute.pool import PythonPool
 from tests.execute import attacks
 
 pytestmark = pytest.mark.must(4, 4)
@@ -128,7 +128,7 @@ def test_hog_dies_of_the_memory_limit(level: str) -> None:
 
 @pytest.mark.skipif(not shutil.which("javac"), reason="no JDK on this machine")
 def test_java_attacks(canary: Canary) -> None:
-    from astraios.collect.execute.java import JavaPool
+    from astraios.evaluate.execute.java import JavaPool
 
     def program(body: str) -> Program:
         code = attacks.JAVA_HEAD + canary.fill(body) + attacks.JAVA_TAIL

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.execute import Limits, Program, Verdict
-from astraios.collect.execute.cache import VerdictCache
-from astraios.collect.execute.engine import Engine
-from astraios.collect.execute.isolation import LEVELS, choose, doctor, isolation
-from astraios.collect.execute.pool import PythonPool
 from astraios.errors import AstraiosError, StoreError, UsageError
+from astraios.evaluate.execute import Limits, Program, Verdict
+from astraios.evaluate.execute.cache import VerdictCache
+from astraios.evaluate.execute.engine import Engine
+from astraios.evaluate.execute.isolation import LEVELS, choose, doctor, isolation
+from astraios.evaluate.execute.pool import PythonPool
 
 TEST = "def check(f):\n    assert f(2) == 4\ncheck(f)\n"
 GOOD, BAD = "def f(x):\n    return x * x", "def f(x):\n    return x"
@@ -211,7 +211,7 @@ def test_weak_level_calls_nothing_that_deletes(tmp_path: Path) -> None:
             )
             assert "addaudithook" in text
         (folder / path.name).write_text(text)
-    import astraios.collect.execute.isolation as module
+    import astraios.evaluate.execute.isolation as module
 
     original = module._SCRIPT
     module._SCRIPT = folder / "jail.py"
@@ -238,7 +238,7 @@ def test_levels_are_chosen_in_words() -> None:
 
 
 def test_no_java_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    from astraios.collect.execute import java
+    from astraios.evaluate.execute import java
 
     java.jdk.cache_clear()
     monkeypatch.setenv("PATH", "/nonexistent")
@@ -261,10 +261,10 @@ def test_unprivileged_user_gets_namespaces_too() -> None:
         "import os, sys\n"
         "os.setgroups([]); os.setgid(54321); os.setuid(54321)\n"
         f"sys.path.insert(0, {repository!r})\n"
-        "from astraios.collect.execute.isolation import isolation\n"
+        "from astraios.evaluate.execute.isolation import isolation\n"
         "print(isolation().level, dict(isolation().reasons))\n"
-        "from astraios.collect.execute import Program\n"
-        "from astraios.collect.execute.pool import PythonPool\n"
+        "from astraios.evaluate.execute import Program\n"
+        "from astraios.evaluate.execute.pool import PythonPool\n"
         f"pool = PythonPool(isolation().level, 1)\n"
         f"print([v.verdict for _, v in sorted(pool.judge([Program('python', {GOOD!r}, {TEST!r}),"
         f" Program('python', 'import os; os._exit(0)', {TEST!r})]), key=lambda p: p[0])])\n"

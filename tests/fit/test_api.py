@@ -53,7 +53,7 @@ def test_pandas_and_other_column_names(tiny: pl.DataFrame) -> None:
 
 def test_import_is_light() -> None:
     heavy = ("scipy", "statsmodels", "torch", "duckdb", "altair")
-    code = f"import astraios.fit.scaling, sys; print(*[m for m in {heavy} if m in sys.modules])"
+    code = f"import astraios.fit.analysis, sys; print(*[m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 

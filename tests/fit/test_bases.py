@@ -11,11 +11,11 @@ import polars as pl
 import pytest
 
 from astraios import store
+from astraios.fit.analysis import analyse
 from astraios.fit.backtest import backtests, table
 from astraios.fit.bases import set_apart
-from astraios.fit.data import read
+from astraios.fit.observations import read
 from astraios.fit.output import ScalingAnalysis
-from astraios.fit.scaling import analyse
 from tests.conftest import run_cli
 
 SIZES = (60_000, 120_000, 240_000, 480_000)

@@ -8,12 +8,14 @@ import pytest
 
 import astraios.fit
 from astraios.errors import DataError, FitError, UsageError
-from astraios.fit import compare, correlation, curves, design, planning, profile, reuse
+from astraios.fit import correlation, profile, reuse
+from astraios.fit.analysis import analyse
 from astraios.fit.backtest import backtests, table
-from astraios.fit.data import read
+from astraios.fit.decide import compare, design, planning
+from astraios.fit.decide import finish as curves
 from astraios.fit.ensemble import Ensemble, build
 from astraios.fit.laws import LAWS
-from astraios.fit.scaling import analyse
+from astraios.fit.observations import read
 
 
 @pytest.fixture(scope="module")

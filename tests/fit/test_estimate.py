@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from astraios.fit.estimate import Problems, minimise
 from astraios.fit.laws import LAWS
+from astraios.fit.optimise import Problems, minimise
 
 
 def chinchilla(tables: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ import pytest
 
 import astraios.fit
 from astraios.errors import DataError, FitError
-from astraios.fit.scaling import analyse
+from astraios.fit.analysis import analyse
 from tests.conftest import assert_one_line, run_cli
 
 pytestmark = pytest.mark.must(5, 8)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from astraios.fit.estimate import Problems, minimise
 from astraios.fit.laws import LAWS, Law
+from astraios.fit.optimise import Problems, minimise
 
 pytestmark = pytest.mark.must(5, 3)
 LAWS_BY_NAME = pytest.mark.parametrize("name", LAWS.names())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from astraios.fit.curve import Array, Curve
-from astraios.fit.estimate import Problems, minimise
+from astraios.fit.optimise import Problems, minimise
 
 
 @dataclass(frozen=True)

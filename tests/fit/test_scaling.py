@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from astraios.errors import AstraiosError, DataError, FitError, UsageError
+from astraios.fit.analysis import analyse
 from astraios.fit.output import ScalingAnalysis
-from astraios.fit.scaling import analyse
 
 
 @pytest.fixture(scope="module")

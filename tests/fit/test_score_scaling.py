@@ -13,7 +13,7 @@ from astraios import store
 from astraios.errors import DataError, FitError, UsageError
 from astraios.fit.correlation import correlate
 from astraios.fit.links import LINKS
-from astraios.fit.score_scaling import analyse_scores
+from astraios.fit.scores.analysis import analyse_scores
 from tests.conftest import assert_one_line, run_cli
 
 SIZES = (1e6, 3e6, 1e7, 3e7)

@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from astraios.fit.analysis import analyse
 from astraios.fit.api import fit
-from astraios.fit.data import read
-from astraios.fit.scaling import analyse
-from astraios.fit.select import candidates
+from astraios.fit.observations import read
+from astraios.fit.weigh import candidates
 
 SIZES = np.array([1e6, 2e6, 4e6, 8e6])
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.importers._wire import masked_crc32c
+from astraios.importers._wire import masked_crc32c
 from tests.conftest import assert_one_line, run_cli
 
 Copy = Callable[[str], Path]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from astraios import store
-from astraios.collect.importers import IMPORTERS
+from astraios.importers import IMPORTERS
 from tests.conftest import REPOSITORY, run_cli
 from tests.importers.conftest import FILES
 

@@ -11,7 +11,7 @@ import duckdb
 import pytest
 
 from astraios import store
-from astraios.collect.importers.paper import METHODS, read_tables
+from astraios.importers.paper import METHODS, read_tables
 from tests.conftest import run_cli
 from tests.importers.conftest import content
 

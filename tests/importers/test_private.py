@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.importers._private import clean, is_secret, short_path
+from astraios.importers._private import clean, is_secret, short_path
 from tests.conftest import run_cli
 from tests.importers.conftest import content
 from tests.importers.make_files import SECRET

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from astraios import store
-from astraios.collect.importers import Imported, Wanted, choose
 from astraios.errors import AstraiosError
+from astraios.importers import Imported, Wanted, choose
 from tests.conftest import assert_one_line, run_cli
 from tests.importers.conftest import content
 

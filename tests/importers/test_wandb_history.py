@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from astraios import store
-from astraios.collect.importers.wandb import _read
+from astraios.importers.wandb import _read
 from tests.conftest import assert_one_line, run_cli
 from tests.importers.conftest import FILES, content
 

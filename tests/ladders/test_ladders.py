@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from astraios.collect.ladders import LADDERS, resolve
 from astraios.errors import CellError, MissingExtraError, UsageError
+from astraios.models.ladders import LADDERS, resolve
 
 
 @pytest.mark.parametrize("asked", ["1B", "1b", "starcoderbase/1B", "bigcode/starcoderbase-1b"])
@@ -41,8 +41,8 @@ def test_what_is_no_model_is_one_line(asked) -> None:
 
 def test_finding_models_imports_no_torch() -> None:
     code = (
-        "import sys; from astraios.collect.ladders import resolve; from astraios.collect.methods import METHODS; "
-        "resolve('7B'); METHODS.names(); import astraios.collect.flops; "
+        "import sys; from astraios.models.ladders import resolve; from astraios.models.methods import METHODS; "
+        "resolve('7B'); METHODS.names(); import astraios.train.flops; "
         "print([m for m in ('torch', 'transformers', 'peft') if m in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env={**os.environ})
@@ -58,7 +58,7 @@ def test_starcoderbase_configuration_is_known_offline() -> None:
 
 def test_a_hub_that_cannot_be_reached(monkeypatch) -> None:
     pytest.importorskip("transformers", reason="needs the extra astraios[train]")
-    monkeypatch.setattr("astraios.collect.ladders.hub._no_network", lambda: True)
+    monkeypatch.setattr("astraios.models.ladders.hub._no_network", lambda: True)
     ladder, rung = resolve("someone/no-such-model-here")
     for call in (ladder.load, ladder.config):
         with pytest.raises(CellError, match="can't be loaded from the hub") as error:
@@ -100,7 +100,7 @@ def test_a_directory_that_does_not_fit_the_device(small_models, monkeypatch) -> 
 @pytest.mark.must(3, 8)
 def test_quantization_that_cannot_be_had(monkeypatch) -> None:
     pytest.importorskip("transformers", reason="needs the extra astraios[train]")
-    from astraios.collect.ladders.hub import quantization_config
+    from astraios.models.ladders.hub import quantization_config
 
     with pytest.raises(UsageError, match=r"unknown train\.quantization"):
         quantization_config("3bit")
@@ -113,7 +113,7 @@ def test_quantization_that_cannot_be_had(monkeypatch) -> None:
 
 def test_quantization_as_asked() -> None:
     pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
-    from astraios.collect.ladders.hub import quantization_config
+    from astraios.models.ladders.hub import quantization_config
 
     assert quantization_config("8bit").load_in_8bit
     nf4 = quantization_config("nf4", "bfloat16")

@@ -50,9 +50,9 @@ def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def counted() -> tuple[dict, float]:
     """Counts of every method at StarCoderBase's four sizes, and the CPU seconds that the paper's nine took."""
     pytest.importorskip("peft", reason="needs the extra astraios[train]")
-    from astraios.collect.counting import count_parameters
-    from astraios.collect.ladders import LADDERS
-    from astraios.collect.methods import METHODS
+    from astraios.models.counting import count_parameters
+    from astraios.models.ladders import LADDERS
+    from astraios.models.methods import METHODS
 
     ladder, found, seconds = LADDERS.get("starcoderbase"), {}, 0.0
     for name in (*PAPER, *(name for name in METHODS.names() if name not in PAPER)):

@@ -11,7 +11,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from tuning_helpers import base, logits
 
-from astraios.collect.methods import METHODS
+from astraios.models.methods import METHODS
 
 if __name__ == "__main__":
     torch.set_num_threads(1)

@@ -16,8 +16,8 @@ from peft.utils import PeftType
 from torch import nn
 from tuning_helpers import attached, base, logits, optimizer, tokens, train
 
-from astraios.collect.bottleneck import BottleneckConfig, BottleneckLayer
 from astraios.errors import UsageError
+from astraios.models.bottleneck import BottleneckConfig, BottleneckLayer
 
 D_IN, D_OUT, WIDTH, SCALE = 7, 5, 3, 1.7
 
@@ -207,7 +207,7 @@ def test_auto_class_loads_base_and_adapter(bases, tmp_path) -> None:
 
 
 def test_is_registered_once_and_as_pefts_own() -> None:
-    from astraios.collect import bottleneck
+    from astraios.models import bottleneck
 
     bottleneck._register()  # again: nothing happens
     assert PeftType("BOTTLENECK") is PeftType.BOTTLENECK is PeftType["BOTTLENECK"]

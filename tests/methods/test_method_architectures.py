@@ -12,10 +12,10 @@ pytest.importorskip("peft", reason="needs the extra astraios[train]")
 
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
-from astraios.collect.counting import count_parameters
-from astraios.collect.methods import METHODS
-from astraios.collect.methods._targets import ROLES
 from astraios.errors import CellError
+from astraios.models.counting import count_parameters
+from astraios.models.methods import METHODS
+from astraios.models.methods._targets import ROLES
 
 DEPTH = ("num_hidden_layers", "n_layer", "num_layers", "n_layers")
 

@@ -6,10 +6,10 @@ import pytest
 
 pytest.importorskip("peft", reason="needs the extra astraios[train]")
 
-from astraios.collect.counting import count_parameters
-from astraios.collect.flops import matmul_params, train_flops
-from astraios.collect.ladders import resolve
-from astraios.collect.methods import METHODS
+from astraios.models.counting import count_parameters
+from astraios.models.ladders import resolve
+from astraios.models.methods import METHODS
+from astraios.train.flops import matmul_params, train_flops
 
 # ASTRAIOS, table 1.
 TABLE_1 = {

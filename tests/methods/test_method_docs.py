@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from astraios.collect.ladders import LADDERS
-from astraios.collect.methods import METHODS
+from astraios.models.ladders import LADDERS
+from astraios.models.methods import METHODS
 
 DOC = Path(__file__).parents[2] / "docs" / "methods.md"
 

@@ -11,9 +11,9 @@ pytest.importorskip("peft", reason="needs the extra astraios[train]")
 from transformers import AutoConfig, AutoModelForCausalLM
 from tuning_helpers import attached, base
 
-from astraios.collect.counting import count_parameters
-from astraios.collect.methods import METHODS
 from astraios.errors import AstraiosError, CellError, UsageError
+from astraios.models.counting import count_parameters
+from astraios.models.methods import METHODS
 
 
 def _one_line(error: pytest.ExceptionInfo[AstraiosError]) -> str:

@@ -11,8 +11,8 @@ pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
 
 from tuning_helpers import attached, base, logits, optimizer, train
 
-from astraios.collect.methods import METHODS
 from astraios.errors import CellError
+from astraios.models.methods import METHODS
 
 # DoRA over 8-bit needs a GPU.
 QUANTIZABLE = [method.name for method in METHODS if method.quantizable and method.name != "dora"]

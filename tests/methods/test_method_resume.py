@@ -10,8 +10,8 @@ pytest.importorskip("peft", reason="needs the extra astraios[train]")
 
 from tuning_helpers import STEPS, attached, base, logits, optimizer, tokens, train
 
-from astraios.collect.methods import METHODS
 from astraios.errors import CellError, UsageError
+from astraios.models.methods import METHODS
 
 SCALED = {"schedule": "scaled", "delta_t": 1, "dropout": 0.0}
 

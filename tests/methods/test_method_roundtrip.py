@@ -16,8 +16,8 @@ pytest.importorskip("peft", reason="needs the extra astraios[train]")
 
 from tuning_helpers import attached, base, logits, optimizer, tokens, train
 
-from astraios.collect.counting import count_parameters
-from astraios.collect.methods import METHODS
+from astraios.models.counting import count_parameters
+from astraios.models.methods import METHODS
 
 KINDS = ("gpt_bigcode", "llama")
 CELLS = [(name, kind) for name in METHODS.names() for kind in KINDS]
@@ -110,4 +110,4 @@ def test_the_loss_falls(bases, name) -> None:
 @pytest.mark.parametrize("name", ["adapterh", "adapterp", "parallel"])
 def test_the_card_says_how_to_load_a_bottleneck_adapter(tuned, name) -> None:
     card = (tuned[name, "gpt_bigcode"]["directory"] / "README.md").read_text()
-    assert "import astraios.collect.bottleneck" in card
+    assert "import astraios.models.bottleneck" in card

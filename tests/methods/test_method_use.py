@@ -10,7 +10,7 @@ pytest.importorskip("peft", reason="needs the extra astraios[train]")
 
 from tuning_helpers import attached, optimizer, tokens, train
 
-from astraios.collect.methods import METHODS
+from astraios.models.methods import METHODS
 
 
 @pytest.mark.parametrize("kind", ["gpt_bigcode", "llama"])

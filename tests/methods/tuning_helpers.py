@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from astraios.collect.ladders import resolve
-from astraios.collect.methods import METHODS, TuningMethod
+from astraios.models.ladders import resolve
+from astraios.models.methods import METHODS, TuningMethod
 
 STEPS = 20
 

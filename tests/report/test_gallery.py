@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from astraios.collect.importers.paper import frames
+from astraios.importers.paper import frames
 from astraios.report.base import FIGURES, TABLES
 from astraios.report.gallery import write_gallery
 

@@ -9,8 +9,8 @@ import duckdb
 import polars as pl
 import pytest
 
-from astraios.collect.importers.paper import frames
 from astraios.errors import UsageError
+from astraios.importers.paper import frames
 from astraios.report.base import TABLES, Table, find_table
 from astraios.report.layout import Grid, lay_out, to_html, to_latex, to_markdown
 

@@ -21,8 +21,8 @@ import polars  # noqa: F401
 import pyarrow.parquet  # noqa: F401
 
 from astraios import store
-from astraios.collect.spool import read_manifest
 from astraios.errors import StoreError
+from astraios.runs.directory import read_manifest
 from tests.store.made import make_run
 
 N_WRITERS = 8

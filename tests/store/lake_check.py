@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from astraios import store
-from astraios.collect.spool import read_manifest
 from astraios.errors import AstraiosError
+from astraios.runs.directory import read_manifest
 from tests.store.made import make_run
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from astraios.collect.spool import RunDirectory
 from astraios.records import LossPoint, SampleScore, Score, TaskResult
+from astraios.runs.directory import RunDirectory
 
 SWEEP = json.dumps({"name": "made-up", "compute": {}})
 

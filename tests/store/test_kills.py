@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from astraios import store
-from astraios.collect.spool import read_manifest
+from astraios.runs.directory import read_manifest
 from tests.conftest import REPOSITORY
 from tests.store.chaos import N_POINTS, N_WRITERS
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from astraios import store
-from astraios.collect.spool import RunDirectory
 from astraios.errors import StoreError
 from astraios.records import LossPoint
+from astraios.runs.directory import RunDirectory
 from tests.store.made import make_run
 
 

@@ -11,9 +11,16 @@ import numpy as np
 import pytest
 
 from astraios import store
-from astraios.collect.compare import compare, mcnemar
-from astraios.collect.tasks._estimate import bootstrap, cluster_stderr, pass_at_k, pass_scores, share, share_interval
 from astraios.errors import DataError
+from astraios.evaluate.compare import compare, mcnemar
+from astraios.evaluate.tasks._estimate import (
+    bootstrap,
+    cluster_stderr,
+    pass_at_k,
+    pass_scores,
+    share,
+    share_interval,
+)
 from astraios.records import SampleScore
 from tests.conftest import run_cli
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.evaluate import Subject, load
-from astraios.collect.generate import fleet
-from astraios.collect.generate.requests import Request, stream_seed
-from astraios.collect.tasks import Decoding
 from astraios.errors import CellError, StoreError, UsageError
+from astraios.evaluate.generate import fleet
+from astraios.evaluate.generate.requests import Request, stream_seed
+from astraios.evaluate.model import Subject, load
+from astraios.evaluate.tasks import Decoding
 from tests.conftest import REPOSITORY, assert_one_line, run_cli
 
 pytest.importorskip("torch")

@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from astraios.collect.data import DataSpec
-from astraios.collect.evaluate import Subject, load
-from astraios.collect.generate import generate, vllm
-from astraios.collect.generate.hf import Generator
-from astraios.collect.generate.requests import Request, encode, stream
-from astraios.collect.tasks import TASKS, Decoding, Scoring, TunedModel
+from astraios.data.packing import DataSpec
 from astraios.errors import CellError, MissingExtraError, StoreError, UsageError
+from astraios.evaluate.generate import generate, vllm
+from astraios.evaluate.generate.hf import Generator
+from astraios.evaluate.generate.requests import Request, encode, stream
+from astraios.evaluate.model import Subject, load
+from astraios.evaluate.tasks import TASKS, Decoding, Scoring, TunedModel
 from tests.conftest import assert_one_line, run_cli
 
 torch = pytest.importorskip("torch")
@@ -183,7 +183,7 @@ def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
         path = generate(
             task, scoring, lambda d: Oracle(tiny(), tokenizer(), 10), tmp_path / name, decoding=Decoding(n_samples=1)
         )
-        from astraios.collect.execute.engine import Engine
+        from astraios.evaluate.execute.engine import Engine
 
         with Engine(1) as engine:
             result = task.score(path, Scoring(data_dir=GOLD, limit=20, engine=lambda engine=engine: engine))
@@ -320,7 +320,7 @@ def test_tasks_without_prompts_say_so() -> None:
 
 @pytest.mark.parametrize("kind", ["fft", "ptuning"])
 def test_perplexity_is_the_exponential_of_the_mean_loss(kind: str) -> None:
-    from astraios.collect.sources import Record
+    from astraios.data.sources import Record
 
     records = [Record(f"Add {i}.", f"x = {i} + {i}") for i in range(4)]
     words = tokenizer()
@@ -356,8 +356,8 @@ def test_prompts_begin_as_every_text_of_the_tokenizer_does(template: str) -> Non
 
 
 def test_a_scored_answer_has_no_beginning_of_its_own() -> None:
-    from astraios.collect.sources import Record
-    from astraios.collect.tasks.next_token import encode_records
+    from astraios.data.sources import Record
+    from astraios.evaluate.tasks.next_token import encode_records
 
     words = beginning_with("<s> $A")
     model = TunedModel(None, words, 0, 200, DataSpec("none"))

@@ -13,15 +13,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from astraios.collect.execute.engine import Engine
-from astraios.collect.score import identify, score_generations, score_rows
-from astraios.collect.tasks import TASKS
-from astraios.collect.tasks._answers import after_answer, yes_or_no
-from astraios.collect.tasks._files import Layout, read_generations
-from astraios.collect.tasks.aatk import until_closed
-from astraios.collect.tasks.bigclonebench import macro_f1
-from astraios.collect.tasks.devign import NO, YES, paper_sample
 from astraios.errors import DataError, UsageError
+from astraios.evaluate.execute.engine import Engine
+from astraios.evaluate.score import identify, score_generations, score_rows
+from astraios.evaluate.tasks import TASKS
+from astraios.evaluate.tasks._answers import after_answer, yes_or_no
+from astraios.evaluate.tasks._files import Layout, read_generations
+from astraios.evaluate.tasks.aatk import until_closed
+from astraios.evaluate.tasks.bigclonebench import macro_f1
+from astraios.evaluate.tasks.devign import NO, YES, paper_sample
 
 SHARED = Path(os.environ.get("ASTRAIOS_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 PAPER = SHARED / "data" / "paper"

@@ -1,6 +1,6 @@
 """Launchers start cells somewhere and say how they are; nothing outside this folder knows where that is.
 
-A launcher decides nothing: what is ready to start, what is tried again and what is done is `collect.schedule`'s
+A launcher decides nothing: what is ready to start, what is tried again and what is done is `collect.launch.schedule`'s
 business, which goes by the run directories and by nothing that a cluster says.
 """
 
@@ -10,47 +10,13 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from astraios.collect.compute import ComputeSpec
-from astraios.collect.storage import Place
+from astraios.collect.plan.compute import ComputeSpec
+from astraios.collect.plan.job import STAGES, Job
 from astraios.errors import UsageError, did_you_mean
 from astraios.registry import Registry
-
-if TYPE_CHECKING:
-    from astraios.collect.plan import Plan
-    from astraios.collect.sweep import Cell
-
-
-@dataclass(frozen=True)
-class Job:
-    """Something that one process does: a base model to prepare, or a cell, or a stage of one."""
-
-    key: str
-    label: str
-    model_id: str
-    weight: float
-    """Estimated FLOPs, to start what takes longest first."""
-    plan: Plan | None = None
-    """The cell's; None: prepare the base model."""
-    after: str | None = None
-    """Key of the job that must be done before."""
-    stage: str = "cell"
-    """base, train, evaluate, or cell (both in one process)."""
-
-    @property
-    def cell(self) -> Cell | None:
-        return self.plan.cell if self.plan else None
-
-    @property
-    def n_devices(self) -> int:
-        """Devices that it keeps busy."""
-        return self.plan.cell.train.processes if self.plan and self.stage != "evaluate" else 1
-
-    @property
-    def n_threads(self) -> int:
-        """CPU threads that it keeps busy."""
-        return self.n_devices * (self.plan.cell.threads if self.plan else 1)
+from astraios.runs.place import Place
 
 
 @dataclass(frozen=True)
@@ -98,7 +64,7 @@ class Pool:
         raise NotImplementedError
 
     def start(self, jobs: Sequence[Job]) -> None:
-        """Starts a process for each job (`collect.contract` says what it does)."""
+        """Starts a process for each job (`collect.cell.process` says what it does)."""
         raise NotImplementedError
 
     def poll(self, seconds: float) -> list[Event]:
@@ -164,7 +130,5 @@ class Launcher:
         """
         raise NotImplementedError
 
-
-STAGES = ("base", "train", "evaluate", "cell")
 
 LAUNCHERS: Registry[Launcher] = Registry(Launcher, "astraios.collect.launch", "launcher", group="astraios.launchers")

@@ -9,9 +9,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from astraios.collect.cache import write_atomically
-from astraios.collect.contract import PARENT, Request
-from astraios.collect.launch import Job, Orders
+from astraios.collect.cell.process import PARENT, Request
+from astraios.collect.launch import Orders
+from astraios.collect.plan.job import Job
+from astraios.files import write_atomically
 
 PASSED_ON = ("ASTRAIOS_", "HF_", "HUGGING", "TRANSFORMERS_", "XDG_CACHE", "PYTHONPATH", "AWS_", "S3_")
 """Beginnings of the environment variables that a cell gets from where the sweep was started."""

@@ -18,9 +18,10 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from astraios.collect.contract import Request, perform
-from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
+from astraios.collect.cell.process import Request, perform
+from astraios.collect.launch import Event, Launcher, Orders, Pool
 from astraios.collect.launch._process import how_it_ended
+from astraios.collect.plan.job import Job
 
 
 @dataclass
@@ -169,7 +170,7 @@ def _work(connection: Connection, request: Request, out: str, cuda_device: str |
                 # The parent is gone, and the thread that watches for it was slower: no failure of the cell.
                 os._exit(1)
 
-    from astraios.collect.reasons import one_line
+    from astraios.errors import one_line
 
     try:
         perform(request, out, report)

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
+from astraios.collect.launch import Event, Launcher, Orders, Pool
 from astraios.collect.launch._process import environment, log_file, progress_of, write_request
-from astraios.collect.ray_cluster import join
+from astraios.collect.plan.job import Job
 from astraios.errors import UsageError
+from astraios.ray_cluster import join
 
 AHEAD = 2
 """Tasks that are handed to Ray for each that it can run at a time, so that no machine waits for this process."""

@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from astraios.collect.launch import Event, Job, Launcher, Orders, Pool
+from astraios.collect.launch import Event, Launcher, Orders, Pool
 from astraios.collect.launch._process import environment, file_name, last_words, log_file, write_request
+from astraios.collect.plan.job import Job
 from astraios.errors import MissingExtraError, StoreError
 
 QUEUED = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "RESIZING", "SPECIAL_EXIT")

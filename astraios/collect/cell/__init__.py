@@ -1,0 +1,1 @@
+"""One cell of a sweep, in a process of its own: train, evaluate, record."""

@@ -1,0 +1,307 @@
+"""One cell of a sweep in one run directory: train, score, write. It can be stopped at any moment and started again."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect.cell.environment import current
+from astraios.collect.cell.training import Training, prepared_data
+from astraios.collect.plan.cell_plan import Plan, describe
+from astraios.collect.plan.compute import KeepSpec
+from astraios.collect.plan.keep import check_disk, is_kept
+from astraios.collect.plan.sweep import Cell
+from astraios.data import packing as instruction_data
+from astraios.data.sources import Record
+from astraios.errors import AstraiosError, CellError, one_line
+from astraios.evaluate.tasks import TASKS, TunedModel
+from astraios.files import exclusive
+from astraios.models.ladders import positions, resolve
+from astraios.models.methods import METHODS
+from astraios.records import TaskResult
+from astraios.runs.directory import RunDirectory, utc_now
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+Report = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+COSTS = (
+    "tuning_seconds",
+    "device_seconds",
+    "tokens_per_second",
+    "peak_memory_bytes",
+    "matmul_flops_per_second",
+    "model_flops_utilisation",
+)
+"""What an attempt records of tuning."""
+
+
+def run_cell(
+    cell: Cell,
+    sweep_json: str,
+    out: Path,
+    report: Report = lambda stage, done, total: None,
+    device: str = "auto",
+    *,
+    train_only: bool = False,
+    facts: Plan | None = None,
+    time_limit: float | None = None,
+    lock_wait: float = 10.0,
+    keep_safe: Callable[[], None] = lambda: None,
+) -> None:
+    """Brings a cell to its end: nothing is done where it is done already, and what is there is gone on with.
+
+    Args:
+        cell: what is asked for.
+        sweep_json: the sweep that asks, for the record.
+        out: folder of the run directories.
+        report: told of the progress.
+        device: cpu, cuda or auto.
+        train_only: stop when it is trained; the next call, here or elsewhere, goes on from there.
+        facts: its plan, where that is known.
+        time_limit: seconds; a cell that takes longer is recorded as failed, and this process ends with exit code 1.
+        lock_wait: seconds to wait for another process that has this cell in hand.
+        keep_safe: called whenever the run directory holds something that would be a loss.
+
+    Raises:
+        AstraiosError: the cell failed; the reason stands in its run directory too.
+    """
+    directory = RunDirectory(out / cell.run_id)
+    with exclusive(directory.path / "lock", wait=lock_wait, what=f"run {cell.run_id}"):
+        directory.set_garbage_aside()
+        if directory.is_done(cell.tasks) or (train_only and directory.is_trained()):
+            return
+        facts = facts or describe(cell)
+        attempt, started = directory.start(cell.to_json())
+        clock = time.perf_counter()
+        rows = {"sweep_json": sweep_json, **facts.rows()}
+        ending: dict[str, Any] = {"attempt": attempt, "started_at": started}
+
+        def fail(reason: str) -> None:
+            ending.update(state="failed", error=reason, finished_at=utc_now())
+            ending.setdefault("wall_seconds", time.perf_counter() - clock)
+            directory.fail(rows, ending)
+            keep_safe()
+
+        with _Deadline(time_limit, report, fail) as deadline:
+            try:
+                work = _Work(cell, facts, directory, deadline.report, device, rows, ending, keep_safe)
+                tasks = work.run(train_only)
+            except Exception as error:
+                deadline.lift()
+                fail(one_line(error))
+                if isinstance(error, AstraiosError):
+                    raise
+                raise CellError(one_line(error)) from error
+            deadline.lift()
+            if not train_only:
+                directory.finish(rows, ending, tasks)
+                keep_safe()
+                directory.forget_checkpoint()
+
+
+class _Deadline:
+    """Ends this process when a try has taken too long, unless its last records are being written already."""
+
+    def __init__(self, seconds: float | None, report: Report, fail: Callable[[str], None]) -> None:
+        self._report, self._fail, self._seconds = report, fail, seconds
+        self._where = "starting"
+        self._ending = threading.Lock()
+        self._timer = threading.Timer(seconds, self._expire) if seconds else None
+
+    def __enter__(self) -> _Deadline:
+        if self._timer:
+            self._timer.daemon = True
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+    def report(self, stage: str, done: int, total: int) -> None:
+        """Passes progress on, and remembers it for the reason."""
+        self._where = f"{stage} ({done} of {total})" if total > 1 else stage
+        self._report(stage, done, total)
+
+    def lift(self) -> None:
+        """From here on time does not count."""
+        self._ending.acquire()
+
+    def _expire(self) -> None:
+        with self._ending:
+            self._fail(
+                f"time limit of {(self._seconds or 0) / 60:g} minutes reached while {self._where}: raise [compute] "
+                "time_limit_minutes, or run the same command again, which goes on from the last checkpoint"
+            )
+            os._exit(1)
+
+
+class _Work:
+    """The steps of a cell; `rows` and `ending` are filled as facts become known, so that a failure records them."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        facts: Plan,
+        directory: RunDirectory,
+        report: Report,
+        device: str,
+        rows: dict[str, Any],
+        ending: dict[str, Any],
+        keep_safe: Callable[[], None],
+    ) -> None:
+        import torch
+
+        self.cell, self.facts, self.directory, self.report = cell, facts, directory, report
+        self.rows, self.ending, self.keep_safe = rows, ending, keep_safe
+        self.method = METHODS.get(cell.method_id)
+        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.training = Training(cell, self.device)
+        self.keep = KeepSpec(**json.loads(rows["sweep_json"]).get("keep", {}))
+        torch.set_num_threads(cell.threads)
+
+    def run(self, train_only: bool) -> dict[str, tuple[TaskResult, float]]:
+        """Trains and scores; gives the results of the tasks."""
+        started = time.perf_counter()
+        self._set_environment(current(self.device).to_row())
+        if self.facts.problem:
+            raise CellError(self.facts.problem)
+        self._prepare()
+        self.report("loading", 0, 1)
+        model, tokenizer = self.training.load_base()
+        packed, dataset, held_out = prepared_data(self.cell, tokenizer)
+        self.rows["dataset"] = dataclasses.asdict(dataset)
+        self.rows["run"] |= {
+            "dataset_id": dataset.dataset_id,
+            "bytes_per_token": dataset.bytes_per_token,
+        }
+        tuned, cost = self._tuned(model, packed)
+        if train_only:
+            self.directory.write_trained({"cost": cost, "environment": self.rows["environment"]})
+            return {}
+        self._keep(tuned)
+        tasks = self._score(tuned, tokenizer, held_out)
+        self.ending |= {
+            **cost,
+            "state": "done",
+            "finished_at": utc_now(),
+            "wall_seconds": cost["tuning_seconds"] + sum(seconds for _, seconds in tasks.values()),
+            "setup_seconds": max(0.0, time.perf_counter() - started - cost["tuning_seconds"]),
+            "checkpoint_bytes": sum(f.stat().st_size for f in self.directory.adapter_path.rglob("*") if f.is_file()),
+        }
+        price = json.loads(self.rows["sweep_json"]).get("compute", {}).get("price_per_device_hour")
+        if price is not None:
+            self.ending["price"] = price * cost["device_seconds"] / 3600
+        return tasks
+
+    def _set_environment(self, row: dict[str, Any]) -> None:
+        self.rows["environment"] = row
+        self.ending["environment_id"] = row["environment_id"]
+
+    def _finished_before(self) -> dict[str, Any] | None:
+        """The record of an earlier try that finished training and left the tuned model, or None."""
+        manifest = self.directory.manifest()
+        if manifest is None or manifest["state"] != "done" or not self.directory.adapter_path.is_dir():
+            return None
+        return dict(manifest["rows"]["attempts"][-1])
+
+    def _prepare(self) -> None:
+        """What is refused is refused before anything is loaded; what several processes train, they train here."""
+        from astraios.collect.cell import distributed
+
+        if self._finished_before() is not None:
+            return
+        ladder, rung = resolve(self.cell.model_id)
+        self.training.check(ladder.config(rung.model_id))
+        check_disk([self.facts], self.keep, self.directory.path.parent)
+        if self.cell.train.processes > 1:
+            distributed.train(self.cell, self.directory.path, self.device, self.report)
+
+    def _tuned(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, dict[str, Any]]:
+        """The tuned model and what tuning it cost: trained, or loaded where an earlier try had finished."""
+        from astraios.train.checkpoint import Checkpoint
+
+        known = self._finished_before()
+        if known is not None:
+            return self.method.load(base, self.directory.adapter_path), {name: known.get(name) for name in COSTS}
+        checkpoint = Checkpoint(self.directory.checkpoint_path)
+
+        def save(state: Any) -> None:
+            self.directory.flush()
+            checkpoint.save(state)
+            self.keep_safe()
+
+        trainer = self.training.trainer(
+            base,
+            packed,
+            on_loss=self.directory.append_loss,
+            on_step=lambda step: self.report("training", step, self.cell.train.steps),
+            save=save,
+        )
+        if saved := checkpoint.load():
+            trainer.restore(saved)
+        elsewhere = self.directory.trained() if trainer.state.step == self.cell.train.steps else None
+        state = trainer.run()
+        trainer.lower_precision()
+        if elsewhere is None:
+            return trainer.model, self._cost(state)
+        self._set_environment(elsewhere["environment"])
+        return trainer.model, elsewhere["cost"]
+
+    def _cost(self, state: Any) -> dict[str, Any]:
+        from astraios.train.flops import matmul_rate
+
+        facts, device_seconds = self.facts, state.train_seconds * self.cell.train.processes
+        rate = matmul_rate(self.ending["environment_id"], self.device, self.cell.threads)
+        return {
+            "tuning_seconds": state.train_seconds + state.eval_seconds,
+            "device_seconds": device_seconds,
+            "tokens_per_second": facts.n_tokens / state.train_seconds,
+            "peak_memory_bytes": state.peak_memory_bytes,
+            "matmul_flops_per_second": rate,
+            "model_flops_utilisation": facts.train_flops / device_seconds / rate,
+        }
+
+    def _keep(self, model: Any) -> None:
+        if self._finished_before() is None and is_kept(self.method.kind, self.keep):
+            self.method.save(model, self.directory.adapter_path)
+
+    def _score(
+        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, held_out: list[Record]
+    ) -> dict[str, tuple[TaskResult, float]]:
+        cell = self.cell
+        results: dict[str, tuple[TaskResult, float]] = {}
+        self.rows["tasks"] = [TASKS.get(name).describe() for name in cell.tasks]
+        n_virtual = self.method.n_virtual_tokens(cell.settings)
+        for number, name in enumerate(cell.tasks):
+            self.report(f"scoring {name}", number, len(cell.tasks))
+            known = self.directory.read_task(name)
+            if known is None:
+                tuned = TunedModel(
+                    model=model,
+                    tokenizer=tokenizer,
+                    n_virtual=n_virtual,
+                    n_positions=min(positions(model.config) - n_virtual, cell.data.sequence_length),
+                    data=cell.data,
+                    held_out=held_out,
+                    seed=cell.seed,
+                    options={"folder": str(self.directory.path / "tasks"), **cell.task_options.get(name, {})},
+                )
+                start = time.perf_counter()
+                result = TASKS.get(name).evaluate(tuned)
+                known = result, time.perf_counter() - start
+                self.directory.write_task(name, *known)
+                self.keep_safe()
+            results[name] = known
+        return results

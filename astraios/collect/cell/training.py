@@ -1,0 +1,140 @@
+"""What a cell trains with: its base model, its loop and its packed data, for one process or several that share it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from typing import TYPE_CHECKING, Any
+
+from astraios.collect.plan.sweep import Cell
+from astraios.data import packing as instruction_data
+from astraios.data.sources import Record
+from astraios.errors import CellError
+from astraios.files import cache_dir, exclusive
+from astraios.models.ladders import resolve
+from astraios.models.methods import METHODS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from astraios.train.loop import Trainer
+
+PACKING = 3
+"""Version of the packing, a part of its name in the cache."""
+
+
+class Training:
+    """A cell's base model and training loop, for the process that does all of it and for those that share it.
+
+    Args:
+        cell: what is asked for.
+        device: where the base is loaded.
+        computes_on: cpu or cuda, where that is another: decides the precision.
+    """
+
+    def __init__(self, cell: Cell, device: str, computes_on: str | None = None) -> None:
+        self.cell, self.device, self.computes_on = cell, device, computes_on or device
+        self.method = METHODS.get(cell.method_id)
+
+    def load_base(self) -> tuple[Any, PreTrainedTokenizerBase]:
+        """The base model as the recipe wants it, and its tokenizer."""
+        ladder, rung = resolve(self.cell.model_id)
+        return ladder.load(
+            rung.model_id,
+            quantization=self._quantization,
+            dtype=self._dtype(),
+            device=self.device,
+            trust_remote_code=self.cell.trust_remote_code,
+            attention=None if self.cell.train.attention == "auto" else self.cell.train.attention,
+        )
+
+    @property
+    def _quantization(self) -> str | None:
+        return None if self.cell.train.quantization == "none" else self.cell.train.quantization
+
+    def _dtype(self) -> str:
+        import torch
+
+        if self.cell.train.dtype != "auto":
+            return self.cell.train.dtype
+        return "bfloat16" if self.computes_on.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+
+    def check(self, config: Any) -> None:
+        """Refuses what can't be trained, before anything is spent on it."""
+        self.method.check(
+            config,
+            self.cell.settings,
+            self.cell.train.steps,
+            sequence_length=self.cell.data.sequence_length,
+            quantization=self._quantization,
+        )
+        if self.cell.train.fsdp:
+            self.method.check_shards(self.cell.train.quantization)
+
+    def trainer(self, base: Any, packed: instruction_data.PackedData, **hooks: Any) -> Trainer:
+        """The loop over the tuned model; `hooks` are those of Trainer."""
+        import torch
+
+        from astraios.train.loop import Trainer
+
+        cell, spec = self.cell, self.cell.train
+        self.check(base.config)
+        words, highest = base.get_input_embeddings().weight.shape[0], max(packed.train.max(), packed.test.max())
+        if highest >= words:
+            raise CellError(
+                f"the tokenizer of {cell.model_id} gives token {int(highest)}, but the model has {words} embeddings: "
+                "give the model its own tokenizer, or embeddings for all tokens"
+            )
+        if spec.gradient_checkpointing:
+            base.activation_checkpointing_enable({"use_reentrant": False})
+        torch.manual_seed(cell.seed)
+        model = self.method.attach(base, cell.settings, spec.steps)
+        assert spec.learning_rate is not None  # filled in by the sweep
+        return Trainer(
+            model,
+            packed,
+            spec,
+            method=self.method,
+            settings=dict(cell.settings),
+            learning_rate=spec.learning_rate,
+            seed=cell.seed,
+            **hooks,
+        )
+
+
+def prepared_data(
+    cell: Cell, tokenizer: PreTrainedTokenizerBase
+) -> tuple[instruction_data.PackedData, instruction_data.DatasetRecord, list[Record]]:
+    """Packed blocks, their record and the held-out records; packed once for all cells of a machine.
+
+    Raises:
+        DataError: the data can't be had or don't fill a block.
+    """
+    import hashlib
+
+    import torch
+
+    content = json.dumps([PACKING, dataclasses.asdict(cell.data), cell.data_identity, tokenizer.name_or_path])
+    vocabulary = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
+    key = hashlib.sha256((content + vocabulary).encode()).hexdigest()[:24]
+    file = cache_dir() / "data" / f"{key}.pt"
+    with exclusive(file.with_suffix(".lock"), wait=math.inf, what="the packed data"):
+        if not file.is_file():
+            source = instruction_data.load(cell.data)
+            packed, record = instruction_data.prepare(cell.data, source, tokenizer)
+            bundle = {
+                "packed": dataclasses.asdict(packed),
+                "record": dataclasses.asdict(record),
+                "held_out": [(r.prompt, r.completion, r.earlier) for r in source.test],
+            }
+            temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+            torch.save(bundle, temporary)
+            os.replace(temporary, file)
+        bundle = torch.load(file, weights_only=True)
+    return (
+        instruction_data.PackedData(**bundle["packed"]),
+        instruction_data.DatasetRecord(**bundle["record"]),
+        [Record(*fields) for fields in bundle["held_out"]],
+    )

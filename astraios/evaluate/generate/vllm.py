@@ -1,0 +1,117 @@
+"""Generation with vLLM, where it is installed: whole models, and the adapters that it applies by itself (LoRA).
+
+Each sample is a request with a seed of its own, so that batches and interruptions change nothing but rounding; the
+numbers drawn are vLLM's, so samples differ from those of `hf`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.errors import CellError, MissingExtraError
+from astraios.evaluate.generate.requests import Request, encode, stream_seed, until_stop
+
+if TYPE_CHECKING:
+    from astraios.evaluate.tasks import Decoding
+
+CHUNK = 512
+"""Requests handed over at once: what an interruption can lose."""
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Limits of rank that vLLM knows."""
+
+
+def adapter_rank(adapter: Path) -> int:
+    """Rank of a LoRA adapter's folder.
+
+    Raises:
+        CellError: no adapter there, or one that vLLM does not apply.
+    """
+    try:
+        config = json.loads((adapter / "adapter_config.json").read_text())
+    except (OSError, ValueError):
+        raise CellError(f"{adapter} holds no adapter: it needs an adapter_config.json that can be read") from None
+    kind = str(config.get("peft_type"))
+    odd = next((name for name in ("use_dora", "modules_to_save", "rank_pattern") if config.get(name)), None)
+    if kind != "LORA" or odd:
+        what = f"LoRA with {odd}" if kind == "LORA" else kind
+        raise CellError(f"vLLM does not apply {what} ({adapter}): choose --engine transformers")
+    return int(config["r"])
+
+
+class Server:
+    """A model loaded once, for any number of decodings.
+
+    Args:
+        model: hub id or folder of a causal language model.
+        adapter: folder of a LoRA adapter to put on it.
+        seed: of the samples.
+        options: more arguments of `vllm.LLM` (tensor_parallel_size, dtype, gpu_memory_utilization, ...).
+
+    Raises:
+        MissingExtraError: vLLM is not installed.
+        CellError: the adapter is none that vLLM applies, or the model can't be loaded.
+    """
+
+    def __init__(self, model: str, adapter: Path | None = None, seed: int = 0, **options: Any) -> None:
+        rank = adapter_rank(adapter) if adapter else None
+        try:
+            from vllm import LLM
+            from vllm.lora.request import LoRARequest
+        except ImportError:
+            raise MissingExtraError("vllm", "vllm", "--engine vllm") from None
+        self.seed = seed
+        self.lora = LoRARequest(adapter.name, 1, str(adapter)) if adapter else None
+        if rank is not None:
+            options = {"enable_lora": True, "max_lora_rank": next((r for r in RANKS if r >= rank), rank), **options}
+        try:
+            self.model = LLM(model=model, **options)
+        except (ValueError, RuntimeError, OSError) as error:
+            raise CellError(f"vLLM can't load {model}: {str(error).splitlines()[0]}") from None
+
+    def length(self) -> int:
+        """Tokens of the longest sequence that it takes."""
+        return int(self.model.llm_engine.model_config.max_model_len)
+
+    def answer(self, decoding: Decoding, requests: Sequence[Request]) -> list[str]:
+        """An answer to each request, in order."""
+        from vllm import SamplingParams
+
+        tokenizer = self.model.get_tokenizer()
+        prompts = [encode(tokenizer, request.text, decoding.max_length) for request in requests]
+        settings = [
+            SamplingParams(
+                n=1,
+                temperature=decoding.temperature,
+                top_p=decoding.top_p if decoding.temperature else 1.0,
+                max_tokens=decoding.max_length - len(ids),
+                stop=list(request.stop),
+                seed=stream_seed(self.seed, request.item_id, request.sample),
+            )
+            for ids, request in zip(prompts, requests, strict=True)
+        ]
+        answers = self.model.generate(
+            [{"prompt_token_ids": ids} for ids in prompts], settings, lora_request=self.lora, use_tqdm=False
+        )
+        return [
+            until_stop(answer.outputs[0].text, request.stop) for request, answer in zip(requests, answers, strict=True)
+        ]
+
+    def generator(self, decoding: Decoding) -> Generator:
+        """Answers under a decoding."""
+        return Generator(self, decoding)
+
+
+class Generator:
+    """A server under one decoding."""
+
+    def __init__(self, server: Server, decoding: Decoding) -> None:
+        self.server, self.decoding = server, decoding
+
+    def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, str]]:
+        """Answers, a chunk at a time."""
+        for start in range(0, len(requests), CHUNK):
+            chunk = requests[start : start + CHUNK]
+            yield from zip(chunk, self.server.answer(self.decoding, chunk), strict=True)

@@ -1,0 +1,173 @@
+"""Tasks that tuned models are scored on, one file each. A task is registered by being a module-level `Task`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.data.packing import DataSpec
+from astraios.data.sources import Record
+from astraios.errors import UsageError
+from astraios.records import TaskResult
+from astraios.registry import Registry
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedTokenizerBase
+
+    from astraios.evaluate.execute.engine import Engine
+    from astraios.evaluate.generate.requests import Generates
+
+
+@dataclass(frozen=True)
+class TunedModel:
+    """A model as tasks meet it."""
+
+    model: nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    n_virtual: int
+    """Positions that the tuning method puts in front of the logits."""
+    n_positions: int
+    """Longest sequence that the model reads, virtual tokens not counted."""
+    data: DataSpec
+    """Prompt format that it was tuned on."""
+    held_out: Sequence[Record] = ()
+    """Test records of the data that it was tuned on."""
+    seed: int = 0
+    options: Mapping[str, Any] = field(default_factory=dict)
+    generator: Callable[[Decoding], Generates] | None = None
+    """Another inference engine that answers for the model; None is transformers on `model`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """What a task needs beside the generations in order to score them."""
+
+    data_dir: Path | None = None
+    """Folder of gold files; None is the hub."""
+    engine: Callable[[], Engine] | None = None
+    """Gives the engine that runs programs, started when it is first needed."""
+    language_level: int | None = None
+    """Java language level; None is the JDK's own, 8 is the paper's."""
+    nominal: float | None = None
+    """Greedy HumanEval pass@1 of the same model, a fraction; ReCode's Robust Change needs it."""
+    n_shot: int = 0
+    extraction: str | None = None
+    """How security completions become source files; None is the task's default."""
+    sarif: Path | None = None
+    """Findings of an analyser that ran elsewhere, SARIF 2.1.0."""
+    limit: int | None = None
+    """Only the first items, for a trial."""
+    progress: Callable[[int, int], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prompt:
+    """One prompt, and what ends its answer."""
+
+    item_id: str
+    text: str
+    stop: tuple[str, ...] = ()
+    """The answer ends before the first of these."""
+    prefix: str = ""
+    """What is put in front of the answer to make the sample (the program's beginning)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How answers are drawn."""
+
+    n_samples: int = 1
+    temperature: float = 0.0
+    """0 is greedy."""
+    max_length: int = 2048
+    """Tokens of prompt and answer together."""
+    top_p: float = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What a task is; how it is scored is the business of its subclass."""
+
+    name: str
+    """Identifier in the database and on the command line, for instance "humanevalfix-java"."""
+    title: str
+    """Name as printed in charts and tables."""
+    kind: str
+    """comprehension, generation, robustness, security or likelihood."""
+    metric: str
+    """The metric that charts and fits use first."""
+    chance: float | None
+    """Score of guessing, a fraction; None where guessing scores nothing."""
+    ceiling: float = 1.0
+    higher_is_better: bool = True
+    citation: str = ""
+    id_key: str = "task_id"
+    """Key of an item's name in generations and gold data."""
+
+    def describe(self) -> dict[str, Any]:
+        """The row of the table `task`."""
+        return {
+            "task_id": self.name,
+            "title": self.title,
+            "kind": self.kind,
+            "metric": self.metric,
+            "chance": self.chance,
+            "ceiling": self.ceiling,
+            "higher_is_better": self.higher_is_better,
+            "citation": self.citation or None,
+        }
+
+    def evaluate(self, model: TunedModel) -> TaskResult:
+        """Scores a model.
+
+        Raises:
+            CellError: the task does not fit the model.
+            UsageError: the task has no way of its own to score a model.
+        """
+        raise UsageError(f"task {self.name!r} has nothing to generate and no way of its own to score a model")
+
+    @property
+    def from_generations(self) -> bool:
+        """Whether the task can be scored from texts alone."""
+        return type(self).score is not Task.score
+
+    def score(self, path: Path, scoring: Scoring) -> TaskResult:
+        """Score the generations in the file `path`.
+
+        Raises:
+            DataError: the file or the gold data are not what the task needs.
+            UsageError: this task has no generations.
+        """
+        raise UsageError(f"task {self.name!r} is not scored from generations: it needs the model itself")
+
+    def prompts(self, scoring: Scoring) -> Sequence[Prompt]:
+        """What a model is asked, in the order of the gold data."""
+        raise UsageError(f"task {self.name!r} has no prompts to generate from")
+
+    def decoding(self) -> Decoding:
+        """How the paper draws answers for this task (appendix E)."""
+        return Decoding()
+
+    def cluster(self, item_id: str) -> str:
+        """What items have in common that must be resampled together: variants of one problem give the problem."""
+        return item_id
+
+    def finish(self, prompt: Prompt, answer: str) -> str:
+        """The sample that is stored: the answer after the task's post-processing."""
+        return prompt.prefix + answer
+
+    def follow_up(self, scoring: Scoring, answers: dict[str, list[str]]) -> Sequence[Prompt] | None:
+        """Prompts of a second stage, made from the answers of the first; None where there is one stage."""
+        return None
+
+
+def cut(text: str, stops: Sequence[str]) -> str:
+    """`text` up to the first of `stops`."""
+    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
+    return text[: min(ends)] if ends else text
+
+
+TASKS: Registry[Task] = Registry(Task, "astraios.evaluate.tasks", "task", group="astraios.tasks")

@@ -1,0 +1,26 @@
+"""Tasks that are scored from texts: with a model in memory they are generated, executed and scored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from astraios.evaluate.tasks import Task, TunedModel
+from astraios.records import TaskResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedTask(Task):
+    """Subclasses give prompts and a way to score what was answered."""
+
+    def evaluate(self, model: TunedModel) -> TaskResult:
+        """Generates, executes and scores (`evaluate.generate`).
+
+        Options of the cell that matter here: data_dir, folder (where generations and verdicts are kept), limit,
+        language_level, nominal, n_samples.
+
+        Raises:
+            CellError: the task does not fit the model.
+        """
+        from astraios.evaluate.generate import evaluate
+
+        return evaluate(self, model)

@@ -1,0 +1,170 @@
+"""What the three tasks of HumanEvalPack share: programs, post-processing, pass@k."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from astraios.errors import UsageError
+from astraios.evaluate.execute import Limits, Program, Verdict
+from astraios.evaluate.tasks import Decoding, Prompt, Scoring, cut
+from astraios.evaluate.tasks._estimate import pass_scores
+from astraios.evaluate.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.evaluate.tasks._generated import GeneratedTask
+from astraios.records import SampleScore, TaskResult
+
+HELPER = """import math
+import re
+import sys
+import copy
+import datetime
+import itertools
+import collections
+import heapq
+import statistics
+import functools
+import hashlib
+import numpy
+import numpy as np
+import string
+from typing import *
+from collections import *
+"""
+"""Imports that Python programs may count on."""
+
+STOPS = {
+    "python": ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\nassert"),
+    "java": ("\npublic class", "\nimport", "\npackage"),
+}
+"""Where an answer ends: the next thing at the top level."""
+END = "<|endoftext|>"
+LIMITS = Limits(cpu_seconds=10.0)
+_EMPTY_MAIN = re.compile(r"public class Main\s*\{\s*\}")
+TITLES = {"python": "Python", "java": "Java"}
+CITATION = "Muennighoff et al., 2023, OctoPack (HumanEvalPack); ASTRAIOS table 3"
+
+
+def first_block(text: str) -> str:
+    """`text` up to the first non-blank line that starts without white space: a function's body, given its head."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if number and line and not line[0].isspace() and line.strip():
+            return "\n".join(lines[:number])
+    return text
+
+
+def java_body(text: str) -> str:
+    """`text` up to the brace that closes the class which the prompt opened (two are open: class and method)."""
+    depth = 2
+    for place, sign in enumerate(text):
+        depth += (sign == "{") - (sign == "}")
+        if not depth:
+            return text[: place + 1]
+    return text
+
+
+def run(scoring: Scoring, programs: Sequence[Program]) -> tuple[list[Verdict], str]:
+    """Verdicts, and the isolation level."""
+    if scoring.engine is None:
+        raise UsageError("this task runs programs and was given no engine")
+    engine = scoring.engine()
+    return engine.judge(programs, scoring.progress), engine.level
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanEvalPack(GeneratedTask):
+    """164 problems; a sample passes when the problem's tests raise nothing. Subclasses differ in their prompts."""
+
+    language: str
+
+    @classmethod
+    def in_all_languages(cls, name: str, title: str) -> tuple[Self, ...]:
+        """The task in each language, for instance "humanevalfix-java"."""
+        return tuple(
+            cls(
+                name=f"{name}-{language}",
+                title=f"{title}, {TITLES[language]}",
+                kind="generation",
+                metric="pass@1",
+                chance=None,
+                citation=CITATION,
+                language=language,
+            )
+            for language in TITLES
+        )
+
+    def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
+        """Rows of HumanEvalPack."""
+        fields = ("task_id", "prompt", "declaration", "test", "canonical_solution", "buggy_solution", "docstring",
+                  "instruction", "entry_point")  # fmt: skip
+        hub = f"bigcode/humanevalpack:data/{self.language}/data/humanevalpack.jsonl"
+        return gold_rows(f"humanevalpack_{self.language}", scoring.data_dir, fields, hub)[: scoring.limit]
+
+    def program(self, row: dict[str, Any], sample: str, scoring: Scoring) -> Program:
+        """The program that decides over one sample."""
+        if self.language == "java":
+            code = _EMPTY_MAIN.sub("", sample)
+            return Program("java", code, "\n\n" + row["test"], level=scoring.language_level, limits=LIMITS)
+        return Program("python", sample, row["test"], preamble=HELPER, limits=LIMITS)
+
+    def score(self, path: Path, scoring: Scoring) -> TaskResult:
+        """pass@k over the 164 problems."""
+        if scoring.language_level is not None and self.language != "java":
+            raise UsageError(f"--language-level is for Java; {self.name} has none")
+        gold = self.gold(scoring)
+        head = "declaration" if "fix" in self.name else "prompt"
+        layout = Layout(
+            [row["task_id"] for row in gold], ("task_id",), prefixes=[row[head] for row in gold], folded=True
+        )
+        generations = read_generations(path, layout)
+        flat = [(row, text) for row, texts in zip(gold, generations, strict=True) for text in texts]
+        verdicts, level = run(scoring, [self.program(row, text, scoring) for row, text in flat])
+        return self.result(gold, len(generations[0]), verdicts, level, scoring)
+
+    def result(
+        self, gold: list[dict[str, Any]], n: int, verdicts: list[Verdict], level: str, scoring: Scoring
+    ) -> TaskResult:
+        """Scores of `n` samples a problem."""
+        rows = [verdicts[i * n : (i + 1) * n] for i in range(len(gold))]
+        failed = sum(not verdict.judged for verdict in verdicts)
+        samples = tuple(
+            SampleScore(self.name, row["task_id"], number, float(verdict.passed), verdict.verdict)
+            for row, group in zip(gold, rows, strict=True)
+            for number, verdict in enumerate(group)
+        )
+        settings: dict[str, Any] = {
+            "gold": digest(gold),
+            "samples": n,
+            "cpu_seconds": LIMITS.cpu_seconds,
+            "flagged": sum("flagged" in verdict.detail or "judged apart" in verdict.detail for verdict in verdicts),
+        }
+        if self.language == "java":
+            from astraios.evaluate.execute.java import jdk
+
+            settings["language_level"] = scoring.language_level or jdk()[1]
+        scores = pass_scores(self.name, [[verdict.passed for verdict in group] for group in rows], failed)
+        return TaskResult(scores, samples, len(gold), level, settings)
+
+    def ask(self, row: dict[str, Any], instruction: str, start: str, beginning: str) -> Prompt:
+        """Figure 17 with this instruction.
+
+        Args:
+            row: the problem.
+            instruction: what is asked.
+            start: beginning of the answer, part of the prompt.
+            beginning: what goes in front of the stored sample.
+        """
+        text = f"Question: {instruction}\n\nAnswer:\n{start}"
+        return Prompt(item_id=row["task_id"], text=text, stop=(*STOPS[self.language], END), prefix=beginning)
+
+    def finish(self, prompt: Prompt, answer: str) -> str:
+        """The program: beginning and answer, cut where the function ends."""
+        body = cut(answer, prompt.stop)
+        return prompt.prefix + (first_block(body) if self.language == "python" else java_body(body))
+
+    def decoding(self) -> Decoding:
+        """20 samples at temperature 0.2, 2,048 tokens in all."""
+        return Decoding(n_samples=20, temperature=0.2, max_length=2048)

@@ -1,0 +1,1 @@
+"""Decisions from fits: ranking, crossings, allocation, the next runs, the end of a run."""

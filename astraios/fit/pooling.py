@@ -1,0 +1,250 @@
+"""Partial pooling: every series' curve is shrunk towards a shared shape as strongly as the data say.
+
+Transformed parameters of a series are normal around a shared mean: theta_g = anchor_g + u_g, u_g ~ N(mu, tau^2). The
+anchors carry each series' own level, so what is shared is the shape. mu and tau come from the series themselves
+(empirical Bayes by EM, with the Laplace variance of each series), and tau has a weak prior of its own, so that one
+series alone, or two sizes, still give an answer: the prior's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from astraios.fit.curve import Array, Mask
+from astraios.fit.laws import Law
+from astraios.fit.observations import Ladder
+from astraios.fit.optimise import Problems, Solution, minimise, search
+from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
+
+HUBER = 1.345
+"""95 % efficiency under normal noise."""
+POOL_WEIGHT = 1.0
+"""Degrees of freedom that the weak prior has in tau."""
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """How residuals are weighed."""
+
+    name: str
+    delta: float | None
+    """Fixed Huber threshold on log loss; None: 1.345 times the noise; infinity: least squares."""
+    prior: bool = True
+
+
+ESTIMATORS = {
+    "huber": Estimator("huber", None),
+    "huber_1e-3": Estimator("huber_1e-3", 1e-3, prior=False),
+    "least_squares": Estimator("least_squares", np.inf),
+}
+
+
+@dataclass(frozen=True)
+class PooledFit:
+    """One law fitted to all series of a ladder."""
+
+    law: Law
+    ladder: Ladder
+    estimator: Estimator
+    centre: Array
+    """(inputs,) logs."""
+    theta: Array
+    """(series, parameters), centred and transformed."""
+    sigma: float
+    """Noise of one run's log loss."""
+    freedom: float
+    """Degrees of freedom behind sigma."""
+    mean: Array
+    """(series, parameters): where each series' prior ended."""
+    tau: Array
+    """(series, parameters): spread around the mean; the weak prior's for series that are kept out of the pool."""
+    mean_error: Array
+    """(parameters,): standard error of the shared mean."""
+    problems: Problems
+    solution: Solution
+    agreement: float
+    """Share of starts that reached the best optimum, worst series."""
+
+    def log_predict(self, theta: Array, x: Array) -> Array:
+        """Log losses (series, draws, points) for theta (series, draws, parameters), x (inputs, series, points)."""
+        series, draws, k = theta.shape
+        wide = np.repeat(x, draws, axis=1)
+        return self.law.evaluate(theta.reshape(-1, k), wide)[0].reshape(series, draws, -1)
+
+    def draw(self, rng: np.random.Generator, draws: int) -> Array:
+        """Parameters (series, draws, parameters): refits of perturbed data under perturbed priors, all at once.
+
+        Series with many runs resample their runs with Dirichlet weights (rows with one run_id go together); short
+        ones, for which that is degenerate, get new noise instead, its size drawn from its own posterior (so the
+        intervals have Student tails).
+        """
+        series, points = self.problems.y.shape
+        k = len(self.law.parameters)
+        noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
+        centre = self.mean[:, None] + self.mean_error * rng.standard_normal((1, draws, k))
+        centre = centre + self.tau[:, None] * rng.standard_normal((series, draws, k))
+        y = np.repeat(self.problems.y[:, None], draws, axis=1)
+        weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
+        shared = self.shared_noise(rng, draws)
+        for g, one in enumerate(self.ladder.series):
+            member = clusters(one.run_id)
+            count, n = member.max() + 1, len(one)
+            if count >= 4 * k:
+                weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, member]
+            else:
+                y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, member]
+            if shared:
+                y[g, :, :n] += shared[g]
+        flat = Problems(
+            self.law, np.repeat(self.problems.x, draws, axis=1), y.reshape(-1, points), weights.reshape(-1, points),
+            self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
+            self.problems.low, self.problems.high,
+        )  # fmt: skip
+        return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9).theta.reshape(series, draws, k)
+
+    def shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
+        """Noise of the bases, (draws, points) a series, the same for all series at one size; empty without bases."""
+        if self.ladder.bases is None:
+            return []
+        sizes = self.ladder.column("n_params")
+        drawn = self.ladder.bases.common(sizes, rng, draws)
+        ends = np.cumsum([len(s) for s in self.ladder.series])[:-1]
+        return np.split(drawn, ends, axis=1)
+
+
+def clusters(run_id: tuple[str, ...]) -> np.ndarray:
+    """Number of the run of each row; rows without a run_id are runs of their own."""
+    seen: dict[str, int] = {}
+    return np.array([seen.setdefault(run or f"\x00{i}", len(seen)) for i, run in enumerate(run_id)])
+
+
+def focus(law: Law) -> float:
+    """How strongly the points that count most are those near the target: weights go with compute to this power.
+
+    No law is true over all sizes, so far points mislead. The square root serves tables of sizes and data; curves over
+    data alone, which bend more, take 1.5. A ladder of sizes alone has no points to spare.
+    """
+    if law.inputs in (("n_tokens",), ("steps",)):
+        return 1.5
+    return 0.5 if len(law.inputs) > 1 else 0.0
+
+
+def _focused(x: Array, weights: Array, power: float) -> Array:
+    """Weights (series, points) times compute^power, scaled to the number of points that they are worth."""
+    if power == 0:
+        return weights
+    scale = np.where(weights > 0, x.sum(0), -np.inf)
+    focused = np.where(weights > 0, np.exp(power * (scale - scale.max(1, keepdims=True))), 0.0)
+    return focused * (focused.sum(1) / (focused**2).sum(1))[:, None]
+
+
+def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int) -> PooledFit:
+    """Fit one law to all series together (see the module's text for the model).
+
+    Args:
+        starts: starts of each series in the first pass; later passes are warm.
+    """
+    centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
+    x, y, weights = ladder.pack(law.inputs, centre)
+    if rule.prior:
+        weights = _focused(x, weights, focus(law))
+    prior = weak(law, y, weights)
+    rng = np.random.default_rng(seed)
+    guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
+    trusted = np.array([not series.rises for series in ladder.series])
+    sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
+    problems = independent(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+    solution, agreeing = search(problems, guesses, 100, 1e-8)
+    agreement = float(agreeing.min())
+    theta, error = solution.theta, prior.scale * 0
+    freedom = NOISE_WEIGHT
+    for _ in range(12 if rule.prior else 1):
+        problems = independent(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+        solution = minimise(problems, theta, 100, 1e-10)
+        moved = float(np.abs(solution.theta - theta).max())
+        theta = solution.theta
+        inverse = inverse_of(solution.hessian)
+        sigma, freedom = _noise(problems, theta, inverse, rule, trusted)
+        if rule.prior:
+            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior, trusted)
+        if moved < 1e-5:
+            break
+    return PooledFit(
+        law, ladder, rule, centre, theta, sigma, freedom, prior.anchor + shift, tau, error, problems, solution,
+        agreement,
+    )  # fmt: skip
+
+
+def _first_noise(y: Array, weights: Array) -> float:
+    return max(NOISE, 0.02 * float(np.std(y[weights > 0])))
+
+
+def independent(
+    law: Law, x: Array, y: Array, weights: Array, rule: Estimator, sigma: float, mean: Array, tau: Array
+) -> Problems:
+    """The problem of each series by itself, its prior a normal of `mean` and `tau`."""
+    delta = HUBER * sigma if rule.delta is None else rule.delta
+    precision = np.broadcast_to((sigma / tau) ** 2 * rule.prior, mean.shape)
+    return Problems(law, x, y, weights, np.full((1, 1), delta), mean, precision, *law.bounds())
+
+
+def repeat(problems: Problems, rows: np.ndarray) -> Problems:
+    """The problems of `rows`, also where one problem is asked for many times."""
+    return Problems(
+        problems.model, problems.x[:, rows], problems.y[rows], problems.weights[rows], problems.delta,
+        problems.prior_mean[rows], problems.prior_precision[rows], problems.low, problems.high,
+    )  # fmt: skip
+
+
+def inverse_of(hessian: Array) -> Array:
+    """Inverse of each Hessian with its eigenvalues lifted to be positive."""
+    values, vectors = np.linalg.eigh(hessian)
+    values = np.maximum(values, 1e-12 * np.abs(values).max(1, keepdims=True) + 1e-300)
+    return (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
+
+
+def _noise(problems: Problems, theta: Array, inverse: Array, rule: Estimator, trusted: Mask) -> tuple[float, float]:
+    """Noise of a run and its degrees of freedom; robust where the points are many, with a weak prior where few."""
+    f, _ = problems.model.evaluate(theta, problems.x)
+    there = (problems.weights > 0) & (trusted | ~trusted.any())[:, None]
+    residual, weights = (f - problems.y)[there], problems.weights[there]
+    worth = float(weights.sum())
+    shrunk = np.einsum("gkk,gk->", inverse, problems.prior_precision)
+    used = min((theta.size - shrunk) * there.sum() / (problems.weights > 0).sum(), 0.95 * worth)
+    freedom = worth - used
+    robust = 1.4826 * _median(np.abs(residual), weights)
+    limit = np.inf if rule.delta == np.inf else 3 * max(robust, NOISE)
+    spare = float((weights * np.clip(residual, -limit, limit) ** 2).sum())
+    if rule.delta is None and residual.size > 40:
+        spare = robust**2 * worth
+    total = freedom + NOISE_WEIGHT
+    return float(np.sqrt((spare + NOISE_WEIGHT * NOISE**2) / total)), float(total)
+
+
+def _median(values: Array, weights: Array) -> float:
+    order = np.argsort(values)
+    share = np.cumsum(weights[order]) - 0.5 * weights[order]
+    return float(np.interp(0.5 * weights.sum(), share, values[order]))
+
+
+def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior, trusted: Mask) -> tuple[Array, Array, Array]:
+    """One EM step: shared mean and spread (series, parameters) each, and the mean's standard error (parameters,).
+
+    Series whose loss rises with size, usually for want of tuning, neither teach the others nor are drawn to them.
+    """
+    series = int(trusted.sum())
+    shifts, taus = np.zeros(u.shape), np.tile(prior.scale, (len(u), 1))
+    if series < 2:
+        return shifts, taus, np.zeros(u.shape[1])
+    u, inverse = u[trusted], inverse[trusted]
+    variance = sigma**2 * np.diagonal(inverse, axis1=1, axis2=2)
+    total = u.var(0) + variance.mean(0) + 1e-8
+    keep = prior.scale**2 / (prior.scale**2 + total / series)
+    shift = keep * u.mean(0)
+    spread = ((u - shift) ** 2 + variance).sum(0)
+    tau2 = (spread + POOL_WEIGHT * (0.3 * prior.scale) ** 2) / (series + POOL_WEIGHT)
+    tau = np.sqrt(np.minimum(tau2, prior.scale**2))
+    shifts[trusted], taus[trusted] = shift, tau
+    return shifts, taus, np.sqrt(keep * tau**2 / series)

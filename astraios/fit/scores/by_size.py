@@ -1,0 +1,227 @@
+"""Scores against size, where there are no losses: each link as a curve in log size, methods partially pooled.
+
+A method's curve has parameters of its own, normal around a shared mean whose spread is learnt from the methods
+(empirical Bayes); the noise of a score is its binomial error times a factor that the residuals set (quasi-binomial,
+since models share their items). Links are weighed by what they would have said about the largest sizes. The same
+errors say how far the form itself may be off, for all methods together and for each, growing with the distance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from astraios.fit.curve import Array
+from astraios.fit.ensemble import CALIBRATION
+from astraios.fit.links import LINKS, Link
+from astraios.fit.optimise import Problems, minimise
+from astraios.fit.scores.data import ScoreData
+from astraios.fit.scores.from_loss import COUNTED
+
+NOISE_WEIGHT = 6.0
+"""Degrees of freedom that plain binomial noise has in the noise factor."""
+POOL_WEIGHT = 1.0
+"""Degrees of freedom that a third of the prior's width has in the spread of the methods."""
+ROUNDS, SETTLED = 6, 0.01
+"""Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
+FORM = 0.01
+"""Typical error of a form at its first step beyond the data, a fraction; worth one rolling error."""
+
+
+@dataclass(frozen=True)
+class SizeFit:
+    """One link fitted to the scores of a task, against log size."""
+
+    link: Link
+    theta: Array
+    """(methods, parameters)."""
+    covariance: Array
+    """(methods, parameters, parameters), given the shared mean."""
+    shared: Array
+    """(parameters,): mean of the methods."""
+    shared_covariance: Array
+    drag: Array
+    """(methods, parameters, parameters): how a method's parameters follow the shared mean."""
+    centre: float
+    scale: float
+    noise: float
+    """Factor on the binomial variance."""
+    objective: float
+
+    def x(self, log_size: Array, chance: float, ceiling: float) -> Array:
+        """Rows of the link, (3, ...)."""
+        z = (np.asarray(log_size, float) - self.centre) / self.scale
+        return np.stack([z, np.full_like(z, chance), np.full_like(z, ceiling)])
+
+
+@dataclass(frozen=True)
+class SizeModel:
+    """All links for one metric of one task, their weights, and the error of the form."""
+
+    data: ScoreData
+    names: tuple[str, ...]
+    fits: tuple[SizeFit, ...]
+    weights: Array
+    errors: tuple[float, ...]
+    """Rolling error of each link, a fraction; NaN where nothing could be hidden."""
+    common: float
+    """Variance of the form's error that the methods share, per unit of log size beyond the data."""
+    own: float
+    """The same of each method alone."""
+    largest: float
+    """Log of the largest size seen."""
+
+    @property
+    def best(self) -> SizeFit:
+        """The link with the largest weight."""
+        return self.fits[int(np.argmax(self.weights))]
+
+    def point(self, log_size: float) -> Array:
+        """Best estimate at a size, (methods,)."""
+        parts = []
+        for fit in self.fits:
+            x = fit.x(np.array([log_size]), self.data.chance, self.data.ceiling)
+            parts.append(fit.link.evaluate(fit.theta, x)[0][:, 0])
+        return np.clip(np.tensordot(self.weights, np.stack(parts), 1), 0.0, self.data.ceiling)
+
+    def draw(self, rng: np.random.Generator, log_size: float, count: int) -> tuple[Array, Array]:
+        """The mean at a size and one new evaluation there, (methods, draws) each, methods drawn jointly."""
+        mean, shares = self.point(log_size), rng.multinomial(count, self.weights)
+        parts = [self._curves(fit, rng, log_size, int(n)) for fit, n in zip(self.fits, shares, strict=True)]
+        score = np.concatenate(parts, axis=1)[:, rng.permutation(count)]
+        far = max(log_size - self.largest, 0.0)
+        form = np.sqrt(self.common * far) * rng.standard_normal(count)
+        off = score - mean[:, None] + form + np.sqrt(self.own * far) * rng.standard_normal(score.shape)
+        learnt, items, top = CALIBRATION["score_by_size"], self.data.items, self.data.ceiling
+        stretch = learnt["scale"] * np.sqrt(learnt["freedom"] / rng.chisquare(learnt["freedom"], count))
+        share = np.clip(mean[:, None] + off, 0.0, min(top, 1.0))
+        noise = np.sqrt(self.best.noise * (share * (1 - share) + 0.5 / items) / items)
+        run = off + noise * rng.standard_normal(score.shape)
+        return tuple(np.clip(mean[:, None] + stretch * part, 0.0, top) for part in (off, run))  # type: ignore[return-value]
+
+    def _curves(self, fit: SizeFit, rng: np.random.Generator, log_size: float, count: int) -> Array:
+        k = len(fit.shared)
+        moved = _root(fit.shared_covariance) @ rng.standard_normal((k, count))
+        own = _root(fit.covariance) @ rng.standard_normal((len(self.names), k, count))
+        theta = fit.theta[:, :, None] + own + fit.drag @ moved
+        x = fit.x(np.array([log_size]), self.data.chance, self.data.ceiling)
+        flat = theta.transpose(0, 2, 1).reshape(-1, k)
+        return fit.link.evaluate(flat, x)[0].reshape(len(self.names), count)
+
+
+def _root(covariance: Array) -> Array:
+    values, vectors = np.linalg.eigh(covariance)
+    return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
+
+
+def fit_link(link: Link, data: ScoreData, names: Sequence[str]) -> SizeFit:
+    """One link to all methods of one task."""
+    centre, scale = float(data.log_size.mean()), float(data.log_size.std()) or 1.0
+    z, y, weights = _pack(data, names, centre, scale)
+    x = np.stack([z, np.full_like(z, data.chance), np.full_like(z, data.ceiling)])
+    mean, width = link.prior(float(data.value.mean()), data.chance, data.ceiling)
+    shared, tau, noise = mean.copy(), 0.5 * width, 1.0
+    if data.value.std() > 0 and data.log_size.std() > 0:
+        shared = link.starts(mean, width, float(np.corrcoef(data.log_size, data.value)[0, 1]))[0]
+    last = np.zeros(1)
+    theta, eye = np.tile(shared, (len(names), 1)), np.eye(len(mean))
+    for turn in range(ROUNDS):
+        problems = Problems(
+            link, x, y, weights / noise, np.full((1, 1), np.inf), shared[None], 1 / tau[None] ** 2, *link.bounds()
+        )
+        solved = minimise(problems, theta, 3 if turn else 20, 1e-8)
+        theta = solved.theta
+        value, jacobian = link.evaluate(theta, x)
+        information = (jacobian * (weights / noise)[:, None, :]) @ jacobian.transpose(0, 2, 1)
+        covariance = np.asarray(np.linalg.inv(information + eye / tau**2), np.float64)
+        shared = (theta.sum(0) / tau**2 + mean / width**2) / (len(names) / tau**2 + 1 / width**2)
+        spread = ((theta - shared) ** 2 + np.diagonal(covariance, axis1=1, axis2=2)).sum(0)
+        rest = float((weights * (value - y) ** 2).sum())
+        used = float(np.einsum("gij,gji->", covariance, information))
+        noise = (rest + NOISE_WEIGHT) / (max(len(data) - used, 0.0) + NOISE_WEIGHT)
+        known = information @ np.linalg.inv(eye + (tau**2)[:, None] * information)
+        drag, uncertain = covariance / tau**2, np.asarray(np.linalg.inv(known.sum(0) + eye / width**2), np.float64)
+        tau = np.sqrt((spread + POOL_WEIGHT * (width / 3) ** 2) / (len(names) + POOL_WEIGHT))
+        state = np.concatenate([shared / width, tau / width, [noise / (1 + noise)]])
+        if turn and np.abs(state - last).max() < SETTLED:
+            break
+        last = state
+    objective = float(solved.objective.sum())
+    return SizeFit(link, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective)
+
+
+def _pack(data: ScoreData, names: Sequence[str], centre: float, scale: float) -> tuple[Array, Array, Array]:
+    """Standardised log sizes, scores and weights, (methods, points) each; weight 0 where there is no point."""
+    group = np.array(data.group)
+    rows = [np.flatnonzero(group == name) for name in names]
+    shape = (len(names), max(map(len, rows)))
+    z, y, weights = np.zeros(shape), np.zeros(shape), np.zeros(shape)
+    for g, mine in enumerate(rows):
+        z[g, : len(mine)] = (data.log_size[mine] - centre) / scale
+        y[g, : len(mine)], weights[g, : len(mine)] = data.value[mine], 1 / data.stderr[mine] ** 2
+    return z, y, weights
+
+
+def build(data: ScoreData, only: str = "auto") -> SizeModel:
+    """Fit every link, weigh them by what they would have said about the largest sizes, and learn the form's error.
+
+    Args:
+        data: one metric of one task.
+        only: the link to consider; auto considers all.
+
+    Raises:
+        UsageError: no such link.
+    """
+    names = tuple(dict.fromkeys(sorted(data.group)))
+    links = list(LINKS) if only == "auto" else [LINKS.get(only)]
+    fits = tuple(fit_link(link, data, names) for link in links)
+    rolled: list[list[Array]] = [[] for _ in links]
+    splits = _splits(data)
+    for train, hidden in splits:
+        known = tuple(dict.fromkeys(sorted(train.group)))
+        rows = np.array([known.index(g) for g in hidden.group])
+        for errors, link in zip(rolled, links, strict=True):
+            fit = fit_link(link, train, known)
+            x = fit.x(hidden.log_size[:, None], data.chance, data.ceiling)
+            errors.append(link.evaluate(fit.theta[rows], x)[0][:, 0] - hidden.value)
+    weights, means = np.full(len(links), 1 / len(links)), tuple(float("nan") for _ in links)
+    if splits:
+        floor = float(np.mean(data.stderr**2)) / 4
+        score = np.array([np.mean([np.log(np.mean(e**2) + floor) for e in errors]) for errors in rolled])
+        weights = np.exp(-0.5 * COUNTED * (score - score.min()))
+        weights = weights / weights.sum()
+        means = tuple(float(np.sqrt(np.mean(np.concatenate(errors) ** 2))) for errors in rolled)
+    common, own = _form(splits, rolled, weights, fits[int(np.argmax(weights))].noise)
+    return SizeModel(data, names, fits, weights, means, common, own, float(data.log_size.max()))
+
+
+def _splits(data: ScoreData) -> list[tuple[ScoreData, ScoreData]]:
+    """The largest size hidden, then the two largest; each hidden method is known from two smaller sizes at least."""
+    found = []
+    for cut in np.unique(data.log_size)[:1:-1][:2]:
+        train = data.keep(data.log_size < cut - 1e-9)
+        known = {g for g in set(train.group) if len(np.unique(train.log_size[np.array(train.group) == g])) > 1}
+        hidden = data.keep((data.log_size >= cut - 1e-9) & np.isin(data.group, sorted(known)))
+        if len(known) and len(hidden):
+            found.append((train.keep(np.isin(train.group, sorted(known))), hidden))
+    return found
+
+
+def _form(
+    splits: Sequence[tuple[ScoreData, ScoreData]], rolled: Sequence[Sequence[Array]], weights: Array, noise: float
+) -> tuple[float, float]:
+    """Variance of the form's error per unit of log size: what the methods share, and each method's own."""
+    common, own, count = [FORM**2], [FORM**2], 1
+    for s, (train, hidden) in enumerate(splits):
+        error = sum(w * errors[s] for w, errors in zip(weights, rolled, strict=True))
+        far = np.maximum(hidden.log_size - train.log_size.max(), 1e-3)
+        scaled = error / np.sqrt(far)
+        allowed = noise * float(np.mean(hidden.stderr**2 / far))
+        mean = float(scaled.mean())
+        spread = float(scaled.var(ddof=1)) if len(scaled) > 1 else 0.0
+        common.append(max(mean**2 - (spread / len(scaled)), 0.0))
+        own.append(max(spread - allowed, 0.0))
+        count += 1
+    return sum(common) / count, sum(own) / count

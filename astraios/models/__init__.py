@@ -1,0 +1,1 @@
+"""Base models (ladders/), tuning methods (methods/) and what is counted of them."""

@@ -1,0 +1,97 @@
+"""Parameters of a base model under a tuning method, counted on torch's meta device: nothing allocated or fetched."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from astraios.errors import CellError
+from astraios.models.quiet import hush
+from astraios.records import ParameterCount
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel
+
+    from astraios.models.methods import TuningMethod
+
+
+def count_parameters(
+    config: PretrainedConfig, method: TuningMethod, settings: Mapping[str, Any], steps: int = 200
+) -> ParameterCount:
+    """What `method` trains of a model of this configuration.
+
+    The method is really attached, to a model without storage, so that the count is that of the run and not of a
+    formula. Tied parameters count once; AdaLoRA's frozen rank counter does not count.
+
+    Args:
+        config: configuration of the base model.
+        method: tuning method.
+        settings: as `method.with_defaults` gives them.
+        steps: optimizer steps planned.
+
+    Raises:
+        UsageError: a setting is out of range, or names a module that the model has not.
+        CellError: the architecture can't be built, or the method does not fit it.
+    """
+    total, nonembedding = count_base(config)
+    return ParameterCount(
+        n_params=total,
+        n_params_nonembedding=nonembedding,
+        n_trainable=method.n_trainable(copy.deepcopy(_meta_model(config)), settings, steps),
+    )
+
+
+def count_base(config: PretrainedConfig) -> tuple[int, int]:
+    """Parameters of a base model, in all and without embeddings.
+
+    Raises:
+        CellError: the architecture can't be built.
+    """
+    hush()
+    base = _meta_model(config)
+    total = sum(parameter.numel() for parameter in base.parameters())
+    return total, total - _embedding_params(base)
+
+
+def count_described(settings: Mapping[str, Any]) -> int | None:
+    """Parameters of the base model that a config.json describes, or None where it can't be built here."""
+    fields = dict(settings)
+    try:
+        from transformers import AutoConfig
+
+        return count_base(AutoConfig.for_model(fields.pop("model_type"), **fields))[0]
+    except (ImportError, KeyError, ValueError, TypeError, CellError):
+        return None
+
+
+_BUILT: dict[str, PreTrainedModel] = {}
+
+
+def _meta_model(config: PretrainedConfig) -> PreTrainedModel:
+    """The model of a configuration on the meta device; built once for each configuration."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    key = json.dumps([type(config).__name__, config.to_dict()], sort_keys=True, default=str)
+    if key not in _BUILT:
+        try:
+            with torch.device("meta"):
+                _BUILT[key] = AutoModelForCausalLM.from_config(copy.deepcopy(config))
+        except (ValueError, TypeError, KeyError, RuntimeError, ImportError) as error:
+            line = (str(error) or type(error).__name__).splitlines()[0]
+            raise CellError(
+                f"no causal language model can be built of a {config.model_type!r} configuration: {line}"
+            ) from error
+    return _BUILT[key]
+
+
+def _embedding_params(model: PreTrainedModel) -> int:
+    """Parameters of token and position embeddings and of the output layer (its weight is often the tokens')."""
+    from torch import nn
+
+    modules: list[nn.Module | None] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    modules += [model.get_input_embeddings(), model.get_output_embeddings()]
+    unique = {id(p): p.numel() for module in modules if module is not None for p in module.parameters()}
+    return sum(unique.values())

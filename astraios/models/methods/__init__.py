@@ -1,0 +1,274 @@
+"""Tuning methods, one file each. A method is registered by being a module-level `TuningMethod`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.errors import CellError, UsageError, did_you_mean
+from astraios.registry import Registry
+
+if TYPE_CHECKING:
+    from peft import PeftConfig
+    from torch import Tensor, nn
+    from transformers import PretrainedConfig, PreTrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningMethod:
+    """A way of adapting a base model; the fields are the paper's settings, the sweep may override them.
+
+    A subclass builds the PEFT configuration (`peft_config`); everything else is shared.
+    """
+
+    name: str
+    """Identifier in the database and on the command line, for instance "lora"."""
+    title: str
+    """Name as printed in charts and tables, for instance "LoRA"."""
+    kind: str
+    """full, low-rank, prompt, adapter, scaling or other."""
+    citation: str
+    learning_rate: float = 1e-4
+    """Peak learning rate in the paper's setting."""
+    quantization: str | None = "8bit"
+    """Default precision of the frozen base: None, "8bit" or "nf4"."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
+    quantizable: bool = True
+    """Whether it works over a quantized base."""
+
+    def with_defaults(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+        """The method's settings with the sweep's in place of the defaults.
+
+        Raises:
+            UsageError: an override names no setting of this method, or has a value of the wrong kind.
+        """
+        unknown = set(overrides) - set(self.settings)
+        if unknown:
+            name = sorted(unknown)[0]
+            raise UsageError(
+                f"tuning method {self.name!r} has no setting {name!r}: {did_you_mean(name, self.settings)}"
+            )
+        for name, value in overrides.items():
+            problem = _problem(name, value, self.settings[name])
+            if problem:
+                raise UsageError(f"method.{self.name}.{name} = {value!r}: {problem}")
+        return {**self.settings, **overrides}
+
+    def n_virtual_tokens(self, settings: Mapping[str, Any]) -> int:
+        """Positions that the method puts in front of every sequence, and so in front of the logits."""
+        return 0
+
+    def check(
+        self,
+        base: PretrainedConfig,
+        settings: Mapping[str, Any],
+        steps: int,
+        *,
+        sequence_length: int | None = None,
+        quantization: str | None = None,
+    ) -> None:
+        """Reject, before anything is loaded, what can't be trained.
+
+        Args:
+            base: configuration of the base model.
+            settings: as `with_defaults` gives them.
+            steps: optimizer steps planned.
+            sequence_length: tokens in a block, without virtual tokens.
+            quantization: precision asked for the base.
+
+        Raises:
+            UsageError: the line names the field of the sweep to change.
+        """
+        positions = getattr(base, "max_position_embeddings", None)
+        virtual = self.n_virtual_tokens(settings)
+        if sequence_length and positions and sequence_length + virtual > positions:
+            extra = f" and {virtual} virtual tokens" if virtual else ""
+            raise UsageError(
+                f"data.sequence_length {sequence_length}{extra} of tuning method {self.name!r} exceed the base model's "
+                f"{positions} positions: set data.sequence_length to at most {positions - virtual}"
+            )
+        if quantization and not self.quantizable:
+            raise UsageError(
+                f"tuning method {self.name!r} changes the base's own weights and can't work on a {quantization} base: "
+                'set train.quantization = "auto", which takes each method\'s own'
+            )
+
+    def check_shards(self, quantization: str) -> None:
+        """Refuse what can't be trained by processes that hold a share of the model each (`[train] fsdp`).
+
+        Args:
+            quantization: of the base: none, 8bit or nf4.
+
+        Raises:
+            CellError: the line names the field of the sweep to change.
+        """
+        if quantization != "none":
+            raise CellError(
+                f'[train] fsdp = true can\'t share out a {quantization} base: set quantization = "none", or '
+                "fsdp = false, which keeps a copy of the base on each device"
+            )
+        own, plain = type(self), TuningMethod
+        if own.trainable_state is not plain.trainable_state or own.regularizer is not plain.regularizer:
+            raise CellError(
+                f"tuning method {self.name!r} works on whole matrices, which [train] fsdp = true cuts up: "
+                "set fsdp = false for it"
+            )
+
+    def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PeftConfig | None:
+        """Configuration of the PEFT library for `base`, or None for full fine-tuning."""
+        raise NotImplementedError
+
+    def attach(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> nn.Module:
+        """The model made ready to be tuned: exactly the method's parameters require gradients.
+
+        New parameters are drawn from torch's global generator: seed it first.
+
+        Args:
+            model: base model; it is changed in place.
+            settings: as `with_defaults` gives them.
+            steps: optimizer steps planned (some methods schedule by it).
+
+        Raises:
+            UsageError: a setting is out of range, or names a module that the model has not.
+            CellError: the method does not fit the architecture.
+        """
+        from peft import get_peft_model
+
+        from astraios.models.methods._targets import check_targets
+
+        try:
+            config = self.peft_config(model.config, settings, steps)
+        except (ValueError, TypeError) as error:
+            raise UsageError(f"[method.{self.name}] {_first_line(error)}") from error
+        if config is None:
+            return model.requires_grad_(True)
+        check_targets(model, config, self.name)
+        try:
+            with warnings.catch_warnings():
+                for message in _BENIGN:
+                    warnings.filterwarnings("ignore", message=message)
+                return get_peft_model(model, config)
+        except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, AttributeError) as error:
+            kind = getattr(model.config, "model_type", type(model).__name__)
+            raise CellError(f"tuning method {self.name!r} does not fit a {kind} model: {_first_line(error)}") from error
+
+    def n_trainable(self, model: PreTrainedModel, settings: Mapping[str, Any], steps: int) -> int:
+        """Parameters that `attach` would make trainable, for a model on torch's meta device; it is changed."""
+        import torch
+
+        with torch.device("meta"):
+            tuned = self.attach(model, settings, steps)
+        return sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
+
+    def regularizer(self, model: nn.Module) -> Tensor | None:
+        """What the method adds to the cross-entropy in training, a scalar, or None.
+
+        The training loop takes cross-entropy from the logits alone and adds this: the losses that models return
+        may already hold it, in evaluation too.
+        """
+        return None
+
+    def after_step(self, model: nn.Module, step: int) -> None:
+        """For methods that adapt themselves (AdaLoRA's rank allocation).
+
+        Called after the optimizer's step and before gradients are cleared; `step` counts from 1.
+        """
+
+    def trainable_state(self, model: nn.Module) -> dict[str, Tensor]:
+        """All that training changes in the model, by name, copied to the CPU: enough to resume exactly.
+
+        More than the saved adapter holds: P-Tuning's encoder is in it, and AdaLoRA's importance scores.
+        """
+        return {
+            name: parameter.detach().to("cpu", copy=True)
+            for name, parameter in model.named_parameters()
+            if parameter.requires_grad
+        }
+
+    def load_trainable_state(self, model: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Put back what `trainable_state` gave, in place.
+
+        Raises:
+            CellError: the state is of another method, other settings or another base.
+        """
+        import torch
+
+        mine = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        wrong = set(mine) ^ set(state)
+        wrong |= {name for name in set(mine) & set(state) if mine[name].shape != state[name].shape}
+        if wrong:
+            raise CellError(
+                f"the checkpoint is not of this {self.name} run: {len(wrong)} tensors differ, {min(wrong)!r} first; "
+                "remove the checkpoint to train from the start"
+            )
+        with torch.no_grad():
+            for name, parameter in mine.items():
+                parameter.copy_(state[name])
+
+    def save(self, model: nn.Module, directory: Path) -> None:
+        """Write what is needed to load the tuned model again: the adapter, or the whole model if all of it is tuned.
+
+        The base is referenced by name in the adapter's configuration, not copied.
+        """
+        model.save_pretrained(str(directory))  # type: ignore[operator]
+        note = self.card_note()
+        if note:
+            card = Path(directory) / "README.md"
+            card.write_text(card.read_text(encoding="utf-8").rstrip() + f"\n\n{note}\n", encoding="utf-8")
+
+    def card_note(self) -> str:
+        """What the model card must add to PEFT's own, in Markdown."""
+        return ""
+
+    def load(self, base: PreTrainedModel, directory: Path, *, trainable: bool = False) -> nn.Module:
+        """The tuned model, from a base as it was before tuning and what `save` wrote.
+
+        Raises:
+            CellError: the directory holds no adapter, or one that does not fit the base.
+        """
+        from peft import PeftModel
+
+        if not (Path(directory) / "adapter_config.json").is_file():
+            raise CellError(f"{directory} holds no adapter: adapter_config.json is missing")
+        try:
+            return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
+        except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
+            raise CellError(f"the adapter in {directory} can't be loaded: {_first_line(error)}") from error
+
+
+# What PEFT warns of without need: LN tuning meets layers that aren't linear, BOFT looks for its CUDA extension.
+_BENIGN = ("Unsupported layer type .*Norm", "Failed to load the CUDA extension", "Setting boft_n_butterfly_factor to 1")
+
+
+def _problem(name: str, value: Any, default: Any) -> str | None:
+    """What is wrong with a setting's value, judged by its default and its name."""
+    if name.endswith("_modules"):
+        if value is None or isinstance(value, str):
+            return None
+        fine = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
+        return None if fine else "must be a list of names of modules, or a regular expression"
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if isinstance(default, str) and not isinstance(value, str):
+        return "must be a word"
+    if isinstance(default, float) and not number:
+        return "must be a number"
+    if isinstance(default, int) and not (number and value == int(value)):
+        return "must be a whole number"
+    if name == "dropout" and not 0 <= value < 1:
+        return "must be at least 0 and below 1"
+    if isinstance(default, int) and name != "projection_seed" and value < 1:
+        return "must be at least 1"
+    return None
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+METHODS: Registry[TuningMethod] = Registry(
+    TuningMethod, "astraios.models.methods", "tuning method", group="astraios.methods"
+)

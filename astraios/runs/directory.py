@@ -1,0 +1,361 @@
+"""The run directory: the truth about one run, of which the database is an index.
+
+    cell.json            what was asked, written first
+    attempts.jsonl       a line when a try starts or fails
+    losses.jsonl         a line an evaluation, appended while training
+    checkpoint.pt        where an interrupted try goes on
+    trained.json         where training is a cell of its own: its cost and environment, written when it is over
+    task-NAME.json       a task's result, each written whole
+    adapter/             what was tuned
+    losses.parquet, scores.parquet, samples.parquet
+    manifest.json        written last: every row and the hash of every file; without it the run is not finished
+
+Anybody may write run directories at once, on any machine; nothing here knows of a database.
+"""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import cache
+from io import FileIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.errors import StoreError
+from astraios.files import write_atomically
+from astraios.records import LossPoint, SampleScore, Score, TaskResult
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MANIFEST = "manifest.json"
+TRAINED = "trained.json"
+FORMAT = 1
+"""Version of this layout."""
+PAUSE_S = 0.1
+"""Losses of a fast model are written this often, not each by itself."""
+
+
+def utc_now() -> str:
+    """Now as ISO 8601 text, UTC, without offset (the database's timestamps carry none)."""
+    return datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+class RunDirectory:
+    """One run directory, for its writer and its readers."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._log: FileIO | None = None
+        self._pending: list[bytes] = []
+        self._due = 0.0
+
+    @property
+    def checkpoint_path(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    @property
+    def adapter_path(self) -> Path:
+        return self.path / "adapter"
+
+    def start(self, cell_json: str) -> tuple[int, str]:
+        """Makes the directory and opens a try; an interrupted one is gone on with under its own number.
+
+        Returns:
+            The number of the try and when it started.
+
+        Raises:
+            StoreError: the directory can't be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            # Written anew by whoever goes on, so it need not outlast the machine.
+            write_atomically(self.path / "cell.json", cell_json.encode(), durable=False)
+            entries = self.attempts()
+            # Done without a manifest was stopped just before it was written; done with one is scored on a new task.
+            if entries and entries[-1]["state"] in ("started", "done"):
+                return entries[-1]["attempt"], entries[-1]["started_at"]
+            number, now = (entries[-1]["attempt"] + 1 if entries else 1), utc_now()
+            self._append("attempts.jsonl", {"attempt": number, "state": "started", "started_at": now})
+            return number, now
+        except OSError as error:
+            raise StoreError(
+                f"run directory {self.path.name}: can't be written ({error.strerror}); "
+                "free some space or choose another --out"
+            ) from None
+
+    def attempts(self) -> list[dict[str, Any]]:
+        """The tries so far: the last line of each number."""
+        by_number: dict[int, dict[str, Any]] = {}
+        for entry in self._lines("attempts.jsonl"):
+            if not isinstance(entry, dict) or not isinstance(entry.get("attempt"), int):
+                continue
+            by_number[entry["attempt"]] = {**by_number.get(entry["attempt"], {}), **entry}
+        return [by_number[number] for number in sorted(by_number)]
+
+    def append_loss(self, point: LossPoint) -> None:
+        """Adds a loss: written at once, unless one was written within the last `PAUSE_S`.
+
+        What is still to be written goes out with the next loss or with `flush`, which comes before a checkpoint: what a
+        kill may lose is trained, and logged, again.
+        """
+        self._pending.append(_loss_line(point))
+        now = time.monotonic()
+        if now >= self._due:
+            self._due = now + PAUSE_S
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the losses that are still to be written, in one write."""
+        lines, self._pending = self._pending, []
+        if not lines:
+            return
+        if self._log is None:
+            self._log = open(self.path / "losses.jsonl", "a+b", buffering=0)  # noqa: SIM115 (kept open while training)
+            if self._log.tell() and os.pread(self._log.fileno(), 1, self._log.tell() - 1) != b"\n":
+                lines.insert(0, b"\n")
+        content = memoryview(b"".join(lines))
+        while content:  # A full disk takes a part, and says so the next time.
+            content = content[self._log.write(content) :]
+
+    def losses(self) -> list[LossPoint]:
+        """The losses so far; of a step logged twice (before and after an interruption) the last counts."""
+        self.flush()
+        points = [LossPoint(**line) for line in self._lines("losses.jsonl")]
+        latest = {(point.split, point.step): point for point in points}
+        return [latest[key] for key in sorted(latest)]
+
+    def write_task(self, task_id: str, result: TaskResult, seconds: float) -> None:
+        """Keeps the result of one task."""
+        content = {"wall_seconds": seconds, **asdict(result)}
+        write_atomically(self.path / f"task-{task_id}.json", json.dumps(content).encode())
+
+    def read_task(self, task_id: str) -> tuple[TaskResult, float] | None:
+        """The result of a task and the seconds it took, or None."""
+        try:
+            content = json.loads((self.path / f"task-{task_id}.json").read_text())
+        except FileNotFoundError:
+            return None
+        seconds = content.pop("wall_seconds")
+        content["scores"] = tuple(Score(**row) for row in content["scores"])
+        content["samples"] = tuple(SampleScore(**row) for row in content["samples"])
+        return TaskResult(**content), seconds
+
+    def write_trained(self, record: dict[str, Any]) -> None:
+        """Records that training is over, and what it cost; the state to go on from lies in the checkpoint."""
+        self.flush()
+        write_atomically(self.path / TRAINED, json.dumps(record).encode())
+
+    def trained(self) -> dict[str, Any] | None:
+        """What `write_trained` was given, while there is a checkpoint to go on from; else None."""
+        try:
+            record: dict[str, Any] = json.loads((self.path / TRAINED).read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+        return record if self.checkpoint_path.is_file() and {"cost", "environment"} <= set(record) else None
+
+    def is_trained(self) -> bool:
+        """Whether there is nothing left to train: another process can go on with evaluation."""
+        return self.trained() is not None or (self.is_done(()) and self.adapter_path.is_dir())
+
+    def forget_checkpoint(self) -> None:
+        """Deletes the checkpoint, once what it led to has been written."""
+        self.checkpoint_path.unlink(missing_ok=True)
+
+    def fail(self, rows: dict[str, Any], attempt: dict[str, Any]) -> None:
+        """Records that a try failed; the reason is in `attempt`."""
+        self.flush()
+        self._append("attempts.jsonl", attempt)
+        self._write_manifest("failed", rows, {})
+
+    def finish(
+        self,
+        rows: dict[str, Any],
+        attempt: dict[str, Any],
+        tasks: dict[str, tuple[TaskResult, float]],
+    ) -> None:
+        """Writes what the database is to hold: Parquet first, the manifest last."""
+        self._append("attempts.jsonl", attempt)
+        number = attempt["attempt"]
+        scores = [score for result, _ in tasks.values() for score in result.scores]
+        samples = [sample for result, _ in tasks.values() for sample in result.samples]
+        rows["evaluations"] = [
+            {
+                "task_id": task_id,
+                "n_shot": result.scores[0].n_shot if result.scores else 0,
+                "n_items": result.n_items,
+                "isolation": result.isolation,
+                "wall_seconds": seconds,
+                "settings": dict(result.settings),
+            }
+            for task_id, (result, seconds) in tasks.items()
+        ]
+        files = {
+            name: self._write_parquet(name, records, kind, number)
+            for name, records, kind in (
+                ("losses.parquet", self.losses(), LossPoint),
+                ("scores.parquet", scores, Score),
+                ("samples.parquet", samples, SampleScore),
+            )
+        }
+        self._write_manifest("done", rows, files)
+
+    def manifest(self) -> dict[str, Any] | None:
+        """The manifest, or None while there is none.
+
+        Raises:
+            StoreError: it is there but can't be read.
+        """
+        return read_manifest(self.path)
+
+    def is_done(self, tasks: Iterable[str]) -> bool:
+        """Whether the run is finished and has been scored on all of these tasks."""
+        manifest = self.manifest()
+        return (
+            manifest is not None
+            and manifest["state"] == "done"
+            and set(tasks) <= {row["task_id"] for row in manifest["rows"]["evaluations"]}
+        )
+
+    def garbage(self) -> str | None:
+        """What is wrong with a manifest or with the files that it names, or None where nothing is (or none is there).
+
+        Raises:
+            StoreError: the manifest is that of another version of astraios.
+        """
+        from pyarrow import ArrowException, parquet
+
+        try:
+            manifest = self.manifest()
+            if manifest is None:
+                return None
+            attempts, evaluations = manifest["rows"]["attempts"], manifest["rows"].get("evaluations", ())
+            if manifest["rows"]["run"]["run_id"] != self.path.name or not attempts:
+                return f"{MANIFEST} is that of another run"
+            if manifest["state"] == "done" and not all("task_id" in row for row in evaluations):
+                return f"{MANIFEST} lacks what a finished run has"
+            for name, facts in manifest["files"].items():
+                content = (self.path / name).read_bytes()
+                if hashlib.sha256(content).hexdigest() != facts["sha256"]:
+                    return f"{name} is not what {MANIFEST} says"
+                if parquet.read_metadata(self.path / name).num_rows != facts["rows"]:
+                    return f"{name} has not as many rows as {MANIFEST} says"
+        except UnreadableError as error:
+            return str(error)
+        except (KeyError, TypeError, AttributeError):
+            return f"{MANIFEST} lacks what a manifest has"
+        except (OSError, ArrowException) as error:
+            return f"{MANIFEST} names a file that can't be read ({' '.join(str(error).split())[:200]})"
+        return None
+
+    def set_garbage_aside(self) -> str | None:
+        """Renames a manifest that is garbage, so that the run counts as not done; gives what was wrong."""
+        problem = self.garbage()
+        if problem is not None:
+            os.replace(self.path / MANIFEST, self.path / f"garbage-{MANIFEST}")
+        return problem
+
+    def _write_manifest(self, state: str, rows: dict[str, Any], files: dict[str, Any]) -> None:
+        rows = {**rows, "attempts": self.attempts()}
+        content = {"format": FORMAT, "state": state, "rows": rows, "files": files}
+        write_atomically(self.path / MANIFEST, json.dumps(content, indent=1).encode())
+
+    def _write_parquet(self, name: str, records: Sequence[Any], kind: type, attempt: int) -> dict[str, Any]:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        table, sink = _table(records, kind, attempt), pa.BufferOutputStream()
+        # Steps and tokens shrink as differences, texts by a dictionary; losses are noise that no compression shrinks.
+        texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+        parquet.write_table(
+            table,
+            sink,
+            compression={field.name: "zstd" if field.name in texts else "none" for field in table.schema},
+            use_dictionary=texts,
+            column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_integer(f.type)},
+            write_statistics=False,
+            store_schema=False,
+        )
+        content = sink.getvalue().to_pybytes()
+        write_atomically(self.path / name, content)
+        return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}
+
+    def _append(self, name: str, entry: dict[str, Any]) -> None:
+        with open(self.path / name, "ab", buffering=0) as file:
+            file.write(json.dumps(entry).encode() + b"\n")
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        """Whole lines only: a torn last one is what an interruption leaves."""
+        try:
+            content = (self.path / name).read_bytes()
+        except FileNotFoundError:
+            return []
+        whole = content[: content.rfind(b"\n") + 1]
+        entries = []
+        for line in whole.splitlines():
+            try:
+                entries.append(json.loads(line))
+            except ValueError:
+                # A line that was torn and then appended to; what it said is said again after the resume.
+                continue
+        return entries
+
+
+class UnreadableError(StoreError):
+    """A manifest that is there but can't be read."""
+
+
+def _loss_line(point: LossPoint) -> bytes:
+    """A loss as a line of JSON: by hand where it is a plain number, for it is written while a model trains."""
+    loss, regularizer = point.loss_nats, point.regularizer
+    if regularizer is None and type(loss) is float and loss - loss == 0.0:
+        facts = (_quoted(point.split), point.step, point.n_tokens, loss)
+        return b'{"split": %b, "step": %d, "n_tokens": %d, "loss_nats": %r}\n' % facts
+    line = {"split": point.split, "step": point.step, "n_tokens": point.n_tokens, "loss_nats": float(loss)}
+    if regularizer is not None:
+        line["regularizer"] = float(regularizer)
+    return json.dumps(line).encode() + b"\n"
+
+
+@cache
+def _quoted(text: str) -> bytes:
+    return json.dumps(text).encode()
+
+
+def read_manifest(path: Path) -> dict[str, Any] | None:
+    """The manifest of a run directory, or None where there is none.
+
+    Raises:
+        UnreadableError: it is there but can't be read.
+        StoreError: another version of astraios wrote it.
+    """
+    try:
+        content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UnreadableError(
+            f"{path / MANIFEST}: not readable ({error}); delete the file to have the run done again"
+        ) from None
+    if not isinstance(content, dict) or not isinstance(content.get("format"), int):
+        raise UnreadableError(f"{path / MANIFEST}: not a manifest; delete the file to have the run done again")
+    if content["format"] != FORMAT:
+        raise StoreError(f"{path / MANIFEST}: layout {content['format']}, this astraios reads {FORMAT}")
+    return content
+
+
+def _table(records: Sequence[Any], kind: type, attempt: int) -> pa.Table:
+    import pyarrow as pa
+
+    types = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+    columns = {
+        name: pa.array([getattr(r, name) for r in records], types[str(annotation).removesuffix(" | None")])
+        for name, annotation in kind.__annotations__.items()
+    }
+    return pa.table({"attempt": pa.array([attempt] * len(records), pa.int32()), **columns})
