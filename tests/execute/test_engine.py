@@ -181,7 +181,7 @@ def test_scratch_deletes_only_inside_the_jail(tmp_path: Path) -> None:
         "try:\n    scratch.clean()\n"
         "except RuntimeError as error:\n    print(error)\n"
     )
-    inside = Path(__file__).parents[2] / "astraios" / "collect" / "execute" / "inside"
+    inside = Path(__file__).parents[2] / "astraios" / "evaluate" / "execute" / "inside"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(inside)!r})\n{code}"],
         capture_output=True,
@@ -197,7 +197,7 @@ def test_weak_level_calls_nothing_that_deletes(tmp_path: Path) -> None:
     """Every system call that removes a name, seen by a tracer of ours in the worker: there is none."""
     folder = tmp_path / "inside"
     folder.mkdir()
-    source = Path(__file__).parents[2] / "astraios" / "collect" / "execute" / "inside"
+    source = Path(__file__).parents[2] / "astraios" / "evaluate" / "execute" / "inside"
     for path in source.glob("*.py"):
         text = path.read_text()
         if path.name == "worker.py":
