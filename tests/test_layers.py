@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -147,6 +148,15 @@ def test_no_import_circles() -> None:
     assert not circle_in(arrows), " -> ".join(circle_in(arrows))
     arrows["astraios.errors"].add("astraios.cli")
     assert circle_in(arrows), "a circle that is there is found"
+
+
+def test_the_picture_of_the_rooms_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("draw_architecture", REPOSITORY / "docs" / "draw_architecture.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PICTURE.read_text() == script.drawn(), "run docs/draw_architecture.py"
 
 
 def test_no_room_holds_a_quarter_of_the_code() -> None:
