@@ -1,4 +1,4 @@
-"""What all tests share: the shared data, small real models on disk, and the table of promises that `make verify` prints."""
+"""What all tests share: the shared data, small real models on disk, and the promises that `make verify` prints."""
 
 from __future__ import annotations
 
