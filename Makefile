@@ -12,7 +12,7 @@ SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless
 help:
 	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
 	@echo "make test    set up, lint, check types, run the tests"
-	@echo "make verify  run every 'must show' line of every issue in full and print what held"
+	@echo "make verify  run the long tests too and print which promises to users held"
 	@echo "make gallery draw docs/gallery.md anew from the demo and the paper's numbers"
 	@echo "make lake    an environment with DuckLake (.venv-lake), for its tests in \`make verify\`"
 	@echo "make bench   run the benchmarks (see benchmarks/RESULTS.md)"

@@ -1,4 +1,4 @@
-"""What all tests share: the shared data, small real models on disk, and the table of `make verify`."""
+"""What all tests share: the shared data, small real models on disk, and the promises that `make verify` prints."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--verify", action="store_true", help="run the long tests too and print what the issues' lines show"
-    )
+    parser.addoption("--verify", action="store_true", help="run the long tests too and print which promises held")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -34,33 +32,33 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(skip)
 
 
-_OUTCOMES: dict[tuple[int, int], list[tuple[str, str]]] = {}
+_OUTCOMES: dict[str, list[tuple[str, str]]] = {}
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome = yield
     report = outcome.get_result()
-    report.must = [tuple(mark.args) for mark in item.iter_markers("must")]
+    report.promises = [str(mark.args[0]) for mark in item.iter_markers("promise")]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" or report.outcome != "passed":
-        for issue, line in getattr(report, "must", ()):
-            _OUTCOMES.setdefault((issue, line), []).append((report.nodeid, report.outcome))
+        for promise in getattr(report, "promises", ()):
+            _OUTCOMES.setdefault(promise, []).append((report.nodeid, report.outcome))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if not config.getoption("--verify"):
         return
-    terminalreporter.section("what the issues' 'must show' lines show")
-    for (issue, line), results in sorted(_OUTCOMES.items()):
+    terminalreporter.section("what users rely on")
+    for promise, results in sorted(_OUTCOMES.items()):
         outcomes = {outcome for _, outcome in results}
         held = "FAILED" if "failed" in outcomes else "skipped" if outcomes == {"skipped"} else "held"
         if held == "held" and "skipped" in outcomes:
             held = "held in part (some skipped)"
         names = ", ".join(dict.fromkeys(node.split("::")[-1].split("[")[0] for node, _ in results))
-        terminalreporter.write_line(f"issue {issue}, line {line}: {held:<28} {names}")
+        terminalreporter.write_line(f"{held:<28} {promise}: {names}")
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ COMMANDS = (
 )
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str) -> None:
     result = run_cli(*command.split(), "--help")
@@ -40,14 +40,14 @@ def test_every_command_has_help_with_an_example(command: str) -> None:
     assert f"astraios {command}" in result.stdout
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 @pytest.mark.parametrize("command", [("fit-scaling",), ("report",), ("sql", "select 1"), ("db", "check")])
 def test_database_that_is_not_there(command: tuple[str, ...], tmp_path: Path) -> None:
     assert_one_line(run_cli(*command, "--db", tmp_path / "none.duckdb"), 1, "no database .*none.duckdb.*collect")
     assert not (tmp_path / "none.duckdb").exists()
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 def test_database_that_is_empty_or_foreign(tmp_path: Path) -> None:
     empty = tmp_path / "empty.duckdb"
     empty.touch()
@@ -70,14 +70,14 @@ def test_database_that_is_empty_or_foreign(tmp_path: Path) -> None:
     assert_one_line(run_cli("fit-scaling", "--db", garbage), 1, "garbage.duckdb")
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 def test_database_without_runs(tmp_path: Path) -> None:
     db = tmp_path / "fresh.duckdb"
     assert run_cli("ingest", "--db", db, "--out", tmp_path / "runs").returncode == 0
     assert_one_line(run_cli("fit-scaling", "--db", db), 1, "no finished run")
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 @pytest.mark.parametrize(
     ("change", "pattern"),
     [
@@ -129,7 +129,7 @@ def test_unknown_sweep_model_and_filter(small_sweep: Path, tmp_path: Path, monke
     assert_one_line(run_cli("collect", small_sweep, "--launcher", "cloud"), 2, "unknown launcher 'cloud'")
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 def test_folder_that_cannot_be_written(small_sweep: Path, tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.write_text("")
@@ -139,7 +139,7 @@ def test_folder_that_cannot_be_written(small_sweep: Path, tmp_path: Path) -> Non
     assert_one_line(result, 1, "file")
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 def test_full_disk(small_sweep: Path, tmp_path: Path) -> None:
     """Every write to /dev/full fails with ENOSPC, as on a full disk."""
     if not Path("/dev/full").exists():

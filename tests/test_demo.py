@@ -40,7 +40,7 @@ def astraios(folder: Path, *arguments: str) -> str:
     ).stdout
 
 
-@pytest.mark.must(2, 1)
+@pytest.mark.promise("the demo takes minutes, its repetition seconds")
 def test_demo_takes_minutes_and_its_repetition_less_than_one(clone: tuple[Path, float]) -> None:
     folder, seconds = clone
     assert seconds < 15 * 60
@@ -50,7 +50,7 @@ def test_demo_takes_minutes_and_its_repetition_less_than_one(clone: tuple[Path, 
     assert (folder / "report.html").stat().st_size > 100_000
 
 
-@pytest.mark.must(2, 2)
+@pytest.mark.promise("the demo's numbers make sense")
 def test_losses_fall_with_size(clone: tuple[Path, float]) -> None:
     query = "select method_id, n_params, loss_nats from final_loss where split = 'test'"
     rows = json.loads(astraios(clone[0], "sql", query, "--format", "json"))
@@ -66,7 +66,7 @@ def test_losses_fall_with_size(clone: tuple[Path, float]) -> None:
     assert sum(falling) >= 6
 
 
-@pytest.mark.must(2, 3)
+@pytest.mark.promise("the hidden size is predicted")
 def test_the_largest_size_is_predicted(clone: tuple[Path, float]) -> None:
     printed = [astraios(clone[0], "fit-scaling", "--json") for _ in range(2)]
     assert printed[0] == printed[1], "the same numbers"
@@ -86,7 +86,7 @@ def test_the_largest_size_is_predicted(clone: tuple[Path, float]) -> None:
     assert mean < carried
 
 
-@pytest.mark.must(2, 2)
+@pytest.mark.promise("the demo's numbers make sense")
 def test_tasks_rise_above_chance(clone: tuple[Path, float]) -> None:
     query = "select task_id, n_params, avg(value) as v from final_score where metric = 'accuracy' group by all"
     rows = json.loads(astraios(clone[0], "sql", query, "--format", "json"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
@@ -149,6 +150,15 @@ def test_no_import_circles() -> None:
     assert circle_in(arrows), "a circle that is there is found"
 
 
+def test_the_picture_of_the_rooms_is_current() -> None:
+    spec = importlib.util.spec_from_file_location("draw_architecture", REPOSITORY / "docs" / "draw_architecture.py")
+    assert spec
+    assert spec.loader
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert script.PICTURE.read_text() == script.drawn(), "run docs/draw_architecture.py"
+
+
 def test_no_room_holds_a_quarter_of_the_code() -> None:
     lines: dict[str, int] = {}
     for path in files():
@@ -158,7 +168,7 @@ def test_no_room_holds_a_quarter_of_the_code() -> None:
     assert {room: round(n / total, 3) for room, n in lines.items() if n > 0.25 * total} == {}
 
 
-@pytest.mark.must(2, 5)
+@pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
 def test_help_is_quick_and_light() -> None:
     script = "import sys; import astraios.cli; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout

@@ -17,8 +17,8 @@ expect = pytest.importorskip("playwright.sync_api", reason="the package playwrig
 WIDTHS = (1100, 390)
 
 
-@pytest.mark.must(2, 6)
-@pytest.mark.must(6, 2)
+@pytest.mark.promise("the page is whole and needs no network")
+@pytest.mark.promise("every chart is drawn, readable and offline")
 @pytest.mark.parametrize("which", ["tiny", "paper", "empty"])
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -43,7 +43,7 @@ def test_every_chart_is_drawn_and_nothing_leaves(
     assert page.watch.left() == []  # type: ignore[attr-defined]
 
 
-@pytest.mark.must(6, 5)
+@pytest.mark.promise("the page answers its reader")
 def test_a_point_tells_its_values(files: dict[str, Path], opened: Open) -> None:
     page = opened(files["tiny"])
     page.locator("#final-loss .mark-symbol path").first.hover(force=True)
@@ -55,7 +55,7 @@ def test_a_point_tells_its_values(files: dict[str, Path], opened: Open) -> None:
     assert "seeds" in text
 
 
-@pytest.mark.must(6, 5)
+@pytest.mark.promise("the page answers its reader")
 def test_the_scheme_follows_the_system_and_the_button(files: dict[str, Path], opened: Open) -> None:
     page = opened(files["tiny"], scheme="dark")
     root = page.locator("html")
@@ -74,7 +74,7 @@ def test_the_scheme_follows_the_system_and_the_button(files: dict[str, Path], op
     assert fill in ("#fdfcf9", None)
 
 
-@pytest.mark.must(6, 5)
+@pytest.mark.promise("the page answers its reader")
 def test_the_data_come_as_csv(files: dict[str, Path], opened: Open) -> None:
     page = opened(files["tiny"])
     with page.expect_download() as download:
@@ -90,7 +90,7 @@ def test_the_data_come_as_csv(files: dict[str, Path], opened: Open) -> None:
     assert sorted(float(line.split(",")[column]) for line in lines[1:]) == sorted(expected["loss_nats"])
 
 
-@pytest.mark.must(6, 5)
+@pytest.mark.promise("the page answers its reader")
 def test_the_sql_panel_and_the_table_open(files: dict[str, Path], opened: Open) -> None:
     page = opened(files["tiny"])
     figure = page.locator("#final-loss")
@@ -103,7 +103,7 @@ def test_the_sql_panel_and_the_table_open(files: dict[str, Path], opened: Open) 
     expect(page.locator("#ranking code")).to_have_count(9)
 
 
-@pytest.mark.must(6, 5)
+@pytest.mark.promise("the page answers its reader")
 def test_a_hostile_name_is_shown_as_text(tmp_path: Path, opened: Open) -> None:
     name = "<img src=x onerror=alert(1)><script>alert(2)</script>\"'</script>${alert(3)}{{4}}" + "A" * 1_000_000
     with duckdb.connect() as con:
@@ -126,7 +126,7 @@ def test_a_hostile_name_is_shown_as_text(tmp_path: Path, opened: Open) -> None:
     assert page.watch.left() == []  # type: ignore[attr-defined]
 
 
-@pytest.mark.must(6, 2)
+@pytest.mark.promise("every chart is drawn, readable and offline")
 @pytest.mark.parametrize("which", ["tiny", "paper"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(files: dict[str, Path], opened: Open, axe: str, which: str, scheme: str) -> None:
@@ -154,7 +154,7 @@ def test_the_keyboard_reaches_everything(files: dict[str, Path], opened: Open) -
     assert {"A", "BUTTON", "SUMMARY"} <= reached
 
 
-@pytest.mark.must(6, 2)
+@pytest.mark.promise("every chart is drawn, readable and offline")
 def test_it_prints(files: dict[str, Path], opened: Open) -> None:
     page = opened(files["tiny"])
     pdf = page.pdf(format="A4")
@@ -185,7 +185,7 @@ def thousand_runs(con: duckdb.DuckDBPyConnection) -> None:
         from loss_point where run_id like 'bulk%' group by run_id, attempt, split""")
 
 
-@pytest.mark.must(6, 3)
+@pytest.mark.promise("a thousand runs open in seconds")
 def test_a_thousand_runs_open_in_three_seconds(tmp_path: Path, opened: Open) -> None:
     with duckdb.connect() as con:
         thousand_runs(con)

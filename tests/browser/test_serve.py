@@ -42,7 +42,7 @@ def server(writer: duckdb.DuckDBPyConnection) -> Iterator[ReportServer]:
     thread.join()
 
 
-@pytest.mark.must(6, 5)
+@pytest.mark.promise("the page answers its reader")
 def test_the_page_follows_the_runs_that_arrive(
     writer: duckdb.DuckDBPyConnection, server: ReportServer, opened: Open
 ) -> None:

@@ -96,7 +96,7 @@ def ray_cluster() -> Iterator[Any]:
 
 
 @pytest.mark.slow
-@pytest.mark.must(7, 1)
+@pytest.mark.promise("a Ray cluster that loses machines loses no run")
 def test_ray_with_a_node_and_the_driver_killed(
     ray_cluster: Any, small_models: list[str], pairs_file: Path, tmp_path: Path
 ) -> None:
@@ -130,7 +130,7 @@ def test_ray_with_a_node_and_the_driver_killed(
 
 
 @pytest.mark.slow
-@pytest.mark.must(7, 1)
+@pytest.mark.promise("a Ray cluster that loses machines loses no run")
 def test_ray_on_the_tiny_sweep_gives_the_losses_of_local(ray_cluster: Any, tmp_path: Path) -> None:
     cluster, _ = ray_cluster
     sweep = tmp_path / "s.toml"
@@ -149,7 +149,7 @@ def test_ray_on_the_tiny_sweep_gives_the_losses_of_local(ray_cluster: Any, tmp_p
     assert store.query(db, scores).equals(store.query(tmp_path / "here.duckdb", scores))
 
 
-@pytest.mark.must(7, 2)
+@pytest.mark.promise("a SLURM cluster that loses machines loses no run")
 def test_slurm_jobs_run_through_submitit(pair: str, collected: Path, tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     sweep, db, out = tmp_path / "s.toml", tmp_path / "a.duckdb", tmp_path / "runs"
@@ -239,7 +239,7 @@ def slurm_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
 
 
 @pytest.mark.slow
-@pytest.mark.must(7, 2)
+@pytest.mark.promise("a SLURM cluster that loses machines loses no run")
 def test_a_real_slurm_with_a_node_and_the_driver_killed(
     slurm_cluster: slurm_cluster_of.Cluster, small_models: list[str], pairs_file: Path, tmp_path: Path
 ) -> None:
@@ -278,7 +278,7 @@ def test_a_real_slurm_with_a_node_and_the_driver_killed(
 
 
 @pytest.mark.slow
-@pytest.mark.must(7, 2)
+@pytest.mark.promise("a SLURM cluster that loses machines loses no run")
 def test_a_real_slurm_queues_again_what_runs_out_of_time(
     slurm_cluster: slurm_cluster_of.Cluster, small_models: list[str], pairs_file: Path, tmp_path: Path
 ) -> None:

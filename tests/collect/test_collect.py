@@ -33,7 +33,7 @@ def losses(directory: RunDirectory) -> list[tuple[str, int, float]]:
     return [(p.split, p.step, p.loss_nats) for p in directory.losses()]
 
 
-@pytest.mark.must(2, 2)
+@pytest.mark.promise("the demo's numbers make sense")
 def test_a_sweep_fills_the_database(small_sweep: Path, tmp_path: Path) -> None:
     db, out = tmp_path / "a.duckdb", tmp_path / "runs"
     result = run_cli("collect", small_sweep, "--db", db, "--out", out)
@@ -237,13 +237,13 @@ def kill_and_go_on(small_models: list[str], pairs_file: Path, tmp_path: Path, n_
     assert store.failed_checks(db) == {}
 
 
-@pytest.mark.must(2, 4)
+@pytest.mark.promise("a killed sweep goes on where it stood")
 def test_killed_twice_it_goes_on(small_models: list[str], pairs_file: Path, tmp_path: Path) -> None:
     kill_and_go_on(small_models, pairs_file, tmp_path, 2)
 
 
 @pytest.mark.slow
-@pytest.mark.must(2, 4)
+@pytest.mark.promise("a killed sweep goes on where it stood")
 def test_killed_ten_times_it_goes_on(small_models: list[str], pairs_file: Path, tmp_path: Path) -> None:
     kill_and_go_on(small_models, pairs_file, tmp_path, 10)
 

@@ -135,7 +135,7 @@ class _Spoiler:
 REAL_WORK = local._work
 
 
-@pytest.mark.must(7, 5)
+@pytest.mark.promise("what goes wrong is recorded and the sweep goes on")
 def test_what_goes_wrong_is_recorded_and_the_sweep_goes_on(
     small_models: list[str], pairs_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -69,7 +69,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         server.stop()
 
 
-@pytest.mark.must(7, 3)
+@pytest.mark.promise("object storage gives what a folder gives")
 def test_a_bucket_gives_the_database_that_a_folder_gives(
     bucket: str, pair: str, collected: Path, tmp_path: Path
 ) -> None:
@@ -93,7 +93,7 @@ def test_a_bucket_gives_the_database_that_a_folder_gives(
     same_rows(tmp_path / "b.duckdb", db)
 
 
-@pytest.mark.must(7, 3)
+@pytest.mark.promise("object storage gives what a folder gives")
 def test_the_state_of_a_run_travels_with_it(
     bucket: str, pair: str, collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,7 +51,7 @@ def collect(text: str, tmp_path: Path) -> dict[str, tuple[str, str | None]]:
     return {method: (state, error) for method, state, error in rows}
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 @pytest.mark.parametrize("case", ["architecture", "module", "positions", "memory", "tokens"])
 def test_one_wrong_cell_and_the_others_go_on(
     case: str,
@@ -173,7 +173,7 @@ def test_the_disk_budget_is_asked_before_training(small_models: list[str], pairs
         Sweep.from_toml(text.replace("1e-5", "0"), "x")
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 @pytest.mark.parametrize(
     ("row", "reason"),
     [

@@ -119,7 +119,7 @@ def test_the_hash_holds_what_was_said_earlier() -> None:
     assert len({hashed(CHAT), hashed(plain), hashed(dataclasses.replace(plain, earlier=CHAT.earlier[:2]))}) == 3
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 @pytest.mark.parametrize(
     ("turns", "reason"),
     [
@@ -138,7 +138,7 @@ def test_bad_conversations_are_named(tmp_path: Path, turns: object, reason: str)
         SOURCES.get("table").load({"path": str(file), "messages_column": "turns"})
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 @pytest.mark.parametrize("earlier", [(("tool", "3"),), (("user", "a"), ("user", "b")), (("user", "a"),)])
 def test_turns_that_the_format_has_no_place_for(tokenizer, earlier: tuple) -> None:
     with pytest.raises(DataError, match=r"chat_template = true, or remove such rows"):

@@ -113,7 +113,7 @@ def assert_same_curve(one: list[tuple[str, int, float]], two: list[tuple[str, in
     assert max(abs(a[2] - b[2]) for a, b in zip(one, two, strict=True)) < within
 
 
-@pytest.mark.must(3, 5)
+@pytest.mark.promise("several processes train as one")
 @pytest.mark.parametrize(
     ("method_id", "kind"), [("fft", "shards"), ("lora", "shards"), ("ptuning", "shards"), ("adalora", "replicas")]
 )
@@ -144,7 +144,7 @@ def test_any_number_of_processes_goes_on_from_a_checkpoint(
 
 
 @pytest.mark.slow
-@pytest.mark.must(3, 5)
+@pytest.mark.promise("several processes train as one")
 @pytest.mark.parametrize("method_id", ["fft", "lora"])
 def test_a_cell_under_torchrun_with_fsdp(
     method_id: str, still_model: list[str], pairs_file: Path, tmp_path: Path

@@ -27,7 +27,7 @@ def child_seconds() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-@pytest.mark.must(3, 1)
+@pytest.mark.promise("parameter counts are the paper's")
 def test_the_papers_study_has_table_1_in_all_28_rows() -> None:
     before = child_seconds()
     result = run_process("collect", "astraios", "--dry-run", "--json", HF_HUB_OFFLINE="1")
@@ -47,7 +47,7 @@ def test_the_papers_study_has_table_1_in_all_28_rows() -> None:
     assert seconds < 60
 
 
-@pytest.mark.must(3, 7)
+@pytest.mark.promise("appendix F has its right and wrong rates")
 def test_appendix_f_has_each_method_at_its_wrong_and_right_rates() -> None:
     cells = Sweep.read("learning_rate").cells()
     rates = {m: {c.train.learning_rate for c in cells if c.method_id == m} for m in ("prompt", "adalora")}

@@ -16,7 +16,7 @@ from astraios.evaluate.execute.isolation import isolation
 from astraios.evaluate.execute.pool import PythonPool
 from tests.execute import attacks
 
-pytestmark = pytest.mark.must(4, 4)
+pytestmark = pytest.mark.promise("attacks on the judge fail")
 LIMITS = Limits(cpu_seconds=1, memory_bytes=256 << 20, wall_factor=2)
 GOOD = "def f(x):\n    return x * x"
 LEVELS = [("namespaces", False), ("namespaces", True), ("confined", False), ("weak", False)]

@@ -113,7 +113,7 @@ def test_nothing_is_left_when_the_starter_is_killed() -> None:
     assert not any(psutil.pid_exists(pid) for pid in children)
 
 
-@pytest.mark.must(4, 5)
+@pytest.mark.promise("nothing is judged twice or lost")
 def test_interrupted_ten_times_nothing_judged_twice_or_lost(tmp_path: Path) -> None:
     path, n = tmp_path / "verdicts.jsonl", 90
     code = (
@@ -181,7 +181,7 @@ def test_scratch_deletes_only_inside_the_jail(tmp_path: Path) -> None:
         "try:\n    scratch.clean()\n"
         "except RuntimeError as error:\n    print(error)\n"
     )
-    inside = Path(__file__).parents[2] / "astraios" / "collect" / "execute" / "inside"
+    inside = Path(__file__).parents[2] / "astraios" / "evaluate" / "execute" / "inside"
     done = subprocess.run(
         [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(inside)!r})\n{code}"],
         capture_output=True,
@@ -192,12 +192,12 @@ def test_scratch_deletes_only_inside_the_jail(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "kept"
 
 
-@pytest.mark.must(4, 4)
+@pytest.mark.promise("attacks on the judge fail")
 def test_weak_level_calls_nothing_that_deletes(tmp_path: Path) -> None:
     """Every system call that removes a name, seen by a tracer of ours in the worker: there is none."""
     folder = tmp_path / "inside"
     folder.mkdir()
-    source = Path(__file__).parents[2] / "astraios" / "collect" / "execute" / "inside"
+    source = Path(__file__).parents[2] / "astraios" / "evaluate" / "execute" / "inside"
     for path in source.glob("*.py"):
         text = path.read_text()
         if path.name == "worker.py":

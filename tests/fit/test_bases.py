@@ -94,7 +94,7 @@ def analysis(seeds: pl.DataFrame) -> ScalingAnalysis:
 
 
 @pytest.mark.slow
-@pytest.mark.must(5, 5)
+@pytest.mark.promise("bases that were pretrained several times are told from methods")
 def test_replicates_of_a_base_are_one_size(seeds: pl.DataFrame, analysis: ScalingAnalysis) -> None:
     counts = seeds.group_by("n_params").agg(pl.col("model_id").n_unique().alias("bases"), pl.len().alias("runs"))
     assert counts["bases"].to_list() == [3] * 4
@@ -106,7 +106,7 @@ def test_replicates_of_a_base_are_one_size(seeds: pl.DataFrame, analysis: Scalin
 
 
 @pytest.mark.slow
-@pytest.mark.must(5, 5)
+@pytest.mark.promise("bases that were pretrained several times are told from methods")
 def test_the_hidden_size_lies_inside_its_intervals(seeds: pl.DataFrame, analysis: ScalingAnalysis) -> None:
     """Each of the 21 runs against the interval of a new run. Runs share bases, so this is no count of 21 coins."""
     largest = seeds["n_params"].max()
@@ -120,7 +120,7 @@ def test_the_hidden_size_lies_inside_its_intervals(seeds: pl.DataFrame, analysis
 
 
 @pytest.mark.slow
-@pytest.mark.must(5, 5)
+@pytest.mark.promise("bases that were pretrained several times are told from methods")
 def test_carry_forward_and_the_power_law_stand_beside(seeds: pl.DataFrame) -> None:
     rows = table(backtests(seeds, laws=("auto", "power"), targets=[1e6]))
     assert set(rows["law"]) == {"auto", "power"}
@@ -132,7 +132,7 @@ def test_carry_forward_and_the_power_law_stand_beside(seeds: pl.DataFrame) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.must(5, 5)
+@pytest.mark.promise("bases that were pretrained several times are told from methods")
 def test_copies_of_a_method_are_not_separable_and_different_ones_are(seeds: pl.DataFrame) -> None:
     """One base's runs of a method under another name, for every method and base; then the methods against each other.
 

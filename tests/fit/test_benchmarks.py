@@ -29,7 +29,7 @@ def bench(shared: Path) -> Any:
     sys.path.remove(str(BENCHMARKS))
 
 
-@pytest.mark.must(5, 1)
+@pytest.mark.promise("hidden sizes of real tables are predicted")
 def test_hidden_sizes_of_real_tables(bench: Any) -> None:
     """Errors and coverage as the bar asks, with the scale of intervals learnt from other sources."""
     common = bench["common"]
@@ -45,7 +45,7 @@ def test_hidden_sizes_of_real_tables(bench: Any) -> None:
     assert min(p.coverage for p in left_out) >= 0.6
 
 
-@pytest.mark.must(5, 1)
+@pytest.mark.promise("hidden sizes of real tables are predicted")
 def test_no_slower_and_no_worse_than_the_literature(bench: Any) -> None:
     """1,000 bootstraps at 60 times the literature's pace or more, none of the shared ones with a worse objective."""
     speed, rows = bench["speed"], _chinchilla(bench)
@@ -69,7 +69,7 @@ def test_no_slower_and_no_worse_than_the_literature(bench: Any) -> None:
     assert (result.objective[:40] <= theirs * (1 + 1e-6)).all()
 
 
-@pytest.mark.must(5, 4)
+@pytest.mark.promise("known truths are covered")
 @pytest.mark.parametrize("sizes", [5, 6])
 def test_known_truths_are_covered(bench: Any, sizes: int) -> None:
     """60 ladders; their methods are alike, so a few points of slack beside the bar's 87 to 97 %."""
@@ -77,13 +77,13 @@ def test_known_truths_are_covered(bench: Any, sizes: int) -> None:
     assert 0.86 <= inside <= 0.985
 
 
-@pytest.mark.must(5, 4)
+@pytest.mark.promise("known truths are covered")
 def test_design_buys_more_than_chance(bench: Any) -> None:
     rows = np.array([bench["synthetic"].designed(seed) for seed in range(16)])
     assert rows[:, 1, 0].mean() < rows[:, 2, 0].mean() < rows[:, 0, 0].mean()
 
 
-@pytest.mark.must(5, 7)
+@pytest.mark.promise("fitting is faster than its nearest peer")
 def test_beside_the_nearest_competitor(bench: Any) -> None:
     """simple-scaling-laws on the same rows: ten times the CPU seconds, and moved by one run with +50 %."""
     common, speed, rows = bench["common"], bench["speed"], _chinchilla(bench)

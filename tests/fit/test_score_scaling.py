@@ -94,7 +94,7 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.must(5, 6)
+@pytest.mark.promise("the paper's scores are predicted, its correlations found")
 def test_published_scores_at_16b_from_the_smaller_models(paper: Path) -> None:
     """Every method, task and metric has an interval and the truth beside it; errors beat carrying 7B forward."""
     result = run_cli("fit-scaling", "--db", paper, "--json")
@@ -130,7 +130,7 @@ def test_published_scores_at_16b_from_the_smaller_models(paper: Path) -> None:
     assert store.failed_checks(paper) == {}
 
 
-@pytest.mark.must(5, 6)
+@pytest.mark.promise("the paper's scores are predicted, its correlations found")
 def test_correlations_from_printed_numbers_are_the_papers(paper: Path) -> None:
     """Appendix I, with p-values; and what the paper does not print is measured, with p-values, into the table."""
     run_cli("fit-scaling", "--db", paper)

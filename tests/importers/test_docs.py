@@ -39,7 +39,7 @@ def test_every_format_is_documented() -> None:
     assert sorted(row[1].strip("`") for row in tables(IMPORTING)[0]) == IMPORTERS.names()
 
 
-@pytest.mark.must(8, 7)
+@pytest.mark.promise("every documented query and example runs")
 def test_the_examples_of_importing_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name, file in SOURCES.items():
@@ -62,7 +62,7 @@ def test_the_examples_of_importing_run(tmp_path: Path, monkeypatch: pytest.Monke
     assert run in store.query(Path("a.duckdb"), query)["run_id"].to_list()
 
 
-@pytest.mark.must(8, 7)
+@pytest.mark.promise("every documented query and example runs")
 def test_the_queries_and_numbers_of_rescoring(tmp_path: Path) -> None:
     db = tmp_path / "paper.duckdb"
     assert run_cli("import", "paper", "--db", db).returncode == 0

@@ -55,7 +55,7 @@ CASES = [
 all_cases = pytest.mark.parametrize("case", CASES, ids=lambda case: case.source)
 
 
-@pytest.mark.must(8, 3)
+@pytest.mark.promise("an import is whole or refused, and twice is once")
 @all_cases
 def test_imported_twice_the_second_time_changes_nothing(case: Case, source: Copy, tmp_path: Path) -> None:
     path, db = source(case.source), tmp_path / "a.duckdb"
@@ -95,7 +95,7 @@ def assert_same(found: list[tuple[int, float]], expected: list[tuple[int, float]
     assert [loss for _, loss in found] == pytest.approx([loss for _, loss in expected], abs=tolerance, nan_ok=True)
 
 
-@pytest.mark.must(8, 3)
+@pytest.mark.promise("an import is whole or refused, and twice is once")
 @pytest.mark.parametrize("name", ["wandb", "mlflow/mlruns", "mlflow/mlflow.db"])
 def test_trackers_give_what_was_logged(name: str, source: Copy, tmp_path: Path) -> None:
     db = imported(source(name), tmp_path)

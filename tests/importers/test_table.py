@@ -70,7 +70,7 @@ def losses(imported: Imported) -> dict[str, list[tuple[int, float]]]:
     return found
 
 
-@pytest.mark.must(8, 5)
+@pytest.mark.promise("what is exported comes back")
 @formats
 @relaxed
 @given(runs=runs)
@@ -104,7 +104,7 @@ def test_a_row_a_step_comes_back(ending: str, runs: dict[str, Any], tmp_path: Pa
     assert bool(said) == bool(again)
 
 
-@pytest.mark.must(8, 5)
+@pytest.mark.promise("what is exported comes back")
 @formats
 @relaxed
 @given(
@@ -129,7 +129,7 @@ def test_a_row_a_run_comes_back(ending: str, rows: list[dict[str, Any]], tmp_pat
     assert sorted(map(repr, found)) == sorted(map(repr, expected))
 
 
-@pytest.mark.must(8, 5)
+@pytest.mark.promise("what is exported comes back")
 @formats
 @relaxed
 @given(
@@ -153,7 +153,7 @@ def test_a_row_a_score_comes_back(ending: str, scores: dict[Any, Any], tmp_path:
     assert sorted(map(repr, found)) == sorted(map(repr, scores.items()))
 
 
-@pytest.mark.must(8, 5)
+@pytest.mark.promise("what is exported comes back")
 @pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
 def test_losses_exported_by_sql_come_back(ending: str, tmp_path: Path) -> None:
     """Out of one database by its own SQL, into another: the views show the same."""
@@ -222,7 +222,7 @@ def test_what_pandas_writes(tmp_path: Path) -> None:
     assert found == [{"a": [(0, 4.0), (1, 3.5)]}] * 4
 
 
-@pytest.mark.must(8, 3)
+@pytest.mark.promise("an import is whole or refused, and twice is once")
 @pytest.mark.parametrize(
     ("name", "text", "code", "pattern"),
     [

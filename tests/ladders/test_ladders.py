@@ -75,7 +75,7 @@ def test_a_directory_that_is_broken(tmp_path) -> None:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 def test_a_directory_without_a_tokenizer(small_models, tmp_path) -> None:
     shutil.copytree(small_models[0], tmp_path / "bare", ignore=shutil.ignore_patterns("tokenizer*", "special*"))
     ladder, rung = resolve(str(tmp_path / "bare"))
@@ -83,7 +83,7 @@ def test_a_directory_without_a_tokenizer(small_models, tmp_path) -> None:
         ladder.load(rung.model_id)
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 def test_a_directory_that_does_not_fit_the_device(small_models, monkeypatch) -> None:
     import torch
     from transformers import AutoModelForCausalLM
@@ -97,7 +97,7 @@ def test_a_directory_that_does_not_fit_the_device(small_models, monkeypatch) -> 
         ladder.load(rung.model_id)
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 def test_quantization_that_cannot_be_had(monkeypatch) -> None:
     pytest.importorskip("transformers", reason="needs the extra astraios[train]")
     from astraios.models.ladders.hub import quantization_config

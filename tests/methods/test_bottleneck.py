@@ -51,7 +51,7 @@ def by_hand(place, x, w, c, down, up, g):
     return h + a, (g + du) @ w, ddown, dup
 
 
-@pytest.mark.must(3, 3)
+@pytest.mark.promise("bottleneck adapters are their papers' formulas")
 @pytest.mark.parametrize("place", ["input", "output", "parallel"])
 def test_forward_and_gradients_are_the_formulas(place) -> None:
     torch.manual_seed(0)
@@ -72,7 +72,7 @@ def test_forward_and_gradients_are_the_formulas(place) -> None:
         np.testing.assert_allclose(got.numpy(), want, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.must(3, 3)
+@pytest.mark.promise("bottleneck adapters are their papers' formulas")
 @pytest.mark.parametrize(
     ("name", "places"),
     [
@@ -89,7 +89,7 @@ def test_each_method_sits_where_the_paper_puts_it(bases, name, places) -> None:
         assert next(want for ending, want in places.items() if path.endswith(f".{ending}")) == place
 
 
-@pytest.mark.must(3, 3)
+@pytest.mark.promise("bottleneck adapters are their papers' formulas")
 @pytest.mark.parametrize("name", ["adapterh", "adapterp", "parallel"])
 def test_whole_model_equals_hooks_of_the_formulas(bases, name) -> None:
     """Logits and the adapters' gradients equal those of a plain model with the formulas hooked around its layers."""

@@ -22,7 +22,7 @@ def _one_line(error: pytest.ExceptionInfo[AstraiosError]) -> str:
     return text
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 @pytest.mark.parametrize(
     ("name", "modules", "says"),
     [
@@ -49,7 +49,7 @@ def test_the_line_lists_what_there_is(bases) -> None:
         attached(bases["gpt_bigcode"], "lora", {"target_modules": ["query"]})
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 @pytest.mark.parametrize("name", ["lora", "ia3", "adapterh", "adapterp", "parallel", "adalora", "vera"])
 def test_an_architecture_nobody_knows(name) -> None:
     config = AutoConfig.for_model("mpt", d_model=32, n_heads=4, n_layers=1, vocab_size=64, max_seq_len=64)
@@ -73,7 +73,7 @@ def test_an_unknown_architecture_works_once_its_modules_are_named() -> None:
         assert sum(p.numel() for p in tuned.parameters() if p.requires_grad) > 0
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 @pytest.mark.parametrize(
     ("name", "overrides", "says"),
     [
@@ -109,7 +109,7 @@ def test_a_setting_out_of_range(bases, name, overrides, says) -> None:
     assert says in _one_line(error)
 
 
-@pytest.mark.must(3, 8)
+@pytest.mark.promise("what can't be trained is said in one line")
 def test_a_sequence_longer_than_the_positions(bases) -> None:
     config = base(bases["gpt_bigcode"]).config  # 96 positions
     for name, longest in (("lora", 96), ("ptuning", 66), ("prompt", 66)):

@@ -62,7 +62,7 @@ def tuned(bases, tmp_path_factory) -> dict:
     return results
 
 
-@pytest.mark.must(3, 2)
+@pytest.mark.promise("a tuned model comes back as it was")
 @pytest.mark.parametrize(("name", "kind"), CELLS)
 def test_loads_in_a_new_process_with_the_same_logits(tuned, name, kind) -> None:
     cell = tuned[name, kind]
@@ -70,7 +70,7 @@ def test_loads_in_a_new_process_with_the_same_logits(tuned, name, kind) -> None:
     assert (cell["reloaded"] - cell["logits"]).abs().max() <= 1e-5
 
 
-@pytest.mark.must(3, 2)
+@pytest.mark.promise("a tuned model comes back as it was")
 @pytest.mark.parametrize(("name", "kind"), CELLS)
 def test_exactly_the_counted_parameters_change(tuned, name, kind) -> None:
     cell = tuned[name, kind]

@@ -34,7 +34,7 @@ def grid(name: str | int, query: Query) -> Grid:
     return lay_out(table, query(table.sql))
 
 
-@pytest.mark.must(6, 1)
+@pytest.mark.promise("the report's tables are the paper's")
 @pytest.mark.parametrize(("number", "cells"), [(1, 28), (2, 56), (3, 168), (4, 224), (5, 56), (7, 30), (8, 30)])
 def test_the_tables_of_the_paper_are_complete(number: int, cells: int, paper: Query) -> None:
     laid = grid(number, paper)

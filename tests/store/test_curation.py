@@ -77,7 +77,7 @@ def test_a_run_tells_all_of_itself(ladder: Path) -> None:
     assert paper["repeat"] == "astraios import paper"
 
 
-@pytest.mark.must(8, 7)
+@pytest.mark.promise("every documented query and example runs")
 def test_the_command_that_repeats_a_run_asks_for_the_same_run(tmp_path: Path) -> None:
     """A sweep written from the database has one cell, with the run's own id."""
     from astraios.collect.plan.sweep import Sweep

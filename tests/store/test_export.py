@@ -110,7 +110,7 @@ def check(frames: dict[str, pl.DataFrame], form: str, empty: Path, folder: Path)
     assert round_trip(db, empty, form, folder / "trip") == {}
 
 
-@pytest.mark.must(8, 5)
+@pytest.mark.promise("what is exported comes back")
 @pytest.mark.parametrize("form", ["parquet", "csv", "json"])
 def test_any_rows_come_back(form: str, empty: Path, tmp_path: Path) -> None:
     @settings(max_examples=4, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
@@ -122,7 +122,7 @@ def test_any_rows_come_back(form: str, empty: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.must(8, 5)
+@pytest.mark.promise("what is exported comes back")
 @pytest.mark.parametrize("form", ["parquet", "csv", "json"])
 def test_any_rows_come_back_at_length(form: str, empty: Path, tmp_path: Path) -> None:
     @settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
@@ -133,7 +133,7 @@ def test_any_rows_come_back_at_length(form: str, empty: Path, tmp_path: Path) ->
     holds()
 
 
-@pytest.mark.must(8, 5)
+@pytest.mark.promise("what is exported comes back")
 @pytest.mark.parametrize("form", ["parquet", "csv", "json"])
 def test_a_whole_database_comes_back(form: str, ladder: Path, empty: Path, tmp_path: Path) -> None:
     assert round_trip(ladder, empty, form, tmp_path / "trip") == {}

@@ -15,7 +15,7 @@ from tests.conftest import REPOSITORY
 from tests.store.chaos import N_POINTS, N_WRITERS
 
 
-@pytest.mark.must(8, 2)
+@pytest.mark.promise("killed writers lose nothing")
 @pytest.mark.parametrize("kills", [5, pytest.param(120, marks=pytest.mark.slow)])
 def test_killed_at_random_nothing_is_lost(kills: int, tmp_path: Path) -> None:
     folder, db = tmp_path / "chaos", tmp_path / "a.duckdb"

@@ -99,7 +99,7 @@ def test_a_lake_answers_as_a_file_does(lake: str, python: str, tmp_path: Path) -
     assert (tmp_path / "export" / "loss_point.parquet").exists()
 
 
-@pytest.mark.must(8, 2)
+@pytest.mark.promise("killed writers lose nothing")
 def test_four_ingesting_writers_killed_at_random(lake: str, python: str, tmp_path: Path) -> None:
     kills = 100
     folder = tmp_path / "chaos"

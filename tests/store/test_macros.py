@@ -16,7 +16,7 @@ def in_sql(name: str) -> bool:
     return set(LAWS.get(name).inputs) <= {"n_params", "n_tokens"} and name != "data_constrained"
 
 
-@pytest.mark.must(8, 7)
+@pytest.mark.promise("every documented query and example runs")
 @pytest.mark.parametrize("name", [name for name in LAWS.names() if in_sql(name)])
 def test_a_law_is_the_same_in_sql(name: str, ladder: Path) -> None:
     law, rng = LAWS.get(name), np.random.default_rng(0)
@@ -38,7 +38,7 @@ def test_other_laws_are_refused_in_words(ladder: Path) -> None:
         store.query(ladder, "select law_loss('steps', map {'E': 1.0}, 1.0, 1.0)")
 
 
-@pytest.mark.must(8, 7)
+@pytest.mark.promise("every documented query and example runs")
 def test_a_projection_in_sql_is_the_stored_fit_s(ladder: Path) -> None:
     fits = store.query(ladder, "select fit_id from fit where quantity = 'loss'")["fit_id"].to_list()
     assert len(fits) >= 2

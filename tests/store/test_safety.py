@@ -27,7 +27,7 @@ def n_runs(db: Path) -> int:
     return int(store.query(db, "select count(*) from run").item())
 
 
-@pytest.mark.must(8, 6)
+@pytest.mark.promise("readers never wait")
 def test_a_reader_and_a_writer_never_meet(tmp_path: Path) -> None:
     """While one process writes, a read succeeds at once; while one reads, a write succeeds at once."""
     out, db = tmp_path / "runs", tmp_path / "a.duckdb"
@@ -63,7 +63,7 @@ def test_a_reader_and_a_writer_never_meet(tmp_path: Path) -> None:
     assert n_runs(db) == 1
 
 
-@pytest.mark.must(8, 2)
+@pytest.mark.promise("killed writers lose nothing")
 def test_a_writer_that_waits_is_told_for_whom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     db = tmp_path / "a.duckdb"
     store.ingest(db, tmp_path / "runs")
@@ -252,7 +252,7 @@ def test_order_of_arrival_does_not_matter(tmp_path: Path) -> None:
     assert store.differences(tmp_path / "a.duckdb", tmp_path / "b.duckdb") == {}
 
 
-@pytest.mark.must(8, 2)
+@pytest.mark.promise("killed writers lose nothing")
 def test_full_disk_leaves_the_database_as_it_was(tmp_path: Path) -> None:
     """A limit on the size of files stands for the disk: the write that passes it fails in the same way."""
     out, db = tmp_path / "runs", tmp_path / "a.duckdb"

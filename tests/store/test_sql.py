@@ -50,7 +50,7 @@ WRITES = (
 )
 
 
-@pytest.mark.must(8, 6)
+@pytest.mark.promise("readers never wait")
 def test_sql_can_not_write(ladder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\nsecret\n")
     before, files = ladder.read_bytes(), sorted(p.name for p in ladder.parent.iterdir())
@@ -63,7 +63,7 @@ def test_sql_can_not_write(ladder: Path, tmp_path: Path) -> None:
     assert_one_line(run_cli("sql", WRITES[0], "--db", ladder), 1, "read-only")
 
 
-@pytest.mark.must(8, 6)
+@pytest.mark.promise("readers never wait")
 def test_sql_can_write_when_asked_all_or_nothing(tmp_path: Path) -> None:
     db = tmp_path / "a.duckdb"
     store.ingest(db, tmp_path / "none")
@@ -156,7 +156,7 @@ def _documented() -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.must(8, 7)
+@pytest.mark.promise("every documented query and example runs")
 @pytest.mark.parametrize(("page", "sql"), _documented(), ids=lambda text: text.split("\n")[0][:40])
 def test_documented_sql_answers(page: str, sql: str, ladder: Path) -> None:
     assert not store.query(ladder, sql.rstrip().rstrip(";")).is_empty(), f"{page}: an example that shows nothing"
@@ -171,7 +171,7 @@ def _generator() -> Any:
     return module
 
 
-@pytest.mark.must(8, 7)
+@pytest.mark.promise("every documented query and example runs")
 def test_the_reference_is_current() -> None:
     generator = _generator()
     for name, made in (("sql.md", generator.sql_reference()), ("cli.md", generator.cli_reference())):

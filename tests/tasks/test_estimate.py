@@ -25,7 +25,7 @@ from astraios.records import SampleScore
 from tests.conftest import run_cli
 
 
-@pytest.mark.must(4, 6)
+@pytest.mark.promise("intervals of scores cover")
 def test_pass_at_k_agrees_with_exact_rationals() -> None:
     worst = 0.0
     for n in (1, 2, 5, 10, 20, 100, 200):
@@ -54,7 +54,7 @@ def coverage(draw, truth: float, rounds: int = 400) -> float:
     return hits / rounds
 
 
-@pytest.mark.must(4, 6)
+@pytest.mark.promise("intervals of scores cover")
 @pytest.mark.parametrize("a", [0.05, 0.3, 2.0])
 def test_interval_of_pass_at_1_covers(a: float) -> None:
     """164 problems of unequal difficulty, 20 samples each: samples of one problem are no independent evidence."""
@@ -66,7 +66,7 @@ def test_interval_of_pass_at_1_covers(a: float) -> None:
     assert 0.92 <= coverage(draw, a / (a + b)) <= 0.985
 
 
-@pytest.mark.must(4, 6)
+@pytest.mark.promise("intervals of scores cover")
 def test_clustered_interval_covers_and_the_naive_one_does_not() -> None:
     """Variants of one problem share its difficulty (ReCode)."""
 

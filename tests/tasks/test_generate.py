@@ -150,7 +150,7 @@ def test_shards_make_one_whole(tmp_path: Path) -> None:
 
 
 @needs_data
-@pytest.mark.must(4, 7)
+@pytest.mark.promise("any model is generated from, executed and scored, and goes on")
 @pytest.mark.parametrize("name", ["humanevalsynthesize-python", "recode-function"])
 def test_generate_execute_score(name: str, tmp_path: Path) -> None:
     options = {"data_dir": GOLD, "limit": 3, "folder": tmp_path, "n_samples": 2, "workers": 1}
@@ -214,7 +214,7 @@ def test_prompts_are_the_papers() -> None:
 
 
 @needs_data
-@pytest.mark.must(4, 7)
+@pytest.mark.promise("any model is generated from, executed and scored, and goes on")
 def test_the_command_evaluates_any_model_and_goes_on(tmp_path: Path) -> None:
     """A folder that transformers wrote, an adapter on it, real problems: generated, executed, scored, recorded."""
     from peft import LoraConfig, get_peft_model
@@ -249,7 +249,7 @@ def test_the_command_evaluates_any_model_and_goes_on(tmp_path: Path) -> None:
     assert ("humanevalsynthesize-python", "pass@1", 3) in {(r["task_id"], r["metric"], r["n"]) for r in found}
 
 
-@pytest.mark.must(4, 8)
+@pytest.mark.promise("what can't be scored is said in one line")
 def test_bad_models_adapters_and_engines_are_one_line(tmp_path: Path) -> None:
     tiny().save_pretrained(tmp_path / "model")
     (tmp_path / "adapter").mkdir()

@@ -76,7 +76,7 @@ def cell(path: Path, engine: Engine) -> tuple[float, float, float]:
 
 
 @needs_data
-@pytest.mark.must(4, 1)
+@pytest.mark.promise("scores of the released generations are the paper's")
 @pytest.mark.parametrize("name", ["defect__1b__lora", "defect__3b__ia3", "humanevalexplain_python__3b__ia3"])
 def test_sampled_cells_of_the_paper(name: str, engine: Engine) -> None:
     value, wanted, tolerance = cell(PAPER / "generations" / f"{name}.jsonl.gz", engine)
@@ -85,7 +85,7 @@ def test_sampled_cells_of_the_paper(name: str, engine: Engine) -> None:
 
 @needs_data
 @pytest.mark.slow
-@pytest.mark.must(4, 1)
+@pytest.mark.promise("scores of the released generations are the paper's")
 @pytest.mark.parametrize("path", files() if PAPER.is_dir() else [], ids=lambda path: path.name.split(".")[0])
 def test_every_cell_of_the_paper(path: Path, engine: Engine) -> None:
     if "java" in path.name and not shutil.which("javac"):
@@ -211,7 +211,7 @@ def test_raw_files_hold_what_tidy_ones_hold(raw: str, tidy: str, layout: Layout 
         (b'{"task_id": "Python/3", "samples": ["a"]}\n{"task_id": "Python/3", "samples": ["a"]}', "there twice"),
     ],
 )
-@pytest.mark.must(4, 8)
+@pytest.mark.promise("what can't be scored is said in one line")
 def test_bad_generations_are_one_line(content: bytes, message: str, tmp_path: Path, engine: Engine) -> None:
     path = tmp_path / "generations.json"
     path.write_bytes(content)
@@ -222,7 +222,7 @@ def test_bad_generations_are_one_line(content: bytes, message: str, tmp_path: Pa
 
 
 @needs_data
-@pytest.mark.must(4, 8)
+@pytest.mark.promise("what can't be scored is said in one line")
 def test_wrong_counts_unknown_tasks_and_missing_gold_are_one_line(tmp_path: Path) -> None:
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["a"]] * 163 + [["a", "b"]]))
