@@ -121,7 +121,7 @@ def arrange(
     series: Sequence[str],
     roles: Roles,
     loss: str = "loss",
-    settings: Iterable[str] = (),
+    settings: Sequence[str] = (),
     not_facts: Iterable[str] = (),
     curated: bool = False,
 ) -> Points:
@@ -153,6 +153,8 @@ def arrange(
     frame, used = _name_series(frame, keys, [name for name in settings if name in facts and name not in roles.facts])
     spread = _Spread.of(frame, [name for name in facts if name not in used], inputs)
     chosen, measured = _choose(frame, spread, roles, curated)
+    # Settings that only tell one method from another are what the method is, and no axis of their own.
+    chosen = {fact: role for fact, role in chosen.items() if role != "series" or fact not in set(settings)}
     axes = [Axis(name, "input", _values(frame, name)) for name in inputs]
     axes += [Axis(name, "series", _values(frame, name)) for name in (*keys, *used)]
     axes += [Axis(fact, role, _values(frame, fact)) for fact, role in chosen.items()]
@@ -251,11 +253,11 @@ def _choose(frame: pl.DataFrame, spread: _Spread, roles: Roles, curated: bool) -
         asked = "tuned" if fact in roles.best_over else "repeat" if fact in roles.repeat else None
         usual = "tuned" if fact in TUNED else "repeat" if fact in REPEAT else None
         strict = fact in STRICT or (curated and fact in spread.along)
-        if asked or usual:
+        if asked or (usual and not (fact in REPEAT and fact in spread.along)):
             chosen[fact] = asked or str(usual)
         elif fact in spread.in_point and not curated and _never_returns(frame, fact):
             measured.append(fact)
-        elif fact in spread.in_point or strict:
+        elif (fact in spread.in_point or strict) and fact not in REPEAT:
             lacking.append(fact)
         elif fact in spread.between:
             chosen[fact] = "series"
@@ -315,7 +317,8 @@ def _tune(points: Points, facts: Sequence[str], inputs: Sequence[str], repeats: 
             levels[i, labels.index(tuple(map(_text, row)))] = 1.0
         series.append(
             TunedSeries(
-                str(name), np.log(places.select(inputs).to_numpy().astype(float)), numbered["point"].to_numpy().astype(int),
+                str(name), np.log(places.select(inputs).to_numpy().astype(float)),
+                numbered["point"].to_numpy().astype(int),
                 np.log(numbered.select(ordered).to_numpy().astype(float)).reshape(len(numbered), len(ordered)), levels,
                 np.log(numbered[loss].to_numpy().astype(float)),
             )
