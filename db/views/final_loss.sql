@@ -1,6 +1,6 @@
 create or replace view final_loss as
 select
-    r.run_id, r.origin, r.model_id, m.ladder, r.method_id, r.dataset_id, r.seed,
+    r.run_id, t.study_key, r.origin, r.model_id, m.ladder, r.method_id, t.series, r.dataset_id, r.seed,
     r.n_params, r.n_params_nonembedding, r.n_trainable, r.n_trainable / r.n_params as trainable_share,
     r.n_tokens, r.steps, r.train_flops, r.learning_rate,
     s.split, s.last_step as step, s.last_loss as loss_nats, s.min_loss, s.mean_last5_loss,
@@ -8,6 +8,7 @@ select
 from run r
 join latest_attempt a using (run_id)
 join loss_summary s using (run_id, attempt)
+join run_series t using (run_id)
 left join base_model m using (model_id);
 comment on view final_loss is 'Final loss of each run and split (last evaluation; min and mean of the last five beside it).';
 comment on column final_loss.loss_nats is 'Loss at the last evaluation, nats a token.';

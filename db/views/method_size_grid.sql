@@ -1,13 +1,27 @@
 create or replace view method_size_grid as
+with cell as (
+    select
+        study_key, origin, ladder, dataset_id, model_id, method_id, series, n_params, n_tokens, learning_rate, split,
+        any_value(n_trainable) as n_trainable, count(*) as n_seeds, avg(loss_nats) as loss_nats,
+        stddev_samp(loss_nats) as loss_sd, avg(bits_per_byte) as bits_per_byte
+    from final_loss
+    group by all
+)
 select
-    origin, ladder, dataset_id, model_id, method_id, n_params, any_value(n_trainable) as n_trainable,
-    any_value(n_trainable) / n_params as trainable_share, split,
-    count(*) as n_seeds, avg(loss_nats) as loss_nats, stddev_samp(loss_nats) as loss_sd, avg(bits_per_byte) as bits_per_byte
-from final_loss
-group by origin, ladder, dataset_id, model_id, method_id, n_params, split;
-comment on view method_size_grid is 'Tuning methods by size: final loss averaged over seeds, with its spread.';
+    study_key, origin, ladder, dataset_id, model_id, method_id, series, n_params, n_tokens, n_trainable,
+    n_trainable / n_params as trainable_share, split, n_seeds, loss_nats, loss_sd, bits_per_byte, learning_rate,
+    count(*) over point as n_rates
+from cell
+window point as (
+    partition by study_key, origin, ladder, dataset_id, model_id, series, n_params, n_tokens, split)
+qualify row_number() over (
+    partition by study_key, origin, ladder, dataset_id, model_id, series, n_params, n_tokens, split
+    order by loss_nats, learning_rate) = 1;
+comment on view method_size_grid is 'Series by size (and amount of data): final loss averaged over seeds, with its spread, at the learning rate whose mean is lowest.';
 comment on column method_size_grid.bits_per_byte is 'Mean over seeds of bits a byte.';
+comment on column method_size_grid.learning_rate is 'The rate whose mean over seeds is lowest.';
 comment on column method_size_grid.loss_nats is 'Mean over seeds of the final loss, nats a token.';
 comment on column method_size_grid.loss_sd is 'Standard deviation over seeds; null for one.';
+comment on column method_size_grid.n_rates is 'Learning rates that were tried at this point.';
 comment on column method_size_grid.n_seeds is 'Runs that were averaged.';
 comment on column method_size_grid.trainable_share is 'Trained parameters over all of the base model''s.';
