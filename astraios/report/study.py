@@ -1,11 +1,12 @@
-"""Which runs belong on one chart: those of one ladder, one data set and one origin."""
+"""Which runs belong on one chart: those of one study, or of several that were joined on purpose."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from astraios.errors import DataError
+from astraios.errors import UsageError, did_you_mean
 from astraios.report.theme import clip
 
 if TYPE_CHECKING:
@@ -14,28 +15,51 @@ if TYPE_CHECKING:
     from astraios.report.base import Query
 
 STUDIES = """\
-select origin, ladder, dataset_id, n_runs, n_methods, n_sizes
+select study, study_key, origin, ladder, dataset_id, n_runs, n_methods, n_sizes,
+    exists (select 1 from run_series s join run r using (run_id)
+        where s.study_key = study.study_key and s.series <> r.method_id) as has_settings
 from study
-order by n_runs desc, origin, ladder, dataset_id"""
+order by n_runs desc, study"""
 NAMES = {"starcoderbase": "StarCoderBase", "tiny": "the tiny ladder"}
+OF_RUNS = (
+    "final_loss",
+    "final_score",
+    "loss_curve",
+    "cost_frontier",
+    "loss_to_score",
+    "method_size_grid",
+    "mean_task_score",
+)
+"""Views with the columns study_key and series."""
+OF_FITS = ("latest_projection", "latest_backtest", "ranking", "fit_study")
+"""Views of fits, with the column study_key."""
 
 
 @dataclass(frozen=True)
 class Study:
-    """One of the studies in a database; `alone` when there is no other, so that nothing needs to be filtered."""
+    """One of the studies in a database, or several joined; `alone` when there is no other."""
 
+    name: str
+    keys: tuple[str, ...]
     origin: str
     ladder: str | None
     dataset_id: str | None
     n_runs: int
     n_methods: int
     n_sizes: int
+    has_settings: bool
+    """Whether settings of methods make series of their own (lora rank=8)."""
     alone: bool
+
+    @property
+    def key(self) -> str:
+        """As fits name it (column fit.study)."""
+        return ",".join(sorted(self.keys))
 
     @property
     def title(self) -> str:
         """For headings: ladder, origin, data."""
-        ladder = NAMES.get(self.ladder or "", clip(self.ladder or "models without a ladder"))
+        ladder = NAMES.get(self.ladder or "", clip(self.ladder or self.name))
         data = f" on {clip(self.dataset_id)}" if self.dataset_id else ""
         return f"{ladder[:1].upper()}{ladder[1:]}{data} ({self.origin})"
 
@@ -48,33 +72,96 @@ class Study:
         )
 
     def select(self, sql: str) -> str:
-        """The query limited to this study: what the report runs, and what it prints beside each chart."""
-        if self.alone:
+        """The query limited to this study: what the report runs, and what it prints beside each chart.
+
+        Each view that the query reads is replaced, by a common table expression of its name, by its rows of the study,
+        with the series in place of the method.
+        """
+        if self.alone and not self.has_settings:
             return sql
-        terms = [
-            f"{name} = '{value.replace(chr(39), chr(39) * 2)}'" if value is not None else f"{name} is null"
-            for name, value in (("origin", self.origin), ("ladder", self.ladder), ("dataset_id", self.dataset_id))
+        limits = [
+            f"{view} as ({self._limited(view)})"
+            for view in (*OF_RUNS, *OF_FITS, "run", "correlations")
+            if _reads(sql, view)
         ]
-        return f"select * from (\n{sql}\n)\nwhere {' and '.join(terms)}"
+        if not limits:
+            return sql
+        head = "with " + ",\n".join(limits)
+        return f"{head},\n{sql.removeprefix('with ')}" if sql.startswith("with ") else f"{head}\n{sql}"
+
+    def _limited(self, view: str) -> str:
+        keys = ", ".join(map(_literal, self.keys))
+        if view == "run":
+            return (
+                "select r.* replace (s.series as method_id) from main.run r join run_series s using (run_id) "
+                f"where s.study_key in ({keys})"
+            )
+        if view == "correlations":
+            same = " and ".join(
+                f"{name} = {_literal(value)}" if value is not None else f"{name} is null"
+                for name, value in (("origin", self.origin), ("ladder", self.ladder), ("dataset_id", self.dataset_id))
+            )
+            return f"select * from main.correlations where {same}"
+        if view in OF_FITS:
+            return f"select * from main.{view} where study_key = {_literal(self.key)}"
+        return f"select * replace (series as method_id) from main.{view} where study_key in ({keys})"
+
+
+def _reads(sql: str, view: str) -> bool:
+    return re.search(rf"\b(from|join)\s+{view}\b", sql) is not None
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def studies(query: Query) -> list[Study]:
     """The studies of a database, the one with most runs first; empty when nothing has finished."""
     frame: pl.DataFrame = query(STUDIES)
-    return [Study(**row, alone=frame.height == 1) for row in frame.iter_rows(named=True)]
+    return [
+        Study(row.pop("study"), (row.pop("study_key"),), **row, alone=frame.height == 1)
+        for row in frame.iter_rows(named=True)
+    ]
 
 
 def choose(query: Query, wanted: str | None = None) -> Study | None:
-    """The study whose ladder, origin or data set is `wanted`; without one the largest; None in an empty database.
+    """The study that `wanted` names (or begins to name; several with commas); without a name the only one.
 
     Raises:
-        DataError: no study is called so.
+        UsageError: no study is called so, or there are several and none was named; the line lists them.
     """
     known = studies(query)
     if wanted is None:
+        if len(known) > 1:
+            listed = ", ".join(f"{clip(study.name)} ({study.n_runs:,} runs)" for study in known)
+            raise UsageError(f"the database holds {len(known)} studies, {listed}: choose one with --study NAME")
         return known[0] if known else None
-    for study in known:
-        if wanted in (study.ladder, study.origin, study.dataset_id):
-            return study
-    names = ", ".join(sorted({study.ladder or study.origin for study in known})) or "none"
-    raise DataError(f"no study {clip(wanted)!r} in this database: known: {names}")
+    found = [_find(name.strip(), known) for name in wanted.split(",")]
+    return found[0] if len(found) == 1 else _joined(found)
+
+
+def _find(wanted: str, known: list[Study]) -> Study:
+    exact = [study for study in known if wanted in (study.name, *study.keys)]
+    near = exact or [study for study in known if wanted and study.name.startswith(wanted)]
+    if len(near) != 1:
+        what = f"fits {', '.join(clip(study.name) for study in near)}" if near else "is no study"
+        raise UsageError(f"--study {clip(wanted)} {what}: {did_you_mean(wanted, [study.name for study in known])}")
+    return near[0]
+
+
+def _joined(parts: list[Study]) -> Study:
+    def shared(values: list[str | None]) -> str | None:
+        return values[0] if len(set(values)) == 1 else None
+
+    return Study(
+        ",".join(study.name for study in parts),
+        tuple(key for study in parts for key in study.keys),
+        " and ".join(dict.fromkeys(study.origin for study in parts)),
+        shared([study.ladder for study in parts]),
+        shared([study.dataset_id for study in parts]),
+        sum(study.n_runs for study in parts),
+        max(study.n_methods for study in parts),
+        max(study.n_sizes for study in parts),
+        any(study.has_settings for study in parts),
+        False,
+    )
