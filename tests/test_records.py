@@ -49,7 +49,12 @@ def test_a_row_cannot_lack_what_the_database_insists_on(db: Path) -> None:
     insisted = set(store.query(db, sql).rows())
     assert insisted <= required
     # What is measured here always has these; what others measured may not.
-    assert required - insisted == {("sample_score", "value"), ("sample_score", "verdict")}
+    assert required - insisted == {
+        ("loss_point", "n_tokens"),
+        ("score", "value"),
+        ("sample_score", "value"),
+        ("sample_score", "verdict"),
+    }
 
 
 def test_fields_hold_what_their_columns_hold() -> None:

@@ -16,6 +16,7 @@ from astraios.fit.notes import FitWarning
 from astraios.fit.projection import Part, Projection
 from astraios.fit.results import parameter_values
 from astraios.fit.reuse import BEST
+from astraios.records import TABLES, schema
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,34 +25,7 @@ if TYPE_CHECKING:
     from astraios.fit.scores.from_loss import ScoreModel
 
 
-def _columns(text: str) -> list[str]:
-    return text.split()
-
-
-_SCHEMAS: dict[str, list[str]] = {
-    "fit": _columns(
-        "fit_id created_at role quantity method_id task_id metric law estimator loss_definition split level seed"
-        " objective n_points data_hash data_sql certificate warnings packages"
-    ),
-    "fit_parameter": _columns("fit_id name value low high at_bound"),
-    "fit_point": _columns("fit_id run_id n_params n_tokens observed fitted weight held_out"),
-    "fit_draw": _columns("fit_id draw law name value"),
-    "projection": _columns(
-        "fit_id role quantity method_id task_id metric n_params n_tokens mean low high new_low new_high level p_best"
-    ),
-    "backtest": _columns(
-        "fit_id quantity method_id task_id metric law n_params n_tokens n_train_points mean new_low new_high level"
-        " observed relative_error covered carry_forward carry_forward_error"
-    ),
-}
-_WHOLE = {"seed", "n_points", "draw", "n_train_points"}
-_TRUTH = {"at_bound", "held_out", "covered"}
-_TEXT = set(
-    _columns(
-        "fit_id role quantity method_id task_id metric law estimator loss_definition split data_hash data_sql"
-        " certificate warnings packages name run_id"
-    )
-)
+_TABLES = {name: table for name, table in TABLES.items() if table.of == "fit"}
 
 
 @dataclass(frozen=True)
@@ -127,7 +101,7 @@ def document(analysis: ScalingAnalysis) -> dict[str, Any]:
 
 def tables(analysis: ScalingAnalysis) -> dict[str, pl.DataFrame]:
     """Rows for the tables of the database, by table, with exactly their columns."""
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _SCHEMAS}
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in _TABLES}
     for part in analysis.parts:
         _loss_rows(analysis, part, rows)
         for model, link_id in zip(part.scores, part.score_ids, strict=True):
@@ -142,12 +116,12 @@ def tables(analysis: ScalingAnalysis) -> dict[str, pl.DataFrame]:
 
 def projection_row(p: Projection) -> dict[str, Any]:
     """One row of the table projection."""
-    return {name: getattr(p, name) for name in _SCHEMAS["projection"]}
+    return {name: getattr(p, name) for name in _TABLES["projection"].columns}
 
 
 def backtest_row(p: Projection, law: str) -> dict[str, Any]:
     """One row of the table backtest."""
-    return {name: getattr(p, name, None) for name in _SCHEMAS["backtest"]} | {"law": law}
+    return {name: getattr(p, name, None) for name in _TABLES["backtest"].columns} | {"law": law}
 
 
 def _law(part: Part) -> str:
@@ -323,20 +297,11 @@ def _link_rows(
 
 def frames_of(rows: dict[str, list[dict[str, Any]]]) -> dict[str, pl.DataFrame]:
     """Rows by table as frames with exactly the tables' columns; tables without rows are empty."""
-    return {name: _frame(name, rows.get(name, [])) for name in _SCHEMAS}
+    return {name: _frame(name, rows.get(name, [])) for name in _TABLES}
 
 
 def _frame(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     import polars as pl
 
-    def kind(name: str) -> Any:
-        if name == "created_at":
-            return pl.Datetime("us")
-        if name in _TEXT:
-            return pl.String
-        if name in _TRUTH:
-            return pl.Boolean
-        return pl.Int64 if name in _WHOLE else pl.Float64
-
-    schema = {name: kind(name) for name in _SCHEMAS[table]}
-    return pl.DataFrame([{name: row[name] for name in schema} for row in rows], schema=schema)
+    types = schema(_TABLES[table])
+    return pl.DataFrame([{name: row[name] for name in types} for row in rows], schema=types)

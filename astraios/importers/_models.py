@@ -13,6 +13,7 @@ from typing import Any
 from astraios.errors import DataError
 from astraios.importers._files import read_object
 from astraios.models.counting import count_described
+from astraios.records import TuningMethodRow
 
 _KINDS = {
     "prompt": ("prompt", "prefix_tuning", "prefixtuning", "adaption_prompt", "cartridge"),
@@ -56,16 +57,15 @@ def method_name(text: str) -> str:
     return _SPELLINGS.get(plain, plain) or UNSPECIFIED
 
 
-def method_row(method_id: str) -> dict[str, Any]:
+def method_row(method_id: str) -> TuningMethodRow:
     """Row of the table tuning_method."""
     from astraios.models.methods import METHODS
 
     if method_id in METHODS:
-        method = METHODS.get(method_id)
-        return {"method_id": method_id, "title": method.title, "kind": method.kind, "citation": method.citation}
+        return METHODS.get(method_id).describe()
     titles = {UNSPECIFIED: "Not said", UNTUNED: "Untuned"}
     kind = next((kind for kind, names in _KINDS.items() if method_id in names), "other")
-    return {"method_id": method_id, "title": titles.get(method_id, method_id), "kind": kind, "citation": None}
+    return TuningMethodRow(method_id=method_id, title=titles.get(method_id, method_id), kind=kind)
 
 
 @cache

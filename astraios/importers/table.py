@@ -20,6 +20,7 @@ from astraios.importers._files import head
 from astraios.importers._models import from_config
 from astraios.importers._runs import Found, Skipped, imported, step_number, task_row
 from astraios.importers._table import ENDINGS, Table, read_table
+from astraios.records import EvaluationRow, Score
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,7 +83,7 @@ class AnyTable(Importer):
             elif columns.long_scores or columns.scores:
                 _scores(run, columns, columns.frame[rows])
             for score in run.scores:
-                tasks.setdefault(score["task_id"], task_row(score["task_id"], score["metric"]))
+                tasks.setdefault(score.task_id, task_row(score.task_id, score.metric))
             if columns.row_a_run and len(rows) > 1:
                 skipped.add(f"{run.label}, the same run again", f"{len(rows) - 1:,} rows; the latest counts")
             found.append(run)
@@ -282,17 +283,17 @@ def _add_losses(table: Table, columns: _Columns, found: list[Found]) -> None:
 
 
 def _scores(run: Found, columns: _Columns, part: pl.DataFrame) -> None:
-    rows: dict[tuple[str, int, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, int, str], Score] = {}
     if columns.long_scores:
         wide = [name for name in _LONG_SCORES if columns.has(name)]
         for row in part.select(wide).iter_rows(named=True):
             if row["task_id"] is not None and row["value"] is not None:
-                score = {**row, "metric": row.get("metric") or "score", "n_shot": row.get("n_shot") or 0}
-                rows[score["task_id"], score["n_shot"], score["metric"]] = score
+                score = Score.told(**{**row, "metric": row.get("metric") or "score", "n_shot": row.get("n_shot") or 0})
+                rows[score.task_id, score.n_shot, score.metric] = score
     for name, (task, metric) in columns.scores.items():
         value = part[name].drop_nulls()
         if len(value):
-            rows[task, 0, metric] = {"task_id": task, "n_shot": 0, "metric": metric, "value": value[-1]}
+            rows[task, 0, metric] = Score.told(task, metric, value[-1])
     run.scores = list(rows.values())
-    told: Mapping[tuple[str, int], Any] = {(row["task_id"], row["n_shot"]): row.get("n") for row in run.scores}
-    run.evaluations = [{"task_id": task, "n_shot": shots, "n_items": n} for (task, shots), n in told.items()]
+    told = {(row.task_id, row.n_shot): row.n for row in run.scores}
+    run.evaluations = [EvaluationRow(task_id=task, n_shot=shots, n_items=n) for (task, shots), n in told.items()]

@@ -39,7 +39,7 @@ class LossPoint:
         str, Column("varchar", "test and train: evaluations on fixed sets; batch: the loss of a training step.")
     ]
     step: Annotated[int, Column("integer", "Optimizer steps done (global step); 0 is before tuning.", "steps")]
-    n_tokens: Annotated[int | None, Column("bigint", "Tokens trained on so far.", "tokens")]
+    n_tokens: Annotated[int, Column("bigint", "Tokens trained on so far.", "tokens")]
     loss_nats: Annotated[
         float, Column("double", "Mean cross-entropy a token, nats, from the logits alone.", "nats a token")
     ]
@@ -96,7 +96,7 @@ class Score:
 
     task_id: Annotated[str, Column("varchar", "The task.")]
     metric: Annotated[str, Column("varchar", "For instance accuracy, f1_macro, pass@1.")]
-    value: Annotated[float | None, Column("double", "Point estimate.", "fraction")]
+    value: Annotated[float, Column("double", "Point estimate.", "fraction")]
     stderr: Annotated[
         float | None,
         Column("double", "Standard error over items (clusters where items share a source).", "fraction"),
@@ -108,6 +108,20 @@ class Score:
         int | None, Column("integer", "Items that could not be judged and count as wrong.", "items")
     ] = 0
     n_shot: Annotated[int, Column("integer", "Demonstrations in the prompt.", "demonstrations")] = 0
+
+    @classmethod
+    def told(cls, task_id: str, metric: str, value: float | None, n_shot: int = 0, **more: Any) -> Score:
+        """A score that somebody else has measured; what they do not say is null, failures too.
+
+        Args:
+            task_id: the task.
+            metric: the metric.
+            value: point estimate; null where a tracker names a metric and has no value of it.
+            n_shot: demonstrations.
+            more: stderr, ci_low, ci_high, n, n_failed.
+        """
+        unsaid = dict.fromkeys(("stderr", "ci_low", "ci_high", "n", "n_failed"))
+        return cls(task_id, metric, value, n_shot=n_shot, **{**unsaid, **more})  # type: ignore[arg-type]
 
 
 @row_of("sample_score", of="run", address=OfAttempt, file="samples.parquet")

@@ -91,13 +91,11 @@ def row_of(
     return declare
 
 
-@cache
 def table_of(record: type) -> Table:
     """The table whose rows are of this class."""
     return next(table for table in TABLES.values() if table.record is record)
 
 
-@cache
 def columns_of(record: type) -> Mapping[str, Column]:
     """Columns of a class by name, in order."""
     hints = typing.get_type_hints(record, include_extras=True)
@@ -111,7 +109,7 @@ def _names(record: type) -> tuple[str, ...]:
 
 def values(record: Any) -> dict[str, Any]:
     """A record's values by column; what they hold is not copied."""
-    return {name: getattr(record, name) for name in _names(type(record))}
+    return {name: getattr(record, name) for name in _names(record.__class__)}
 
 
 def from_values(record: type[R], row: Mapping[str, Any]) -> R:
@@ -120,10 +118,12 @@ def from_values(record: type[R], row: Mapping[str, Any]) -> R:
     Raises:
         ValueError: a column that must be there is not, or is null.
     """
-    known = {name: row[name] for name in _names(record) if name in row}
-    for name in table_of(record).required & set(_names(record)):
-        if known.get(name) is None:
-            raise ValueError(f"{table_of(record).name}.{name} is missing")
+    table = table_of(record)
+    names = _names(table.record)
+    known = {name: row[name] for name in names if name in row}
+    for name in names:
+        if name in table.required and known.get(name) is None:
+            raise ValueError(f"{table.name}.{name} is missing")
     return record(**known)
 
 

@@ -13,7 +13,7 @@ from astraios.store.export import export
 from astraios.store.ingest import IngestReport, ingest, watch
 from astraios.store.named import named_queries, named_query
 from astraios.store.rebuild import RebuildReport, differences, rebuild
-from astraios.store.results import add_evaluation, import_frames, write_fits
+from astraios.store.results import import_frames, write_fits
 from astraios.store.schema import sql_files
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "Catalogue",
     "IngestReport",
     "RebuildReport",
-    "add_evaluation",
     "catalogue",
     "catalogue_of_new",
     "change",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from astraios import store
+from astraios.records import CorrelationRow, plain_rows
 
 SOURCE = "measured: losses and scores of this database"
 PAIRS = (
@@ -40,20 +40,27 @@ def record_correlations(db: Path) -> None:
 
     cells = store.query(db, CELLS)
     kept = store.query(db, "select * from correlation").filter(pl.col("source") != SOURCE)
-    rows: list[dict[str, Any]] = []
+    rows: list[CorrelationRow] = []
     for (origin, ladder, dataset), study in cells.group_by(["origin", "ladder", "dataset_id"], maintain_order=True):
         for row in correlations(study, PAIRS, group="n_params").iter_rows(named=True):
             if row["value"] is not None and row["value"] == row["value"]:
                 rows.append(
-                    {
-                        "origin": origin, "ladder": ladder, "dataset_id": dataset, "x": row["x"], "y": row["y"],
-                        "n_params": None if row["group"] is None else int(row["group"]),
-                        "coefficient": row["coefficient"], "value": row["value"], "p_value": row["p_value"],
-                        "n_points": row["n"], "source": SOURCE,
-                    }
-                )  # fmt: skip
+                    CorrelationRow(
+                        origin=str(origin),
+                        ladder=ladder,
+                        dataset_id=dataset,
+                        x=row["x"],
+                        y=row["y"],
+                        n_params=None if row["group"] is None else int(row["group"]),
+                        coefficient=row["coefficient"],
+                        value=row["value"],
+                        p_value=row["p_value"],
+                        n_points=row["n"],
+                        source=SOURCE,
+                    )
+                )
     if not rows:
         return
-    frame = pl.DataFrame(rows, schema=kept.schema).join(kept, on=KEY, how="anti", nulls_equal=True)
+    frame = pl.DataFrame(plain_rows(rows), schema=kept.schema).join(kept, on=KEY, how="anti", nulls_equal=True)
     if len(frame):
         store.import_frames(db, {"correlation": frame})

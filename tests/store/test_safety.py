@@ -17,8 +17,9 @@ import pytest
 
 from astraios import store
 from astraios.errors import StoreError
+from astraios.runs.rows import Ending
 from tests.conftest import REPOSITORY, assert_one_line, run_cli
-from tests.store.made import make_run
+from tests.store.made import make_run, rows_of
 
 OLD = sorted((REPOSITORY / "tests" / "databases").glob("*.duckdb.gz"))
 
@@ -227,8 +228,8 @@ def test_of_two_states_of_a_run_the_later_counts(batch: int, tmp_path: Path, mon
     (tmp_path / "new" / "run0" / "manifest.json").unlink()
     directory = make_run(tmp_path / "new", "run0", losses=4)
     directory.finish(
-        directory.manifest()["rows"],  # type: ignore[index]
-        {"attempt": 1, "state": "done", "started_at": "2026-01-01T00:00:00", "finished_at": "2999-01-01T00:00:00"},
+        rows_of("run0"),
+        Ending(attempt=1, state="done", started_at="2026-01-01T00:00:00", finished_at="2999-01-01T00:00:00"),
         {},
     )
     store.ingest(db, tmp_path / "new")
