@@ -10,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Wanted
-from astraios.importers._models import UNSPECIFIED, completed, method_row
+from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
 from astraios.records import (
-    TABLES,
     AttemptRow,
     BaseModelRow,
     DatasetRow,
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 ORIGIN = "imported"
-FACTS = tuple(name for name in TABLES["run"].columns if name not in ("run_id", "sweep_id", "origin", "settings"))
-"""Columns of the table run that a source can fill."""
 _LARGEST_STEP = 2**31 - 1
 
 

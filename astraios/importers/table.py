@@ -17,7 +17,7 @@ from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._curves import Series, fill
 from astraios.importers._files import head
-from astraios.importers._models import from_config
+from astraios.importers._models import FACTS, NUMBERS, WHOLE, from_config
 from astraios.importers._runs import Found, Skipped, imported, step_number, task_row
 from astraios.importers._table import ENDINGS, Table, read_table
 from astraios.records import EvaluationRow, Score
@@ -27,19 +27,16 @@ if TYPE_CHECKING:
 
 _USUAL = {
     "run_id": ("run_id", "run", "run_name", "experiment"),
+    **{name: (name,) for name in FACTS if name != "created_at"},
     "model_id": ("model_id", "model", "base_model", "model_name"),
     "method_id": ("method_id", "method", "tuning_method", "peft_type"),
     "dataset_id": ("dataset_id", "dataset"),
-    "seed": ("seed",),
     "n_params": ("n_params", "params", "num_params", "num_parameters", "parameters", "size"),
-    "n_params_nonembedding": ("n_params_nonembedding",),
     "n_trainable": ("n_trainable", "trainable_params", "num_trainable_params"),
     "n_tokens": ("n_tokens", "tokens", "num_tokens"),
     "steps": ("steps", "max_steps"),
-    "tokens_per_step": ("tokens_per_step",),
     "train_flops": ("train_flops", "flops"),
     "learning_rate": ("learning_rate", "lr"),
-    "bytes_per_token": ("bytes_per_token",),
     "step": ("step", "global_step"),
     "split": ("split",),
     "loss": ("loss", "loss_nats", "eval_loss", "test_loss", "val_loss", "validation_loss"),
@@ -52,13 +49,11 @@ _USUAL = {
     "n": ("n", "n_items"),
 }
 """Names that are taken for each column of ours where --map says nothing."""
-_WHOLE = {"seed", "n_params", "n_params_nonembedding", "n_trainable", "n_tokens", "steps", "tokens_per_step", "step",
-          "n_shot", "n"}  # fmt: skip
-_NUMBERS = {"train_flops", "learning_rate", "bytes_per_token", "loss", "train_loss", "batch_loss", "value", "stderr"}
-_SIZES = {"n_params", "n_params_nonembedding", "n_trainable", "n_tokens"}
+_WHOLE = {*WHOLE, "step", "n_shot", "n"}
+_NUMBERS = {*NUMBERS, "loss", "train_loss", "batch_loss", "value", "stderr"}
+_SIZES = {name for name in WHOLE if name.startswith("n_")}
 _LOSSES = {"loss": "test", "train_loss": "train", "batch_loss": "batch"}
-_FACTS = ("model_id", "method_id", "dataset_id", "seed", "n_params", "n_params_nonembedding", "n_trainable", "steps",
-          "tokens_per_step", "train_flops", "learning_rate", "bytes_per_token")  # fmt: skip
+_FACTS = tuple(name for name in FACTS if name not in ("n_tokens", "created_at"))
 _LONG_SCORES = ("task_id", "metric", "value", "stderr", "n_shot", "n")
 
 
