@@ -1,4 +1,4 @@
-"""Results that come as rows and not as run directories: imports, scores of generations, fits."""
+"""Results that come as rows and not as run directories: imports and scores of generations."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astraios.store.connect import writing
+from astraios.store.fits import replace_fits
 from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, insert, merge, next_load_key
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = F
         elif "run" in frames:
             _replace_runs(connection, frames)
         if "fit" in frames:
-            _replace_fits(connection, frames)
+            tables = {name: frames[name].to_arrow() for name in FIT_TABLES if name in frames}
+            replace_fits(connection, tables)
         if "correlation" in frames:
             connection.register("arriving", frames["correlation"].select("source").unique().to_arrow())
             connection.execute(
@@ -119,23 +121,3 @@ def _join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.Da
             insert(connection, table, connection.sql(_LATEST).to_arrow_table())
             connection.unregister("arriving")
     connection.unregister("replaced")
-
-
-def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
-    """Stores an analysis; a fit with the same id is replaced.
-
-    Args:
-        path: the database.
-        frames: rows by table, for the tables in FIT_TABLES.
-    """
-    with writing(path) as connection:
-        _replace_fits(connection, frames)
-
-
-def _replace_fits(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
-    connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
-    for table in FIT_TABLES:
-        connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
-        if table in frames and len(frames[table]):
-            insert(connection, table, frames[table].to_arrow())
-    connection.unregister("fresh")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from astraios import store
 from astraios.errors import DataError, UsageError, did_you_mean
+from astraios.fit.sizes import parse_size
 from astraios.records import TABLES
-from astraios.workflow.sizes import parse_size
+from astraios.workflow.sizes import rung_names
 
 if TYPE_CHECKING:
     from astraios.importers import Imported, Importer, Wanted
@@ -107,9 +108,11 @@ def _pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:
 
 def _facts(given: dict[str, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
+    names = rung_names(given.get("ladder"))
     for name, text in given.items():
         if name in _WHOLE:
-            facts[name] = int(text) if name == "seed" and text.lstrip("-").isdigit() else round(parse_size(text, {}))
+            is_number = name == "seed" and text.lstrip("-").isdigit()
+            facts[name] = int(text) if is_number else round(parse_size(text, names if name == "n_params" else None))
         elif name in _NUMBERS:
             facts[name] = _number(name, text)
         elif name in _TEXTS:

@@ -9,9 +9,10 @@ from typing import Any
 
 from astraios import store
 from astraios.errors import DataError, UsageError
+from astraios.fit.sizes import parse_size
 from astraios.records import AttemptRow, BaseModelRow, RunRow, SampleScore, TaskResult, TaskRow, TuningMethodRow, frame
 from astraios.workflow.curating import find_run
-from astraios.workflow.sizes import parse_size
+from astraios.workflow.sizes import rung_names
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ def describe_scored(
     from astraios.models.methods import METHODS
 
     ladder, rung = resolve(str(model_id))
-    n_params = parse_size(size, {}) if size else rung.n_params
+    n_params = parse_size(size, rung_names(ladder.name)) if size else rung.n_params
     if n_params is None:
         raise UsageError(f"the size of {model_id} is not known: give it with --size, for instance --size 7B")
     method, chosen = METHODS.get(str(method_id)), TASKS.get(task)
