@@ -7,12 +7,17 @@ the laws behind it), `load_fit`, `open_db`, `Sweep`.
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from astraios import fit
+from astraios.fit import drawing
+
+if TYPE_CHECKING:
+    from astraios.fit.results import FitResult
 
 __version__ = "0.1.0"
 
 _LAZY = {
-    "fit": ("astraios.fit", None),
     "load_fit": ("astraios.workflow", "load_fit"),
     "open_db": ("astraios.store", "open_db"),
     "Sweep": ("astraios.collect.plan.sweep", "Sweep"),
@@ -21,9 +26,17 @@ _LAZY = {
 __all__ = ["Sweep", "__version__", "fit", "load_fit", "open_db"]
 
 
+def _plot(result: FitResult) -> Any:
+    from astraios.report import plot
+
+    return plot(result)
+
+
+drawing.draw = _plot
+
+
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'astraios' has no attribute {name!r}")
     module, attribute = _LAZY[name]
-    loaded = importlib.import_module(module)
-    return loaded if attribute is None else getattr(loaded, attribute)
+    return getattr(importlib.import_module(module), attribute)

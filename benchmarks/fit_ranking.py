@@ -6,6 +6,7 @@ OMP_NUM_THREADS=1 python benchmarks/fit_ranking.py
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -13,11 +14,13 @@ import numpy as np
 from fit_common import HoldOut, holdouts
 
 from astraios import store
+from astraios.fit.analysis import analyse
 from astraios.fit.ensemble import build
-from astraios.fit.scores.analysis import MEAN_TASK, analyse_scores
+from astraios.fit.request import FitRequest
+from astraios.fit.scores.sized import MEAN_TASK, SizedPart
 from astraios.fit.weigh import candidates
 from astraios.importers.paper import frames
-from astraios.workflow.selecting import FitRequest, select_scores
+from astraios.workflow.selecting import select
 
 
 def pairs(table: HoldOut) -> np.ndarray:
@@ -50,10 +53,11 @@ def paper() -> tuple[np.ndarray, float, float]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "paper.duckdb"
         store.import_frames(path, frames())
-        chosen = select_scores(path, FitRequest())
-    assert chosen is not None
-    scores = chosen.scores.filter(chosen.scores["task_id"] == MEAN_TASK)
-    part = next(p for p in analyse_scores(scores).parts if p.role == "backtest")
+        chosen = select(path, FitRequest())
+    assert chosen.scores is not None
+    mean = replace(chosen, scores=chosen.scores.filter(chosen.scores["task_id"] == MEAN_TASK))
+    part = next(p for p in analyse(mean).parts if p.role == "backtest")
+    assert isinstance(part, SizedPart)
     assert part.hidden is not None
     model, hidden = part.model, part.hidden
     size = float(hidden.log_size[0])

@@ -117,20 +117,23 @@ def part(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def finish(options: argparse.Namespace) -> dict[str, Any]:
     """Ends the runs whose losses were written."""
+    from astraios.records import BaseModelRow, RunRow, TuningMethodRow
     from astraios.runs.directory import RunDirectory
+    from astraios.runs.rows import Ending, RunRows
 
     for i in range(options.runs):
         run_id = f"run{i}"
         directory = RunDirectory(options.folder / "runs" / run_id)
-        about = {"run_id": run_id, "origin": "measured", "model_id": f"m{i % 5}", "method_id": f"t{i % 7}"}
-        rows = {
-            "sweep_json": json.dumps({"name": "bench"}),
-            "run": {**about, "seed": i, "n_params": 10 ** (6 + i % 5), "bytes_per_token": 2.0},
-            "base_model": {"model_id": f"m{i % 5}", "n_params": 10 ** (6 + i % 5)},
-            "tuning_method": {"method_id": f"t{i % 7}", "title": "t", "kind": "other"},
-        }
+        model_id, method_id, n_params = f"m{i % 5}", f"t{i % 7}", 10 ** (6 + i % 5)
+        about = {"run_id": run_id, "origin": "measured", "model_id": model_id, "method_id": method_id, "seed": i}
+        rows = RunRows(
+            sweep_json=json.dumps({"name": "bench"}),
+            run=RunRow(**about, n_params=n_params, bytes_per_token=2.0),
+            base_model=BaseModelRow(model_id=model_id, n_params=n_params),
+            tuning_method=TuningMethodRow(method_id=method_id, title="t", kind="other"),
+        )
         attempt, started = directory.start("{}")
-        ending = {"attempt": attempt, "state": "done", "started_at": started, "finished_at": started}
+        ending = Ending(attempt=attempt, state="done", started_at=started, finished_at=started)
         directory.finish(rows, ending, {})
     return {}
 

@@ -31,6 +31,7 @@ from astraios.collect.run import jobs_for
 from astraios.records import LossPoint, Score, TaskResult
 from astraios.runs.directory import RunDirectory
 from astraios.runs.place import Place
+from astraios.runs.rows import Ending
 
 SWEEP = """
 extends = "tiny"
@@ -88,9 +89,8 @@ def leave(job: Job, out: Path) -> None:
         )
     score = Score("next-token", "accuracy", 0.4, 0.01, 0.38, 0.42, 1000)
     result = TaskResult(scores=(score,), samples=(), n_items=1000, isolation=None, settings={})
-    ending = {"attempt": attempt, "started_at": started, "state": "done", "finished_at": started, "device_seconds": 1.0}
-    rows = {"sweep_json": '{"name": "many"}', **job.plan.rows()}
-    directory.finish(rows, ending, {"next-token": (result, 1.0)})
+    ending = Ending(attempt=attempt, started_at=started, state="done", finished_at=started, device_seconds=1.0)
+    directory.finish(job.plan.rows('{"name": "many"}'), ending, {"next-token": (result, 1.0)})
 
 
 def cpu() -> float:

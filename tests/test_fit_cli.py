@@ -10,7 +10,9 @@ import pytest
 
 import astraios
 from astraios import store
-from astraios.workflow.sizes import hidden_size, next_rung, parse_size, runnable_sizes
+from astraios.errors import UsageError
+from astraios.fit.sizes import hidden_size, next_rung, parse_size, target_sizes
+from astraios.workflow.sizes import ladder_names, rung_names, runnable_sizes
 from tests.conftest import assert_one_line, run_cli
 
 SIZES = (70_000, 150_000, 300_000, 600_000, 1_200_000)
@@ -88,6 +90,22 @@ def test_every_size_is_backtested(db: Path) -> None:
     assert laws["law"].to_list() == ["auto"], "what a report shows"
 
 
+def test_a_size_of_another_family_is_a_number(db: Path) -> None:
+    """`7B` is StarCoder's rung on StarCoder's ladder alone: here it is seven billion, with --db, --data and --reuse."""
+    content = json.loads(run_cli("fit-scaling", "--db", db, "--target", "7B", "--holdout", "none", "--json").stdout)
+    [size] = {p["n_params"] for fit in content["fits"] for p in fit["projections"]}
+    assert size == 7e9
+    again = run_cli("fit-scaling", "--db", db, "--reuse", content["fits"][0]["fit_id"], "--target", "7B", "--json")
+    assert json.loads(again.stdout)[0]["n_params"] == 7e9
+    stored = astraios.load_fit(content["fits"][0]["fit_id"], db)
+    assert stored.predict(["7B", "made/70000"])["n_params"].to_list() == [7e9, 7e4], "and in Python"
+    assert [row["expected_regret"] for row in content["ranking"]] == sorted(
+        row["expected_regret"] for row in content["ranking"]
+    )
+    printed = run_cli("fit-scaling", "--db", db, "--target", "7B", "--holdout", "none").stdout
+    assert "expected regret" in " ".join(printed.split())
+
+
 def test_a_rung_that_was_never_run_can_be_bought() -> None:
     run = [1_137_207_296.0, 3_043_311_104.0]
     assert runnable_sizes(run, "starcoderbase", 15_517_456_384) == [*run, 7_327_263_232.0]
@@ -144,6 +162,35 @@ def test_sizes_are_read_as_people_write_them() -> None:
     assert [parse_size(t, {}) for t in ("16B", "350M", "1.5e9", "66k", "2T")] == [16e9, 350e6, 1.5e9, 66e3, 2e12]
     assert next_rung([1e6, 2e6, 4e6]) == 8e6
     assert hidden_size("7B", [1e9, 7.3e9], {}) == 7.3e9
+    assert hidden_size(2e9, [1e9, 7.3e9]) == 2e9, "a number cuts where it says"
+    assert target_sizes((), [1e6, 2e6, 4e6]) == [8e6]
+    assert target_sizes(("7B", 5e9), [1e6]) == [7e9, 5e9]
+    for odd in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UsageError, match="positive number"):
+            parse_size(odd)
+
+
+def test_a_short_name_means_a_rung_of_its_own_ladder_alone() -> None:
+    models = pl.DataFrame(
+        {
+            "model_id": ["EleutherAI/pythia-70m", "EleutherAI/pythia-6.9b", "EleutherAI/pythia-6.9b-deduped",
+                         "my/phi-128k", "bigcode/starcoderbase-7b", "own-7b"],
+            "ladder": ["pythia"] * 4 + ["starcoderbase", None],
+            "n_params": [70_426_624, 6_857_302_016, 6_857_302_016, 3_800_000_000, 7_327_263_232, 6_500_000_000],
+        }
+    )  # fmt: skip
+    pythia = ladder_names(models, "pythia")
+    assert parse_size("7B", pythia) == 7e9
+    assert parse_size("6.9B", pythia) == 6_857_302_016
+    assert parse_size("pythia-70m", pythia) == 70_426_624
+    assert parse_size("128k", pythia) == 128e3, "a context length in a name is no size"
+    star = ladder_names(models, "starcoderbase")
+    assert parse_size("7B", star) == parse_size("7B", rung_names("starcoderbase")) == 7_327_263_232
+    assert parse_size("16B", star) == 15_517_456_384, "the rung above is known too"
+    assert parse_size("16B", pythia) == 16e9
+    assert parse_size("7B", ladder_names(models, None)) == 6.5e9
+    two = models.with_columns(n_params=pl.Series([1, 6_857_302_016, 7_000_000_000, 1, 1, 1]))
+    assert parse_size("6.9B", ladder_names(two, "pythia")) == 6.9e9, "a name that means two sizes means neither"
 
 
 def test_scores_with_demonstrations_are_predicted(db: Path, tmp_path: Path) -> None:

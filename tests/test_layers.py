@@ -214,3 +214,48 @@ def test_extras_that_are_named_exist() -> None:
             named |= set(group.split(","))
     assert {"train", "ray", "slurm", "cloud", "ducklake", "vllm", "prompt"} <= named
     assert named <= known
+
+
+def test_an_option_passes_each_file_of_its_walk_once(tmp_path: Path) -> None:
+    """`--target` from the command line to the projection: the files that docs/architecture.md lists, and no others."""
+    text = (REPOSITORY / "docs" / "architecture.md").read_text().partition("## The walk of `--target`")[2]
+    walk = re.findall(r"^\d+\. `(astraios/[\w/]+\.py)`", text, re.MULTILINE)
+    assert len(walk) == len(set(walk)) < 12
+    asked = "123456789"
+    frame = "n_params,loss\n" + "".join(f"{n},{2 + 60 * n**-0.35}\n" for n in (10_000, 30_000, 90_000, 270_000))
+    (tmp_path / "runs.csv").write_text(frame)
+    script = f"""
+import sys
+from astraios.cli import main
+seen = set()
+def held(value, deep=2):
+    if isinstance(value, float | int | str) and not isinstance(value, bool):
+        return str(value) in ("{asked}", "{asked}.0")
+    if isinstance(value, list | tuple):
+        return any(held(one, deep) for one in value)
+    return deep > 0 and hasattr(value, "__dataclass_fields__") and held(list(vars(value).values()), deep - 1)
+def trace(frame, event, argument):
+    name = frame.f_code.co_filename
+    if "/astraios/" in name and event == "call" and held(list(frame.f_locals.values())):
+        seen.add(name[name.rindex("/astraios/") + 1:])
+sys.setprofile(trace)
+sys.argv = ["astraios", "fit-scaling", "--data", "runs.csv", "--target", "{asked}", "--json", "--holdout", "none"]
+try:
+    main()
+except SystemExit as done:
+    assert not done.code
+finally:
+    sys.setprofile(None)
+    print(*sorted(seen), sep="\\n", file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    passed = {line for line in done.stderr.splitlines() if line.startswith("astraios/")}
+    told = {
+        "astraios/cli/fit.py",
+        "astraios/fit/request.py",
+        "astraios/workflow/fitting.py",
+        "astraios/fit/analysis.py",
+    }
+    assert told <= passed, "the trace sees the request go by"
+    beside = set(re.findall(r"^- `(astraios/[\w/]+\.py)`", text, re.MULTILINE))
+    assert passed <= set(walk) | beside, passed - set(walk) - beside

@@ -63,7 +63,7 @@ def fit_scaling(
     request = workflow.FitRequest(
         law=law,
         split=split,
-        definition=definition,
+        loss_definition=definition,
         targets=tuple(target or ()),
         holdout=holdout,
         level=level,
@@ -77,7 +77,7 @@ def fit_scaling(
         terminal.write_frame(frame, "json" if as_json else "table")
         return
     if data is not None:
-        content = workflow.fit_file(data, request, n, loss, d, group).to_json()
+        content = workflow.fit_file(data, request, workflow.FileColumns(n, d, loss, group)).to_json()
     else:
         content = workflow.fit_scaling(path, request).to_json()
     if as_json:
@@ -174,6 +174,7 @@ def _ranking_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "low": row["low"],
         "high": row["high"],
         "best with probability": row["p_best"],
+        "expected regret": row["expected_regret"],
         "not separable from": ", ".join(others) or "-",
     }
 

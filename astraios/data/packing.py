@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.data.sources import SOURCES, InstructionData, Record, content_hash
 from astraios.errors import DataError, UsageError
+from astraios.records import DatasetRow
 from astraios.runs.identity import asked
 
 if TYPE_CHECKING:
@@ -71,19 +72,6 @@ class PackedData:
     train_eval_blocks: int
     bytes_per_token: float
     """UTF-8 bytes of text a token, over the tokens of the test set that count in the loss."""
-
-
-@dataclass(frozen=True)
-class DatasetRecord:
-    """The row of the table `dataset`."""
-
-    dataset_id: str
-    name: str
-    hash: str
-    n_train_tokens: int
-    n_test_tokens: int
-    bytes_per_token: float
-    settings: Mapping[str, Any]
 
 
 def load(spec: DataSpec) -> InstructionData:
@@ -215,9 +203,7 @@ def pack(pieces: Iterable[tuple[list, list]], length: int) -> tuple[Tensor, Tens
     )
 
 
-def prepare(
-    spec: DataSpec, data: InstructionData, tokenizer: PreTrainedTokenizerBase
-) -> tuple[PackedData, DatasetRecord]:
+def prepare(spec: DataSpec, data: InstructionData, tokenizer: PreTrainedTokenizerBase) -> tuple[PackedData, DatasetRow]:
     """The data tokenized and packed, and their row for the database.
 
     The training records are laid in an order that depends on the data alone; which blocks a step sees is the training
@@ -249,7 +235,7 @@ def prepare(
     )
     digest = content_hash(data)
     prompt_format = "chat template" if spec.chat_template else spec.prompt_format
-    record = DatasetRecord(
+    record = DatasetRow(
         dataset_id=f"{data.name}@{digest[:12]}",
         name=data.name,
         hash=digest,

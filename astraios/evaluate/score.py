@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astraios.errors import DataError, UsageError
 from astraios.evaluate.tasks import TASKS, Scoring
@@ -121,56 +120,3 @@ def score_generations(
     finally:
         for each in own:
             each.close()
-
-
-@dataclass(frozen=True)
-class ScoredFile:
-    """Rows that a scored file becomes: a run of origin "imported" with its evaluation, scores and sample scores."""
-
-    run: dict[str, Any]
-    evaluation: dict[str, Any]
-    scores: list[dict[str, Any]]
-    samples: list[dict[str, Any]]
-
-
-def score_rows(
-    path: Path | str,
-    task: str,
-    result: TaskResult,
-    model: str | None = None,
-    method: str | None = None,
-    wall: float = 0.0,
-) -> ScoredFile:
-    """Database rows of a result, without run_id and attempt (whoever stores them names the run).
-
-    Args:
-        path: the file that was scored.
-        task: name of the task.
-        result: what `score_generations` gave back.
-        model: base model; None reads it from the file's name.
-        method: tuning method; None reads it from the file's name.
-        wall: seconds that scoring took.
-
-    Raises:
-        UsageError: model or method are neither given nor in the name.
-    """
-    path = Path(path)
-    source = identify(path, model, method)
-    missing = [f"--{name}" for name, value in (("model", source.model_id), ("method", source.method_id)) if not value]
-    if missing:
-        raise UsageError(f"{path.name} does not say whose generations these are: give {' and '.join(missing)}")
-    n_shot = result.scores[0].n_shot if result.scores else 0
-    return ScoredFile(
-        run={"origin": "imported", "model_id": source.model_id, "method_id": source.method_id, "source": path.name},
-        evaluation={
-            "task_id": task,
-            "n_shot": n_shot,
-            "n_items": result.n_items,
-            "isolation": result.isolation,
-            "wall_seconds": wall,
-            "settings": dict(result.settings),
-            "finished_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        },
-        scores=[asdict(score) for score in result.scores],
-        samples=[asdict(sample) for sample in result.samples],
-    )

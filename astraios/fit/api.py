@@ -47,6 +47,18 @@ def fit(
         DataError: no rows, a missing column, a value that is not a positive number.
         FitError: too few sizes, or an input that the law needs is missing.
         UsageError: an unknown law or estimator.
+
+    >>> import astraios, polars as pl
+    >>> runs = pl.DataFrame({"method": ["fft"] * 4 + ["lora"] * 4, "n_params": [1e8, 3e8, 1e9, 3e9] * 2,
+    ...                      "loss": [3.10, 2.80, 2.55, 2.37, 3.18, 2.89, 2.65, 2.47]})
+    >>> result = astraios.fit(runs, law="power_offset", group="method")
+    >>> result.groups, result.law
+    (('fft', 'lora'), 'power_offset')
+    >>> 0 < result.params["fft"]["alpha"] < 1
+    True
+    >>> print(result.summary())  # doctest: +ELLIPSIS
+    power_offset: 2 series, 8 runs
+    ...
     """
     inputs = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
     ladder = read(_polars(frame), loss=loss, inputs=inputs, group=group)

@@ -131,6 +131,13 @@ class Ladder:
             y[g, :n], y[g, n:], weights[g, :n] = series.log_loss, series.log_loss[0], 1.0
         return x, y, weights
 
+    def measured(self, g: int) -> Array:
+        """Log losses of one series as they were measured, (points,): with what was taken out for its bases."""
+        series = self.series[g]
+        if self.bases is None:
+            return series.log_loss
+        return series.log_loss + np.array([self.bases.deviation[base] for base in series.base])
+
     def hash(self) -> str:
         """SHA-256 over everything a fit can see, independent of the order of rows."""
         digest = hashlib.sha256()

@@ -8,26 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios.errors import FitError, UsageError
+from astraios.fit import drawing
 from astraios.fit.checks import of_target
 from astraios.fit.curve import Array
 from astraios.fit.ensemble import Ensemble
 from astraios.fit.notes import FitWarning
 from astraios.fit.pooling import PooledFit
+from astraios.fit.sizes import parse_sizes
+from astraios.records.fitted import ParameterValue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import polars as pl
-
-
-@dataclass(frozen=True)
-class ParameterValue:
-    """One estimated parameter, in natural units."""
-
-    value: float
-    low: float
-    high: float
-    at_bound: bool
 
 
 def parameter_values(fit: PooledFit, theta: Array, g: int, level: float) -> dict[str, ParameterValue]:
@@ -63,6 +56,29 @@ class FitResult:
     def law(self) -> str:
         """Name of the law, or auto for an average of several."""
         return self.ensemble.fits[0].law.name if len(self.ensemble.fits) == 1 else "auto"
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Inputs that its laws use, for instance n_params and n_tokens."""
+        return tuple(dict.fromkeys(name for fit in self.ensemble.fits for name in fit.law.inputs))
+
+    @property
+    def data(self) -> pl.DataFrame:
+        """The runs as they were measured: columns group, n_params and what other inputs there are, loss (nats)."""
+        import polars as pl
+
+        ladder = self.ensemble.ladder
+        parts = [
+            pl.DataFrame(
+                {
+                    "group": [series.name] * len(series),
+                    **{name: np.exp(column) for name, column in series.inputs.items()},
+                    "loss": np.exp(ladder.measured(g)),
+                }
+            )
+            for g, series in enumerate(ladder.series)
+        ]
+        return pl.concat(parts)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -106,14 +122,14 @@ class FitResult:
 
     def predict(
         self,
-        n_params: Sequence[float],
+        n_params: Sequence[float | str],
         n_tokens: Sequence[float] | None = None,
         unique_tokens: Sequence[float] | None = None,
     ) -> pl.DataFrame:
         """Projected losses with intervals of the mean (low, high) and of a new run (new_low, new_high).
 
         Args:
-            n_params: sizes.
+            n_params: sizes, as numbers of parameters or as texts such as "7B".
             n_tokens: amounts of data, one a size or one for all; needed where the law uses them.
             unique_tokens: likewise, where data are repeated; without it every token is seen once.
 
@@ -123,10 +139,19 @@ class FitResult:
         Raises:
             UsageError: the law needs n_tokens.
             FitError: a size is not a positive number.
+
+        >>> import astraios, polars as pl
+        >>> runs = pl.DataFrame({"n_params": [1e8, 3e8, 1e9, 3e9], "loss": [3.10, 2.80, 2.55, 2.37]})
+        >>> ahead = astraios.fit(runs, law="power_offset").predict(n_params=["7B"])
+        >>> ahead.columns
+        ['n_params', 'n_tokens', 'mean', 'low', 'high', 'new_low', 'new_high']
+        >>> low, mean, high = ahead.select("new_low", "mean", "new_high").row(0)
+        >>> low < mean < high < 2.37
+        True
         """
         import polars as pl
 
-        sizes = np.atleast_1d(np.asarray(n_params, float))
+        sizes = np.array(parse_sizes(n_params))
         tokens = None if n_tokens is None else np.broadcast_to(np.asarray(n_tokens, float), sizes.shape)
         if not (np.isfinite(sizes).all() and (sizes > 0).all()):
             raise FitError("a size to predict at is not a positive number")
@@ -135,7 +160,7 @@ class FitResult:
             columns["n_tokens"] = np.log(tokens)
             unique = tokens if unique_tokens is None else np.broadcast_to(np.asarray(unique_tokens, float), sizes.shape)
             columns["unique_tokens"] = np.log(np.minimum(unique, tokens))
-        needed = {name for fit in self.ensemble.fits for name in fit.law.inputs}
+        needed = set(self.inputs)
         if needed - set(columns):
             raise UsageError(f"this fit uses {', '.join(sorted(needed - set(columns)))}: give it to predict()")
         count = len(self.groups)
@@ -201,7 +226,5 @@ class FitResult:
         )
 
     def plot(self) -> Any:
-        """The fit over its data, as an Altair chart."""
-        from importlib import import_module
-
-        return import_module("astraios.report.figures.fit_plot").draw(self)
+        """The fit over its data, as an Altair chart (`astraios.report.plot`)."""
+        return drawing.draw(self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,12 +12,11 @@ import numpy as np
 from astraios.errors import FitError, UsageError
 from astraios.fit.curve import Array
 from astraios.fit.laws import LAWS
+from astraios.fit.sizes import parse_sizes
+from astraios.records.fitted import BEST_DRAW
 
 if TYPE_CHECKING:
     import polars as pl
-
-BEST = -1
-"""Number of the draw that holds each law's best estimate."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +37,10 @@ class StoredFit:
     stretch: Array
     sigma: float
     largest: dict[str, float]
+    names: Mapping[str, float] = field(default_factory=dict)
+    """Parameters by the short names of the ladder that it is about, lower case."""
 
-    def predict(self, n_params: Sequence[float], n_tokens: Sequence[float] | None = None) -> pl.DataFrame:
+    def predict(self, n_params: Sequence[float | str], n_tokens: Sequence[float] | None = None) -> pl.DataFrame:
         """Projected losses as `FitResult.predict` gives them.
 
         Raises:
@@ -47,7 +48,7 @@ class StoredFit:
         """
         import polars as pl
 
-        sizes = np.atleast_1d(np.asarray(n_params, float))
+        sizes = np.array(parse_sizes(n_params, self.names))
         inputs: dict[str, Array | None] = {"n_params": sizes, "n_tokens": None}
         if n_tokens is not None:
             inputs["n_tokens"] = np.broadcast_to(np.asarray(n_tokens, float), sizes.shape)
@@ -82,8 +83,13 @@ class StoredFit:
         return np.maximum(np.max(beyond, axis=0), 0.0)
 
 
-def restore(fit: Mapping[str, Any], draws: pl.DataFrame) -> StoredFit:
+def restore(fit: Mapping[str, Any], draws: pl.DataFrame, names: Mapping[str, float] | None = None) -> StoredFit:
     """A fit from its row of the table `fit` and its rows of `fit_draw`.
+
+    Args:
+        fit: by column.
+        draws: rows of this fit, and of others.
+        names: parameters by the short names of the ladder that it is about.
 
     Raises:
         FitError: the rows are not those of a fit of losses, or draws are missing.
@@ -99,7 +105,7 @@ def restore(fit: Mapping[str, Any], draws: pl.DataFrame) -> StoredFit:
     for name in weights:
         rows = mine.filter(pl.col("law") == name)
         columns = {key: part.sort("draw") for (key,), part in rows.group_by(["name"]) if isinstance(key, str)}
-        best.append({key: float(part.filter(pl.col("draw") == BEST)["value"][0]) for key, part in columns.items()})
+        best.append({key: float(part.filter(pl.col("draw") == BEST_DRAW)["value"][0]) for key, part in columns.items()})
         kept = {key: part.filter(pl.col("draw") >= 0)["value"].to_numpy() for key, part in columns.items()}
         drawn.append(kept if len(next(iter(kept.values()))) else {})
     extra = {key: mine.filter((pl.col("law") == "auto") & (pl.col("name") == key)).sort("draw")["value"].to_numpy()
@@ -107,4 +113,5 @@ def restore(fit: Mapping[str, Any], draws: pl.DataFrame) -> StoredFit:
     return StoredFit(
         fit["fit_id"], fit["method_id"], fit["level"], tuple(weights), np.array(list(weights.values())), tuple(best),
         tuple(drawn), extra["form"], extra["noise"], extra["stretch"], certificate["sigma"], certificate["largest"],
+        names or {},
     )  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 from astraios.errors import UsageError
 from astraios.importers import Wanted
 from astraios.importers._runs import Found, Skipped, points, task_row
+from astraios.records import EvaluationRow, Score, TaskRow
 
 _HELD_OUT = re.compile(
     r"^(?:eval|val|valid|validation|test|dev)[/_.](?:(?P<set>.+)[/_.])?(?:loss|cross_entropy|ce_loss|nll)$"
@@ -109,7 +110,7 @@ def mapped_config(config: Mapping[str, Any], wanted: Wanted) -> dict[str, Any]:
     return {**config, **ours}
 
 
-def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skipped) -> dict[str, dict[str, Any]]:
+def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skipped) -> dict[str, TaskRow]:
     """Puts a run's metrics in their places; the rest is noted as skipped.
 
     Returns:
@@ -133,11 +134,9 @@ def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skippe
         elif name in what.scores:
             task, metric = what.scores[name]
             values = [value for value in one.values if value is not None]
-            found.scores.append(
-                {"task_id": task, "n_shot": 0, "metric": metric, "value": values[-1] if values else None}
-            )
+            found.scores.append(Score.told(task, metric, values[-1] if values else None))
             if task not in tasks:
-                found.evaluations.append({"task_id": task, "n_shot": 0, "settings": {"metric": name}})
+                found.evaluations.append(EvaluationRow(task_id=task, n_shot=0, settings={"metric": name}))
                 tasks[task] = task_row(task, metric)
         elif name != what.tokens:
             if name in _FINAL:

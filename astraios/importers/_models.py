@@ -13,12 +13,17 @@ from typing import Any
 from astraios.errors import DataError
 from astraios.importers._files import read_object
 from astraios.models.counting import count_described
+from astraios.records import TABLES, TuningMethodRow
 
 _KINDS = {
     "prompt": ("prompt", "prefix_tuning", "prefixtuning", "adaption_prompt", "cartridge"),
     "low-rank": ("loha", "lokr", "lora", "miss", "bone", "vblora", "randlora", "xlora", "corda", "delora", "gralora"),
     "scaling": ("ia3", "ln"),
 }
+FACTS = tuple(name for name in TABLES["run"].columns if name not in ("run_id", "sweep_id", "origin", "settings"))
+"""Columns of the table run that a source can fill."""
+WHOLE = tuple(name for name in FACTS if TABLES["run"].columns[name].sql in ("bigint", "integer"))
+NUMBERS = tuple(name for name in FACTS if TABLES["run"].columns[name].sql == "double")
 UNSPECIFIED = "unspecified"
 """Tuning method of a run whose source does not say."""
 UNTUNED = "none"
@@ -56,16 +61,15 @@ def method_name(text: str) -> str:
     return _SPELLINGS.get(plain, plain) or UNSPECIFIED
 
 
-def method_row(method_id: str) -> dict[str, Any]:
+def method_row(method_id: str) -> TuningMethodRow:
     """Row of the table tuning_method."""
     from astraios.models.methods import METHODS
 
     if method_id in METHODS:
-        method = METHODS.get(method_id)
-        return {"method_id": method_id, "title": method.title, "kind": method.kind, "citation": method.citation}
+        return METHODS.get(method_id).describe()
     titles = {UNSPECIFIED: "Not said", UNTUNED: "Untuned"}
     kind = next((kind for kind, names in _KINDS.items() if method_id in names), "other")
-    return {"method_id": method_id, "title": titles.get(method_id, method_id), "kind": kind, "citation": None}
+    return TuningMethodRow(method_id=method_id, title=titles.get(method_id, method_id), kind=kind)
 
 
 @cache
@@ -176,11 +180,10 @@ def from_config(config: Mapping[str, Any]) -> dict[str, Any]:
             if value not in (None, "", "None"):
                 facts[column] = value
                 break
-    for column in ("n_params", "n_params_nonembedding", "n_trainable", "seed", "n_tokens", "steps", "tokens_per_step"):
-        if column in facts:
+    for column in facts:
+        if column in WHOLE:
             facts[column] = _whole(facts[column])
-    for column in ("learning_rate", "train_flops", "bytes_per_token"):
-        if column in facts:
+        elif column in NUMBERS:
             facts[column] = _float(facts[column])
     facts = {column: value for column, value in facts.items() if value is not None}
     for column in ("steps", "n_tokens"):
@@ -198,12 +201,11 @@ def from_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {column: value for column, value in facts.items() if value is not None}
 
 
-_CONFIG = {
+_CONFIG = {name: (name,) for name in (*WHOLE, *NUMBERS)} | {
     "model_id": ("model_id", "base_model_name_or_path", "model_name_or_path", "_name_or_path", "base_model",
                  "model_name", "model"),
     "method_id": ("method_id", "tuning_method", "peft_method", "peft_type", "method"),
     "dataset_id": ("dataset_id", "dataset_name", "dataset"),
-    "seed": ("seed",),
     "n_params": ("n_params", "model/num_parameters", "num_parameters", "num_params", "total_params"),
     "n_params_nonembedding": ("n_params_nonembedding", "n_params_non_embedding"),
     "n_trainable": ("n_trainable", "num_trainable_params", "trainable_params", "num_trainable_parameters"),
@@ -211,8 +213,6 @@ _CONFIG = {
     "steps": ("steps", "max_steps"),
     "tokens_per_step": ("tokens_per_step", "tokens_per_batch"),
     "learning_rate": ("learning_rate", "lr"),
-    "train_flops": ("train_flops",),
-    "bytes_per_token": ("bytes_per_token",),
 }  # fmt: skip
 
 

@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Wanted
-from astraios.importers._models import UNSPECIFIED, completed, method_row
+from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
+from astraios.records import (
+    AttemptRow,
+    BaseModelRow,
+    DatasetRow,
+    EvaluationRow,
+    RunRow,
+    SampleScore,
+    Score,
+    TaskRow,
+    TuningMethodRow,
+    frame,
+    from_values,
+    values,
+)
 
 if TYPE_CHECKING:
     import polars as pl
 
 ORIGIN = "imported"
-FACTS = ("model_id", "method_id", "dataset_id", "seed", "n_params", "n_params_nonembedding", "n_trainable", "n_tokens",
-         "steps", "tokens_per_step", "train_flops", "learning_rate", "bytes_per_token", "created_at")  # fmt: skip
-"""Columns of the table run that a source can fill."""
 _LARGEST_STEP = 2**31 - 1
 
 
@@ -39,10 +50,9 @@ class Found:
     """Columns of the table attempt."""
     losses: pl.DataFrame | None = None
     """split, step, n_tokens, loss_nats, in the order in which they were logged."""
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    """Columns of the table evaluation; settings as a mapping."""
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[EvaluationRow] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    samples: list[SampleScore] = field(default_factory=list)
 
 
 @dataclass
@@ -89,14 +99,13 @@ def step_number(value: Any, where: str) -> int:
     return number
 
 
-def task_row(task_id: str, metric: str, kind: str = "generation", higher_is_better: bool = True) -> dict[str, Any]:
+def task_row(task_id: str, metric: str, kind: str = "generation", higher_is_better: bool = True) -> TaskRow:
     """Row of the table task; what astraios knows of a task goes before what a source says."""
     from astraios.importers import paper
 
-    known = {row["task_id"]: row for row in paper.tasks()}
-    described = {"task_id": task_id, "title": task_id, "kind": kind, "metric": metric, "chance": None,
-                 "ceiling": None, "higher_is_better": higher_is_better, "citation": None}  # fmt: skip
-    return known.get(task_id, described)
+    known = {row.task_id: row for row in paper.tasks()}
+    told = TaskRow(task_id=task_id, title=task_id, kind=kind, metric=metric, higher_is_better=higher_is_better)
+    return known.get(task_id, told)
 
 
 def imported(
@@ -104,7 +113,7 @@ def imported(
     runs: Iterable[Found],
     wanted: Wanted,
     skipped: Skipped,
-    tasks: Mapping[str, Mapping[str, Any]] | None = None,
+    tasks: Mapping[str, TaskRow] | None = None,
     adds: bool = False,
 ) -> Imported:
     """Rows by table of the runs that can be stored.
@@ -123,22 +132,17 @@ def imported(
         UsageError: no run is left, or --set names one run and several were found.
         DataError: two runs of the source are one and the same.
     """
-    rows: dict[str, list[dict[str, Any]]] = {
-        name: []
-        for name in ("base_model", "tuning_method", "dataset", "run", "attempt", "task", "evaluation", "score",
-                     "sample_score")
-    }  # fmt: skip
+    described: list[_Described] = []
     seen: dict[str, Found] = {}
     lacking: str | None = None
     for found in runs:
-        described = _describe(tool, found, wanted)
-        run = described["run"]
-        if run["n_params"] is None:
+        one = _describe(tool, found, wanted)
+        if one is None:
             reason = "does not say how many parameters the base model has: --set n_params=SIZE"
             lacking = lacking or f"{found.label} {reason}"
             skipped.add(found.label, reason)
             continue
-        key = run["run_id"]
+        key = one.run.run_id
         if key in seen:
             first = seen[key]
             if wanted.values.get("run_id"):
@@ -148,26 +152,22 @@ def imported(
             skipped.add(found.label, f"the same run as {first.label}")
             continue
         seen[key] = found
-        for table in ("base_model", "tuning_method", "dataset"):
-            rows[table] += [described[table]] if described.get(table) else []
-        rows["run"].append(run)
-        rows["attempt"].append({"run_id": key, "attempt": 1, "state": "done", **found.attempt})
-        mark = {"run_id": key, "attempt": 1}
-        for table, content in (
-            ("evaluation", found.evaluations), ("score", found.scores), ("sample_score", found.samples)
-        ):  # fmt: skip
-            rows[table] += [{**one, **mark} for one in clean(content, wanted.private)]
+        described.append(one)
     if skipped.metrics:
         skipped.add(
             "metrics that are no losses by their names",
             f"{', '.join(skipped.metrics)} (--map loss=NAME, --map score:TASK:METRIC=NAME)",
         )
-    if not rows["run"]:
+    if not described:
         why = lacking or "; ".join(f"{what}: {why}" for what, why in skipped.reasons.items()) or "it holds no run"
         raise UsageError(f"nothing to import: {clean(why)}")
-    used = {row["task_id"] for row in rows["evaluation"]}
-    rows["task"] = [clean(dict(row), wanted.private) for name, row in (tasks or {}).items() if name in used]
-    return Imported(_frames(rows, _losses(seen, skipped)), skipped.reasons, adds)
+    used = {row.task_id for found in seen.values() for row in found.evaluations}
+    described_tasks = [row for name, row in (tasks or {}).items() if name in used]
+    frames = _frames(seen, described, described_tasks, wanted)
+    losses = _losses(seen, skipped)
+    if losses is not None and len(losses):
+        frames["loss_point"] = losses
+    return Imported(frames, skipped.reasons, adds)
 
 
 def _same(one: Found, other: Found) -> bool:
@@ -176,38 +176,50 @@ def _same(one: Found, other: Found) -> bool:
     return one.losses is None or other.losses is None or one.losses.equals(other.losses)
 
 
-def _describe(tool: str, found: Found, wanted: Wanted) -> dict[str, Any]:
-    """Rows of base_model, tuning_method, dataset and run."""
+@dataclass(frozen=True)
+class _Described:
+    """Rows that describe a run."""
+
+    run: RunRow
+    created_at: Any
+    base_model: BaseModelRow
+    tuning_method: TuningMethodRow
+    dataset: DatasetRow | None
+
+
+def _describe(tool: str, found: Found, wanted: Wanted) -> _Described | None:
+    """What the database says of a run; None where nobody says how many parameters its base has."""
     facts = {**found.facts, **{name: value for name, value in wanted.values.items() if value is not None}}
     facts = completed(facts)
     n_params = facts.get("n_params")
-    model = facts.get("model_id") or (f"unnamed/{n_params}" if n_params else None)
-    model = clean(str(model), wanted.private) if model else None
-    method = clean(str(facts.get("method_id") or UNSPECIFIED), wanted.private)
-    run: dict[str, Any] = {name: facts.get(name) for name in FACTS}
+    if n_params is None:
+        return None
+    told = {name: facts.get(name) for name in FACTS if name != "created_at"}
     if found.losses is not None and len(found.losses):
-        run["steps"] = run["steps"] or max(found.losses["step"].to_list())
-        run["n_tokens"] = run["n_tokens"] or found.losses["n_tokens"].max()
-    run |= {
-        "run_id": wanted.values.get("run_id") or run_id(tool, found.identity),
-        "origin": ORIGIN,
-        "model_id": model,
-        "method_id": method,
-        "settings": json.dumps(clean({"source": tool, "name": found.label, **found.settings}, wanted.private)),
+        told["steps"] = told["steps"] or max(found.losses["step"].to_list())
+        told["n_tokens"] = told["n_tokens"] or found.losses["n_tokens"].max()
+    dataset = clean(str(told["dataset_id"]), wanted.private) if told["dataset_id"] else told["dataset_id"]
+    names = {
+        "model_id": clean(str(facts.get("model_id") or f"unnamed/{n_params}"), wanted.private),
+        "method_id": clean(str(facts.get("method_id") or UNSPECIFIED), wanted.private),
+        "dataset_id": dataset,
     }
-    dataset = facts.get("dataset_id")
-    if dataset:
-        run["dataset_id"] = dataset = clean(str(dataset), wanted.private)
-    return {
-        "run": run,
-        "base_model": {
-            "model_id": model, "ladder": facts.get("ladder"), "architecture": facts.get("architecture"),
-            "revision": facts.get("revision"), "n_params": n_params,
-            "n_params_nonembedding": facts.get("n_params_nonembedding"),
-        },
-        "tuning_method": method_row(method),
-        "dataset": {"dataset_id": dataset, "name": dataset, "hash": "not known"} if dataset else None,
-    }  # fmt: skip
+    run = RunRow(
+        run_id=wanted.values.get("run_id") or run_id(tool, found.identity),
+        origin=ORIGIN,
+        settings=clean({"source": tool, "name": found.label, **found.settings}, wanted.private),
+        **{**told, **names},
+    )
+    base = BaseModelRow(
+        model_id=run.model_id,
+        ladder=facts.get("ladder"),
+        architecture=facts.get("architecture"),
+        revision=facts.get("revision"),
+        n_params=n_params,
+        n_params_nonembedding=facts.get("n_params_nonembedding"),
+    )
+    data = DatasetRow(dataset_id=dataset, name=dataset, hash="not known") if dataset else None
+    return _Described(run, facts.get("created_at"), base, method_row(run.method_id), data)
 
 
 def _losses(runs: Mapping[str, Found], skipped: Skipped) -> pl.DataFrame | None:
@@ -238,17 +250,29 @@ def _losses(runs: Mapping[str, Found], skipped: Skipped) -> pl.DataFrame | None:
     )
 
 
-def _frames(rows: Mapping[str, list[dict[str, Any]]], losses: pl.DataFrame | None) -> dict[str, pl.DataFrame]:
-    import polars as pl
+def _frames(
+    runs: Mapping[str, Found], described: Sequence[_Described], tasks: Sequence[TaskRow], wanted: Wanted
+) -> dict[str, pl.DataFrame]:
+    """Rows by table, losses left out; a table without rows has no frame."""
 
-    frames = {}
-    for table, content in rows.items():
-        plain = [
-            {name: json.dumps(value) if isinstance(value, dict | list) else value for name, value in row.items()}
-            for row in content
-        ]
-        if plain:
-            frames[table] = pl.DataFrame(plain, infer_schema_length=None)
-    if losses is not None and len(losses):
-        frames["loss_point"] = losses
-    return frames
+    def cleaned(rows: Sequence[Any]) -> list[Any]:
+        plain = clean([values(row) for row in rows], wanted.private)
+        return [from_values(type(row), content) for row, content in zip(rows, plain, strict=True)]
+
+    def of_runs(rows: Mapping[str, Sequence[Any]]) -> tuple[list[Any], dict[str, Any]]:
+        owners = [key for key, content in rows.items() for _ in content]
+        return [row for content in rows.values() for row in cleaned(content)], {"run_id": owners, "attempt": 1}
+
+    attempts = [AttemptRow(**{"attempt": 1, "state": "done", **found.attempt}) for found in runs.values()]
+    rows: dict[str, tuple[list[Any], dict[str, Any]]] = {
+        "base_model": ([one.base_model for one in described], {}),
+        "tuning_method": ([one.tuning_method for one in described], {}),
+        "dataset": ([one.dataset for one in described if one.dataset], {}),
+        "run": ([one.run for one in described], {"created_at": [one.created_at for one in described]}),
+        "attempt": (attempts, {"run_id": list(runs)}),
+        "task": ([row for task in tasks for row in cleaned([task])], {}),
+        "evaluation": of_runs({key: found.evaluations for key, found in runs.items()}),
+        "score": of_runs({key: found.scores for key, found in runs.items()}),
+        "sample_score": of_runs({key: found.samples for key, found in runs.items()}),
+    }
+    return {table: frame(content, **address) for table, (content, address) in rows.items() if content}

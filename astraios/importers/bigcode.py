@@ -15,6 +15,7 @@ from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._files import head, kind, parse_json, read_object, read_text
 from astraios.importers._models import UNSPECIFIED, UNTUNED, base_model, peft_method
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.records import EvaluationRow, Score, TaskRow
 
 _ARGUMENTS = ("temperature", "top_p", "top_k", "n_samples", "do_sample", "max_length_generation", "precision", "prompt",
               "limit", "limit_start", "seed", "postprocess", "load_in_8bit", "load_in_4bit")  # fmt: skip
@@ -46,17 +47,15 @@ class BigCode(Importer):
         if not isinstance(config, Mapping) or not config.get("model"):
             raise DataError(f"{path}: not metrics of the BigCode harness (no config that names a model)")
         run = _found(config, path)
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for task, metrics in content.items():
             scores = _scores(task, metrics, path, skipped)
             if not scores:
                 skipped.add(task, "no score")
                 continue
-            tasks[task] = task_row(task, scores[0]["metric"])
+            tasks[task] = task_row(task, scores[0].metric)
             settings = {name: config[name] for name in _ARGUMENTS if config.get(name) is not None}
-            run.evaluations.append(
-                {"task_id": task, "n_shot": 0, "n_items": None, "settings": {**settings, "source": path.name}}
-            )
+            run.evaluations.append(EvaluationRow(task_id=task, n_shot=0, settings={**settings, "source": path.name}))
             run.scores += scores
         if not run.scores:
             raise DataError(f"{path}: not metrics of the BigCode harness (no task with a score)")
@@ -87,7 +86,7 @@ def _found(config: Mapping[str, Any], path: Path) -> Found:
     )
 
 
-def _scores(task: str, metrics: Any, path: Path, skipped: Skipped) -> list[dict[str, Any]]:
+def _scores(task: str, metrics: Any, path: Path, skipped: Skipped) -> list[Score]:
     if isinstance(metrics, int | float) and not isinstance(metrics, bool):
         metrics = {"score": metrics}
     if not isinstance(metrics, Mapping):
@@ -97,5 +96,5 @@ def _scores(task: str, metrics: Any, path: Path, skipped: Skipped) -> list[dict[
         if isinstance(value, bool) or not isinstance(value, int | float):
             skipped.add(f"{task}, {name}", f"not a number ({value!r:.40})")
         else:
-            scores.append({"task_id": task, "n_shot": 0, "metric": name, "value": float(value)})
+            scores.append(Score.told(task, name, float(value)))
     return scores

@@ -22,6 +22,7 @@ from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._files import head, parse_json, read_bytes, read_object
 from astraios.importers._models import UNTUNED, base_model, known_model
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _ZSTANDARD = 93
 """Method of compression that inspect_ai writes and Python's zipfile reads from 3.14 on."""
@@ -41,7 +42,7 @@ class InspectLog(Importer):
         path, skipped = Path(source), Skipped()
         logs = [(log, *_read(log)) for log in (_logs(path) if path.is_dir() else [path])]
         runs: dict[str, Found] = {}
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for file, header, samples in sorted(logs, key=lambda one: (str(one[1]["eval"].get("created")), one[0].name)):
             if header.get("status") != "success":
                 skipped.add(file.name, f"the evaluation ended with status {header.get('status')}")
@@ -49,10 +50,11 @@ class InspectLog(Importer):
             fresh = _found(header)
             run = runs.setdefault(repr(fresh.identity), fresh)
             task = str(header["eval"]["task"])
-            if any(row["task_id"] == task for row in run.evaluations):
+            if any(row.task_id == task for row in run.evaluations):
                 skipped.add(f"task {task}", f"logs before {file.name}")
-                for rows in (run.evaluations, run.scores, run.samples):
-                    rows[:] = [row for row in rows if row["task_id"] != task]
+                lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
+                for rows in lists:
+                    rows[:] = [row for row in rows if row.task_id != task]
             tasks[task] = _add(run, task, file, header, samples, skipped)
         return imported(self.name, runs.values(), wanted, skipped, tasks, adds=True)
 
@@ -147,33 +149,33 @@ def _found(header: Mapping[str, Any]) -> Found:
 
 def _add(
     run: Found, task: str, file: Path, header: Mapping[str, Any], samples: list[dict[str, Any]], skipped: Skipped
-) -> dict[str, Any]:
+) -> TaskRow:
     """Puts a log's evaluation, scores and samples into its run; the row of its task."""
     about, results = header["eval"], header.get("results") or {}
-    mark = {"task_id": task, "n_shot": 0}
+    mark: dict[str, Any] = {"task_id": task, "n_shot": 0}
     scorers = results.get("scores") or []
     scores = [row for place, scorer in enumerate(scorers) for row in _scores(scorer, place == 0, mark)]
     if not scores:
         raise DataError(f"{file}: results hold no score")
     config = about.get("config") or {}
     run.evaluations.append(
-        {
+        EvaluationRow(
             **mark,
-            "n_items": results.get("total_samples"),
-            "settings": {
+            n_items=results.get("total_samples"),
+            settings={
                 "source": file.name, "created": about.get("created"), "task_version": about.get("task_version"),
                 "dataset": (about.get("dataset") or {}).get("name"), "epochs": config.get("epochs"),
                 "limit": config.get("limit"), "revision": (about.get("revision") or {}).get("commit"),
             },
-        }
+        )
     )  # fmt: skip
     run.scores += scores
     first = scorers[0].get("scorer") or scorers[0].get("name")
     run.samples += _samples(samples, str(first), mark, f"{file}", skipped)
-    return task_row(task, scores[0]["metric"])
+    return task_row(task, scores[0].metric)
 
 
-def _scores(scorer: Mapping[str, Any], first: bool, mark: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+def _scores(scorer: Mapping[str, Any], first: bool, mark: Mapping[str, Any]) -> Iterator[Score]:
     metrics = scorer.get("metrics") or {}
     reducer = scorer.get("reducer")
     prefix = "" if first else f"{scorer.get('name')}."
@@ -184,19 +186,22 @@ def _scores(scorer: Mapping[str, Any], first: bool, mark: Mapping[str, Any]) -> 
             continue
         # The standard error that stands beside the metrics is that of the mean.
         error = stderr if name in ("accuracy", "mean") and isinstance(stderr, int | float) else None
-        yield {
-            **mark, "metric": f"{prefix}{name}" + (f".{reducer}" if reducer not in (None, "mean") else ""),
-            "value": float(value), "stderr": error,
-            "ci_low": None if error is None else value - 1.959964 * error,
-            "ci_high": None if error is None else value + 1.959964 * error,
-            "n": scorer.get("scored_samples"), "n_failed": scorer.get("unscored_samples"),
-        }  # fmt: skip
+        yield Score.told(
+            **mark,
+            metric=f"{prefix}{name}" + (f".{reducer}" if reducer not in (None, "mean") else ""),
+            value=float(value),
+            stderr=error,
+            ci_low=None if error is None else value - 1.959964 * error,
+            ci_high=None if error is None else value + 1.959964 * error,
+            n=scorer.get("scored_samples"),
+            n_failed=scorer.get("unscored_samples"),
+        )
 
 
 def _samples(
     samples: list[dict[str, Any]], scorer: str, mark: Mapping[str, Any], where: str, skipped: Skipped
-) -> list[dict[str, Any]]:
-    rows: dict[tuple[str, int], dict[str, Any]] = {}
+) -> list[SampleScore]:
+    rows: dict[tuple[str, int], SampleScore] = {}
     lost = 0
     for sample in samples:
         if not isinstance(sample, Mapping) or "id" not in sample:
@@ -210,7 +215,7 @@ def _samples(
         number = int(sample.get("epoch") or 1) - 1
         item = str(sample["id"])
         verdict = {1.0: "passed", 0.0: "failed"}.get(value, "scored")
-        rows[item, number] = {**mark, "item_id": item, "sample": number, "value": value, "verdict": verdict}
+        rows[item, number] = SampleScore(**mark, item_id=item, sample=number, value=value, verdict=verdict)
     if lost:
         skipped.add(f"{Path(where).name}, samples without a number as their score", f"{lost:,}")
     return list(rows.values())

@@ -18,6 +18,7 @@ from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._files import head, number, read_lines, read_object
 from astraios.importers._models import UNSPECIFIED, UNTUNED, base_model, peft_method
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _KINDS = {"multiple_choice": "comprehension", "generate_until": "generation"}
 _NOT_METRICS = ("name", "alias", "sample_len", "samples")
@@ -39,12 +40,12 @@ class LmEval(Importer):
         files = _results(path) if path.is_dir() else [path]
         contents = sorted(((_content(file), file) for file in files), key=lambda one: (one[0]["date"], str(one[1])))
         runs: dict[str, Found] = {}
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for content, file in contents:
             fresh = _found(content, file)
             run = runs.setdefault(repr(fresh.identity), fresh)
             for evaluation in _evaluations(content, file, skipped):
-                key = (evaluation.row["task_id"], evaluation.row["n_shot"])
+                key = (evaluation.row.task_id, evaluation.row.n_shot)
                 if _drop(run, key):
                     skipped.add(f"{key[0]}, {key[1]}-shot", f"results before those of {file.name}")
                 run.evaluations.append(evaluation.row)
@@ -61,10 +62,10 @@ lm_eval = LmEval(name="lm-eval", title="lm-evaluation-harness results", priority
 class _Evaluation:
     """One task of one file."""
 
-    row: dict[str, Any]
-    scores: list[dict[str, Any]]
-    samples: list[dict[str, Any]]
-    task: dict[str, Any]
+    row: EvaluationRow
+    scores: list[Score]
+    samples: list[SampleScore]
+    task: TaskRow
 
 
 def _results(folder: Path) -> list[Path]:
@@ -128,8 +129,9 @@ def _found(content: dict[str, Any], path: Path) -> Found:
 def _drop(run: Found, key: tuple[str, int]) -> bool:
     """Takes a task's earlier results out of a run; whether there were any."""
     before = len(run.evaluations)
-    for rows in (run.evaluations, run.scores, run.samples):
-        rows[:] = [row for row in rows if (row["task_id"], row["n_shot"]) != key]
+    lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
+    for rows in lists:
+        rows[:] = [row for row in rows if (row.task_id, row.n_shot) != key]
     return len(run.evaluations) < before
 
 
@@ -148,7 +150,7 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         if not scores:
             skipped.add(f"{task}", "a group without a score of its own" if groups.get(task) else "no score")
             continue
-        first = scores[0]["metric"].partition(",")[0]
+        first = scores[0].metric.partition(",")[0]
         better = ((content.get("higher_is_better") or {}).get(task) or {}).get(first)
         settings = {
             "version": (content.get("versions") or {}).get(task), "source": path.name, "of": samples.get("original"),
@@ -157,17 +159,19 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         }  # fmt: skip
         output = str(config.get("output_type", ""))
         yield _Evaluation(
-            row={**mark, "n_items": n, "settings": {k: v for k, v in settings.items() if v not in (None, False)}},
+            row=EvaluationRow(
+                **mark, n_items=n, settings={k: v for k, v in settings.items() if v not in (None, False)}
+            ),
             scores=scores,
             samples=list(_samples(path, task, mark, skipped)),
-            task=task_row(task, scores[0]["metric"], _KINDS.get(output, "likelihood" if output else "comprehension"),
+            task=task_row(task, scores[0].metric, _KINDS.get(output, "likelihood" if output else "comprehension"),
                           better is not False),
         )  # fmt: skip
 
 
 def _scores(
     metrics: Mapping[str, Any], mark: Mapping[str, Any], n: int | None, where: str, skipped: Skipped
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Score]:
     """Scores named as the harness does, but for the filter "none"."""
     named = any("," in key for key in metrics)
     for key, value in metrics.items():
@@ -185,21 +189,25 @@ def _scores(
         stderr = number(error, where, f"the standard error of {key}") if error not in (None, "N/A") else None
         value = float(value)
         low, high = (value - 1.959964 * stderr, value + 1.959964 * stderr) if stderr is not None else (None, None)
-        yield {
-            **mark, "metric": name if kept_by == "none" else key, "value": value,
-            "stderr": stderr if stderr is None or math.isfinite(stderr) else None,
-            "ci_low": low, "ci_high": high, "n": n,
-        }  # fmt: skip
+        yield Score.told(
+            **mark,
+            metric=name if kept_by == "none" else key,
+            value=value,
+            stderr=stderr if stderr is None or math.isfinite(stderr) else None,
+            ci_low=low,
+            ci_high=high,
+            n=n,
+        )
 
 
-def _samples(path: Path, task: str, mark: Mapping[str, Any], skipped: Skipped) -> Iterator[dict[str, Any]]:
+def _samples(path: Path, task: str, mark: Mapping[str, Any], skipped: Skipped) -> Iterator[SampleScore]:
     date = _DATE.match(path.name)
     file = path.with_name(f"samples_{task}_{date[1]}.jsonl") if date else None
     if file is None or not file.is_file():
         return
     metric = kept_by = None
     others: set[str] = set()
-    kept: dict[str, dict[str, Any]] = {}
+    kept: dict[str, SampleScore] = {}
     for line, row in read_lines(file):
         where = f"{file}: line {line}"
         names, item = row.get("metrics"), row.get("doc_id")
@@ -214,7 +222,7 @@ def _samples(path: Path, task: str, mark: Mapping[str, Any], skipped: Skipped) -
         if isinstance(value, bool | int | float):
             score = float(value)
             verdict = {1.0: "passed", 0.0: "failed"}.get(score, "scored")
-            kept[str(item)] = {**mark, "item_id": str(item), "sample": 0, "value": score, "verdict": verdict}
+            kept[str(item)] = SampleScore(**mark, item_id=str(item), sample=0, value=score, verdict=verdict)
         else:
             others.add(f"metric {metric} (not a number)")
     for other in sorted(others):

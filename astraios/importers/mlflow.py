@@ -14,7 +14,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
@@ -22,6 +21,7 @@ from astraios.importers._curves import Series, fill, mapped_config
 from astraios.importers._files import head, read_text
 from astraios.importers._models import from_config
 from astraios.importers._runs import Found, Skipped, imported, step_number
+from astraios.records import TaskRow
 
 _MAGIC = b"SQLite format 3\0"
 
@@ -55,7 +55,7 @@ class MLflow(Importer):
         path, skipped = Path(source), Skipped()
         runs = _folder_runs(path, skipped) if path.is_dir() else _sqlite_runs(path, skipped)
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for run in runs:
             one = _found(run, wanted)
             tasks |= fill(one, run.metrics, wanted, skipped)

@@ -6,12 +6,24 @@ The paper prints no losses: its figures 3, 4, 8 to 11, 13 and 14 have no numbers
 from __future__ import annotations
 
 import csv
-import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from astraios.importers import Imported, Importer, Wanted
+from astraios.records import (
+    AttemptRow,
+    BaseModelRow,
+    CorrelationRow,
+    DatasetRow,
+    EvaluationRow,
+    RunRow,
+    Score,
+    TaskRow,
+    TuningMethodRow,
+    frame,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -70,23 +82,19 @@ def frames() -> dict[str, pl.DataFrame]:
     28 runs of origin "published", one attempt each, scores as fractions. The two printed cells that the released
     generations contradict keep their printed value as pass@1; the other value stands beside it as "pass@1 (released)".
     """
-    import polars as pl
-
     cells = read_tables()
-    tables = {
-        "base_model": _base_models(),
-        "tuning_method": [dict(zip(("method_id", "title", "kind", "citation"), (name, *about), strict=True))
-                          for name, about in METHODS.items()],
-        "dataset": [{"dataset_id": DATASET, "name": "bigcode/guanaco-commits", "hash": "not published",
-                     "settings": json.dumps({"source": SOURCE, "sequence_length": 2048})}],
-        "run": _runs(cells),
-        "attempt": [{"run_id": run_id(method, size), "attempt": 1, "state": "done"}
-                    for method in METHODS for size in MODELS],
-        "task": tasks(),
+    runs = _runs(cells)
+    tables: dict[str, tuple[Sequence[Any], dict[str, Any]]] = {
+        "base_model": (_base_models(), {}),
+        "tuning_method": (_methods(), {}),
+        "dataset": ([_dataset()], {}),
+        "run": (runs, {}),
+        "attempt": ([AttemptRow(attempt=1, state="done") for _ in runs], {"run_id": [run.run_id for run in runs]}),
+        "task": (tasks(), {}),
         **_scores(cells),
-        "correlation": _correlations(cells),
-    }  # fmt: skip
-    return {name: pl.DataFrame(rows, infer_schema_length=None) for name, rows in tables.items()}
+        "correlation": (_correlations(cells), {}),
+    }
+    return {name: frame(rows, **address) for name, (rows, address) in tables.items()}
 
 
 def read_tables() -> list[dict[str, str]]:
@@ -110,61 +118,99 @@ def task_id(cell: dict[str, str]) -> str:
     return name.replace("_", "-")
 
 
-def _base_models() -> list[dict[str, Any]]:
+def _base_models() -> list[BaseModelRow]:
     return [
-        {"model_id": model, "ladder": LADDER, "architecture": "GPTBigCodeForCausalLM", "n_params": n,
-         "n_params_nonembedding": n - EMBEDDINGS * width}
+        BaseModelRow(
+            model_id=model,
+            ladder=LADDER,
+            architecture="GPTBigCodeForCausalLM",
+            n_params=n,
+            n_params_nonembedding=n - EMBEDDINGS * width,
+        )
         for model, width, n in MODELS.values()
-    ]  # fmt: skip
+    ]
 
 
-def _runs(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
+def _methods() -> list[TuningMethodRow]:
+    return [
+        TuningMethodRow(method_id=name, title=title, kind=kind, citation=citation)
+        for name, (title, kind, citation) in METHODS.items()
+    ]
+
+
+def _dataset() -> DatasetRow:
+    return DatasetRow(
+        dataset_id=DATASET,
+        name="bigcode/guanaco-commits",
+        hash="not published",
+        settings={"source": SOURCE, "sequence_length": 2048},
+    )
+
+
+def _runs(cells: list[dict[str, str]]) -> list[RunRow]:
     """Section 2.2: 200 steps at a peak rate of 1e-4 (1e-6 in full); the seed is that of the authors' code."""
     trainable = {(c["method"], c["size"]): int(c["value"]) for c in cells if c["table"] == "1"}
-    rows = []
-    for method in METHODS:
-        for size, (model, width, n) in MODELS.items():
-            rows.append({
-                "run_id": run_id(method, size), "origin": ORIGIN, "model_id": model, "method_id": method,
-                "dataset_id": DATASET, "seed": 0, "n_params": n, "n_params_nonembedding": n - EMBEDDINGS * width,
-                "n_trainable": trainable[method, size], "steps": 200,
-                "learning_rate": 1e-6 if method == "fft" else 1e-4,
-                "settings": json.dumps({"source": SOURCE, "size": size}),
-            })  # fmt: skip
-    return rows
+    return [
+        RunRow(
+            run_id=run_id(method, size),
+            origin=ORIGIN,
+            model_id=model,
+            method_id=method,
+            dataset_id=DATASET,
+            seed=0,
+            n_params=n,
+            n_params_nonembedding=n - EMBEDDINGS * width,
+            n_trainable=trainable[method, size],
+            steps=200,
+            learning_rate=1e-6 if method == "fft" else 1e-4,
+            settings={"source": SOURCE, "size": size},
+        )
+        for method in METHODS
+        for size, (model, width, n) in MODELS.items()
+    ]
 
 
-def tasks() -> list[dict[str, Any]]:
+def tasks() -> list[TaskRow]:
     """Rows of the table task: the paper's thirteen."""
     return [
-        {"task_id": name, "title": title, "kind": kind, "metric": metric, "chance": chance, "ceiling": 1.0,
-         "higher_is_better": higher, "citation": SOURCE}
+        TaskRow(
+            task_id=name,
+            title=title,
+            kind=kind,
+            metric=metric,
+            chance=chance,
+            ceiling=1.0,
+            higher_is_better=higher,
+            citation=SOURCE,
+        )
         for name, (title, kind, metric, chance, higher, _) in TASKS.items()
-    ]  # fmt: skip
+    ]
 
 
-def _scores(cells: list[dict[str, str]]) -> dict[str, list[dict[str, Any]]]:
-    """Tables 2 to 5, per cent turned into fractions."""
-    scores, evaluations = [], {}
+def _scores(cells: list[dict[str, str]]) -> dict[str, tuple[Sequence[Any], dict[str, Any]]]:
+    """Tables 2 to 5, per cent turned into fractions: evaluations and scores, with their runs."""
+    scores: list[tuple[str, Score]] = []
+    evaluations: dict[tuple[str, str], EvaluationRow] = {}
     for cell in cells:
         if cell["table"] not in {"2", "3", "4", "5"}:
             continue
         task, key = task_id(cell), run_id(cell["method"], cell["size"])
         items = TASKS[task][5]
         metric = METRICS.get(cell["metric"], cell["metric"])
-        row = {"run_id": key, "attempt": 1, "task_id": task, "n_shot": 0, "n": items}
-        scores.append({**row, "metric": metric, "value": round(float(cell["value"]) / 100, 6)})
+        scores.append((key, Score.told(task, metric, round(float(cell["value"]) / 100, 6), n=items)))
         settings: dict[str, Any] = {"source": f"{SOURCE}, table {cell['table']}"}
         released = RELEASED.get((cell["method"], cell["size"], task))
         if released is not None:
-            scores.append({**row, "metric": f"{metric} (released)", "value": released})
+            scores.append((key, Score.told(task, f"{metric} (released)", released, n=items)))
             settings["contradicted"] = f"the released generations give {100 * released:.2f}"
-        evaluations[key, task] = {"run_id": key, "attempt": 1, "task_id": task, "n_shot": 0, "n_items": items,
-                                  "settings": json.dumps(settings)}  # fmt: skip
-    return {"evaluation": list(evaluations.values()), "score": scores}
+        evaluations[key, task] = EvaluationRow(task_id=task, n_shot=0, n_items=items, settings=settings)
+    return {
+        "evaluation": (list(evaluations.values()), {"run_id": [key for key, _ in evaluations], "attempt": 1}),
+        "score": ([score for _, score in scores], {"run_id": [key for key, _ in scores], "attempt": 1}),
+    }
 
 
-def _correlations(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
+def _correlations(cells: list[dict[str, str]]) -> list[CorrelationRow]:
     """Tables 7 and 8 and the sentence of appendix I; p-values are printed only over all sizes."""
     printed = {(c["table"], c["size"], c["metric"]): float(c["value"]) for c in cells if c["table"] in {"7", "8", "I"}}
     rows = []
@@ -174,14 +220,21 @@ def _correlations(cells: list[dict[str, str]]) -> list[dict[str, Any]]:
         loss = next((name for name in ("train_loss", "test_loss") if metric.startswith(name)), None)
         x, y = {"7": ("n_trainable", loss), "8": (loss, "mean_score"), "I": ("n_trainable", "mean_score")}[table]
         overall = size not in MODELS
-        rows.append({
-            "origin": ORIGIN, "ladder": LADDER, "dataset_id": DATASET, "x": x, "y": y,
-            "n_params": None if overall else MODELS[size][2],
-            "coefficient": next(name for name in ("kendall", "pearson", "spearman") if name in metric),
-            "value": value, "p_value": printed.get((table, size, f"{metric}_p")),
-            "n_points": len(METHODS) * (len(MODELS) if overall else 1),
-            "source": f"{SOURCE}, {'appendix I' if table == 'I' else f'table {table}'}",
-        })  # fmt: skip
+        rows.append(
+            CorrelationRow(
+                origin=ORIGIN,
+                ladder=LADDER,
+                dataset_id=DATASET,
+                x=str(x),
+                y=str(y),
+                n_params=None if overall else MODELS[size][2],
+                coefficient=next(name for name in ("kendall", "pearson", "spearman") if name in metric),
+                value=value,
+                p_value=printed.get((table, size, f"{metric}_p")),
+                n_points=len(METHODS) * (len(MODELS) if overall else 1),
+                source=f"{SOURCE}, {'appendix I' if table == 'I' else f'table {table}'}",
+            )
+        )
     return rows
 
 

@@ -17,6 +17,7 @@ from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._files import head, number, read_object
 from astraios.importers._models import peft_method
 from astraios.importers._runs import Found, Skipped, imported, points, step_number, task_row
+from astraios.records import EvaluationRow, Score, TaskRow
 
 _TRAIN_LOSS, _TOKENS, _TEST = "train loss", "train total tokens", "test "
 _GSM8K = 1319
@@ -37,13 +38,13 @@ class PeftComparison(Importer):
         path, skipped = Path(source), Skipped()
         contents = {file: _content(file) for file in (_results(path) if path.is_dir() else [path])}
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for file, content in contents.items():
             if content["train_info"].get("status") != "success":
                 skipped.add(file.name, f"the run ended with status {content['train_info'].get('status')}")
                 continue
             run = _found(file, content, skipped)
-            tasks |= {row["task_id"]: task_row(row["task_id"], "accuracy") for row in run.evaluations}
+            tasks |= {row.task_id: task_row(row.task_id, "accuracy") for row in run.evaluations}
             found.append(run)
         return imported(self.name, found, wanted, skipped, tasks)
 
@@ -149,10 +150,10 @@ def _add_metrics(run: Found, path: Path, metrics: list[Any], skipped: Skipped) -
 
 def _add_score(run: Found, metric: str, value: float) -> None:
     """The score of the test set; the only suite of text so far is tested on GSM8K."""
-    mark = {"task_id": "gsm8k", "n_shot": 0}
+    task = "gsm8k"
     if not run.evaluations:
-        run.evaluations.append({**mark, "n_items": _GSM8K})
+        run.evaluations.append(EvaluationRow(task_id=task, n_shot=0, n_items=_GSM8K))
     certain = {}
     if metric == "accuracy" and abs(value * _GSM8K - round(value * _GSM8K)) < 1e-6:
         certain = {"stderr": (value * (1 - value) / _GSM8K) ** 0.5, "n": _GSM8K}
-    run.scores.append({**mark, "metric": metric, "value": value, **certain})
+    run.scores.append(Score.told(task, metric, value, **certain))

@@ -17,28 +17,26 @@ from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._curves import Series, fill
 from astraios.importers._files import head
-from astraios.importers._models import from_config
+from astraios.importers._models import FACTS, NUMBERS, WHOLE, from_config
 from astraios.importers._runs import Found, Skipped, imported, step_number, task_row
 from astraios.importers._table import ENDINGS, Table, read_table
+from astraios.records import EvaluationRow, Score
 
 if TYPE_CHECKING:
     import polars as pl
 
 _USUAL = {
     "run_id": ("run_id", "run", "run_name", "experiment"),
+    **{name: (name,) for name in FACTS if name != "created_at"},
     "model_id": ("model_id", "model", "base_model", "model_name"),
     "method_id": ("method_id", "method", "tuning_method", "peft_type"),
     "dataset_id": ("dataset_id", "dataset"),
-    "seed": ("seed",),
     "n_params": ("n_params", "params", "num_params", "num_parameters", "parameters", "size"),
-    "n_params_nonembedding": ("n_params_nonembedding",),
     "n_trainable": ("n_trainable", "trainable_params", "num_trainable_params"),
     "n_tokens": ("n_tokens", "tokens", "num_tokens"),
     "steps": ("steps", "max_steps"),
-    "tokens_per_step": ("tokens_per_step",),
     "train_flops": ("train_flops", "flops"),
     "learning_rate": ("learning_rate", "lr"),
-    "bytes_per_token": ("bytes_per_token",),
     "step": ("step", "global_step"),
     "split": ("split",),
     "loss": ("loss", "loss_nats", "eval_loss", "test_loss", "val_loss", "validation_loss"),
@@ -51,13 +49,11 @@ _USUAL = {
     "n": ("n", "n_items"),
 }
 """Names that are taken for each column of ours where --map says nothing."""
-_WHOLE = {"seed", "n_params", "n_params_nonembedding", "n_trainable", "n_tokens", "steps", "tokens_per_step", "step",
-          "n_shot", "n"}  # fmt: skip
-_NUMBERS = {"train_flops", "learning_rate", "bytes_per_token", "loss", "train_loss", "batch_loss", "value", "stderr"}
-_SIZES = {"n_params", "n_params_nonembedding", "n_trainable", "n_tokens"}
+_WHOLE = {*WHOLE, "step", "n_shot", "n"}
+_NUMBERS = {*NUMBERS, "loss", "train_loss", "batch_loss", "value", "stderr"}
+_SIZES = {name for name in WHOLE if name.startswith("n_")}
 _LOSSES = {"loss": "test", "train_loss": "train", "batch_loss": "batch"}
-_FACTS = ("model_id", "method_id", "dataset_id", "seed", "n_params", "n_params_nonembedding", "n_trainable", "steps",
-          "tokens_per_step", "train_flops", "learning_rate", "bytes_per_token")  # fmt: skip
+_FACTS = tuple(name for name in FACTS if name not in ("n_tokens", "created_at"))
 _LONG_SCORES = ("task_id", "metric", "value", "stderr", "n_shot", "n")
 
 
@@ -82,7 +78,7 @@ class AnyTable(Importer):
             elif columns.long_scores or columns.scores:
                 _scores(run, columns, columns.frame[rows])
             for score in run.scores:
-                tasks.setdefault(score["task_id"], task_row(score["task_id"], score["metric"]))
+                tasks.setdefault(score.task_id, task_row(score.task_id, score.metric))
             if columns.row_a_run and len(rows) > 1:
                 skipped.add(f"{run.label}, the same run again", f"{len(rows) - 1:,} rows; the latest counts")
             found.append(run)
@@ -282,17 +278,17 @@ def _add_losses(table: Table, columns: _Columns, found: list[Found]) -> None:
 
 
 def _scores(run: Found, columns: _Columns, part: pl.DataFrame) -> None:
-    rows: dict[tuple[str, int, str], dict[str, Any]] = {}
+    rows: dict[tuple[str, int, str], Score] = {}
     if columns.long_scores:
         wide = [name for name in _LONG_SCORES if columns.has(name)]
         for row in part.select(wide).iter_rows(named=True):
             if row["task_id"] is not None and row["value"] is not None:
-                score = {**row, "metric": row.get("metric") or "score", "n_shot": row.get("n_shot") or 0}
-                rows[score["task_id"], score["n_shot"], score["metric"]] = score
+                score = Score.told(**{**row, "metric": row.get("metric") or "score", "n_shot": row.get("n_shot") or 0})
+                rows[score.task_id, score.n_shot, score.metric] = score
     for name, (task, metric) in columns.scores.items():
         value = part[name].drop_nulls()
         if len(value):
-            rows[task, 0, metric] = {"task_id": task, "n_shot": 0, "metric": metric, "value": value[-1]}
+            rows[task, 0, metric] = Score.told(task, metric, value[-1])
     run.scores = list(rows.values())
-    told: Mapping[tuple[str, int], Any] = {(row["task_id"], row["n_shot"]): row.get("n") for row in run.scores}
-    run.evaluations = [{"task_id": task, "n_shot": shots, "n_items": n} for (task, shots), n in told.items()]
+    told = {(row.task_id, row.n_shot): row.n for row in run.scores}
+    run.evaluations = [EvaluationRow(task_id=task, n_shot=shots, n_items=n) for (task, shots), n in told.items()]

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
@@ -20,6 +19,7 @@ from astraios.importers._curves import Series, fill
 from astraios.importers._files import read_bytes
 from astraios.importers._runs import Found, Skipped, imported, step_number
 from astraios.importers._wire import fields, signed, tf_records
+from astraios.records import TaskRow
 
 _NAME = "*tfevents*"
 _HOST = re.compile(r"\b([A-Z][a-z]{2}\d{2}_\d{2}-\d{2}-\d{2})_[^/]+")
@@ -51,7 +51,7 @@ class TensorBoard(Importer):
         for file in sorted(path.rglob(_NAME)) if path.is_dir() else [path]:
             by_run.setdefault(file.parent, []).append(file)
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for folder, files in by_run.items():
             log = _Log()
             for file in sorted(files, key=_written):

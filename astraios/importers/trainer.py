@@ -18,6 +18,7 @@ from astraios.importers._curves import Series, fill
 from astraios.importers._files import number, read_object
 from astraios.importers._models import base_model, folder_model, peft_method, tensor_sizes
 from astraios.importers._runs import Found, Skipped, imported, step_number
+from astraios.records import TaskRow
 
 STATE = "trainer_state.json"
 _FINGERPRINT = ("step", "epoch", "loss", "eval_loss", "grad_norm", "learning_rate")
@@ -36,7 +37,7 @@ class Trainer(Importer):
         path, skipped = Path(source), Skipped()
         folders = _runs(path) if path.is_dir() else {path: [path]}
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for folder, states in folders.items():
             run = _found(folder, states, skipped)
             tasks |= fill(run, _series(run.settings.pop("log")), wanted, skipped)

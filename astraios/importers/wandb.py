@@ -22,6 +22,7 @@ from astraios.importers._files import head, read_bytes
 from astraios.importers._models import from_config
 from astraios.importers._runs import Found, Skipped, imported, step_number
 from astraios.importers._wire import fields, leveldb_records, signed
+from astraios.records import TaskRow
 
 _HEADER = b":W&B"
 _HISTORY, _CONFIG, _METRIC, _RUN, _EXIT = 2, 5, 12, 17, 18
@@ -64,7 +65,7 @@ class Wandb(Importer):
             key = (run.entity, run.project, run.run_id)
             runs[key] = _joined(runs[key], run) if key in runs else run
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for run in runs.values():
             one = _found(run, wanted)
             tasks |= fill(one, _series(run, wanted, skipped), wanted, skipped)

@@ -19,6 +19,7 @@ from astraios.importers._files import head
 from astraios.importers._models import from_config
 from astraios.importers._runs import Found, Skipped, imported, step_number
 from astraios.importers._table import Table, read_table
+from astraios.records import TaskRow
 
 _STEPS = ("train/global_step", "trainer/global_step", "global_step", "_step")
 _BETWEEN = " - "
@@ -43,7 +44,7 @@ class WandbHistory(Importer):
         path, skipped = Path(source), Skipped()
         table = read_table(path)
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         runs = _history(table, wanted, skipped) if "_step" in table.frame.columns else _chart(table, wanted)
         for label, identity, series in runs:
             run = Found(label=label, identity=identity, facts=from_config({}), settings={"export": path.name})

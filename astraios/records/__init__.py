@@ -1,85 +1,55 @@
-"""Frozen rows that the layers exchange. Losses are in nats a token, scores are fractions."""
+"""The rows of the database: one frozen record a table, each column once with its SQL type, unit and comment.
 
-from __future__ import annotations
+A new column is a field here and a migration in db/migrations; a test holds the two against each other. Losses are in
+nats a token, scores are fractions.
+"""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from astraios.records.curation import CurationRow
+from astraios.records.describing import BaseModelRow, DatasetRow, EnvironmentRow, SweepRow, TaskRow, TuningMethodRow
+from astraios.records.fits import (
+    BacktestRow,
+    CorrelationRow,
+    FitDrawRow,
+    FitParameterRow,
+    FitPointRow,
+    FitRow,
+    ProjectionRow,
+)
+from astraios.records.results import EvaluationRow, LossPoint, LossSummaryRow, SampleScore, Score, TaskResult
+from astraios.records.run import AttemptRow, ParameterCount, RunRow
+from astraios.records.table import TABLES, Column, Table, columns_of, frame, from_values, plain_rows, schema, values
 
-
-@dataclass(slots=True, unsafe_hash=True)
-class LossPoint:
-    """One evaluation of the cross-entropy loss during training.
-
-    Not to be changed either, but not frozen: one is made at each step of training, and freezing takes half the time of
-    writing it down.
-    """
-
-    split: str
-    """test or train (fixed evaluation sets), or batch (the loss of a training step)."""
-    step: int
-    """Optimizer steps done; 0 is before tuning."""
-    n_tokens: int
-    """Tokens trained on so far."""
-    loss_nats: float
-    """Mean cross-entropy a token, nats, from the logits alone."""
-    regularizer: float | None = None
-    """What the tuning method adds to its training loss, kept apart."""
-
-
-@dataclass(frozen=True, slots=True)
-class Score:
-    """One metric of one task."""
-
-    task_id: str
-    metric: str
-    value: float
-    """Point estimate, a fraction."""
-    stderr: float | None
-    """Standard error over items, clustered where items share a source."""
-    ci_low: float | None
-    """Low end of the 95 % interval."""
-    ci_high: float | None
-    n: int
-    """Independent items (or clusters) behind the value."""
-    n_failed: int = 0
-    """Items that could not be judged; they count as wrong."""
-    n_shot: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SampleScore:
-    """The score of one sample of one item."""
-
-    task_id: str
-    item_id: str
-    sample: int
-    """Number of the sample of that item, from 0."""
-    value: float
-    verdict: str
-    n_shot: int = 0
-
-
-@dataclass(frozen=True)
-class TaskResult:
-    """What a task gives back for one model."""
-
-    scores: tuple[Score, ...]
-    samples: tuple[SampleScore, ...]
-    n_items: int
-    isolation: str | None = None
-    """Level at which generated programs ran; None where none were run."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """How it was done: temperature, language level, hash of the gold data, ..."""
-
-
-@dataclass(frozen=True, slots=True)
-class ParameterCount:
-    """Parameters of a base model under a tuning method, without virtual or frozen bookkeeping tensors."""
-
-    n_params: int
-    """Total of the base model, embeddings included."""
-    n_params_nonembedding: int
-    """Without token and position embeddings."""
-    n_trainable: int
-    """Trained by the tuning method."""
+__all__ = [
+    "TABLES",
+    "AttemptRow",
+    "BacktestRow",
+    "BaseModelRow",
+    "Column",
+    "CorrelationRow",
+    "CurationRow",
+    "DatasetRow",
+    "EnvironmentRow",
+    "EvaluationRow",
+    "FitDrawRow",
+    "FitParameterRow",
+    "FitPointRow",
+    "FitRow",
+    "LossPoint",
+    "LossSummaryRow",
+    "ParameterCount",
+    "ProjectionRow",
+    "RunRow",
+    "SampleScore",
+    "Score",
+    "SweepRow",
+    "Table",
+    "TaskResult",
+    "TaskRow",
+    "TuningMethodRow",
+    "columns_of",
+    "frame",
+    "from_values",
+    "plain_rows",
+    "schema",
+    "values",
+]

@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
 from astraios.files import write_atomically
-from astraios.records import LossPoint, SampleScore, Score, TaskResult
+from astraios.records import TABLES, LossPoint, SampleScore, Score, Table, TaskResult, columns_of, values
+from astraios.runs.rows import Ending, RunRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -168,41 +169,26 @@ class RunDirectory:
         """Deletes the checkpoint, once what it led to has been written."""
         self.checkpoint_path.unlink(missing_ok=True)
 
-    def fail(self, rows: dict[str, Any], attempt: dict[str, Any]) -> None:
-        """Records that a try failed; the reason is in `attempt`."""
+    def fail(self, rows: RunRows, ending: Ending) -> None:
+        """Records that a try failed; the reason is in `ending`."""
         self.flush()
-        self._append("attempts.jsonl", attempt)
+        self._append_ending(ending)
         self._write_manifest("failed", rows, {})
 
-    def finish(
-        self,
-        rows: dict[str, Any],
-        attempt: dict[str, Any],
-        tasks: dict[str, tuple[TaskResult, float]],
-    ) -> None:
+    def finish(self, rows: RunRows, ending: Ending, tasks: dict[str, tuple[TaskResult, float]]) -> None:
         """Writes what the database is to hold: Parquet first, the manifest last."""
-        self._append("attempts.jsonl", attempt)
-        number = attempt["attempt"]
-        scores = [score for result, _ in tasks.values() for score in result.scores]
-        samples = [sample for result, _ in tasks.values() for sample in result.samples]
-        rows["evaluations"] = [
-            {
-                "task_id": task_id,
-                "n_shot": result.scores[0].n_shot if result.scores else 0,
-                "n_items": result.n_items,
-                "isolation": result.isolation,
-                "wall_seconds": seconds,
-                "settings": dict(result.settings),
-            }
-            for task_id, (result, seconds) in tasks.items()
-        ]
+        self._append_ending(ending)
+        rows.evaluations = [result.evaluation(task_id, seconds) for task_id, (result, seconds) in tasks.items()]
+        results = [result for result, _ in tasks.values()]
+        records: dict[type, list[Any]] = {
+            LossPoint: self.losses(),
+            Score: [score for result in results for score in result.scores],
+            SampleScore: [sample for result in results for sample in result.samples],
+        }
         files = {
-            name: self._write_parquet(name, records, kind, number)
-            for name, records, kind in (
-                ("losses.parquet", self.losses(), LossPoint),
-                ("scores.parquet", scores, Score),
-                ("samples.parquet", samples, SampleScore),
-            )
+            table.file: self._write_parquet(table, records[table.record], ending.attempt)
+            for table in TABLES.values()
+            if table.file
         }
         self._write_manifest("done", rows, files)
 
@@ -261,29 +247,35 @@ class RunDirectory:
             os.replace(self.path / MANIFEST, self.path / f"garbage-{MANIFEST}")
         return problem
 
-    def _write_manifest(self, state: str, rows: dict[str, Any], files: dict[str, Any]) -> None:
-        rows = {**rows, "attempts": self.attempts()}
-        content = {"format": FORMAT, "state": state, "rows": rows, "files": files}
+    def _append_ending(self, ending: Ending) -> None:
+        # What is not known now may have been said in an earlier line.
+        known = {name: value for name, value in values(ending).items() if value is not None}
+        self._append("attempts.jsonl", known)
+
+    def _write_manifest(self, state: str, rows: RunRows, files: dict[str, Any]) -> None:
+        said = {**rows.to_json(), "attempts": self.attempts()}
+        content = {"format": FORMAT, "state": state, "rows": said, "files": files}
         write_atomically(self.path / MANIFEST, json.dumps(content, indent=1).encode())
 
-    def _write_parquet(self, name: str, records: Sequence[Any], kind: type, attempt: int) -> dict[str, Any]:
+    def _write_parquet(self, table: Table, records: Sequence[Any], attempt: int) -> dict[str, Any]:
         import pyarrow as pa
         from pyarrow import parquet
 
-        table, sink = _table(records, kind, attempt), pa.BufferOutputStream()
+        rows, sink = _arrow(table, records, attempt), pa.BufferOutputStream()
         # Steps and tokens shrink as differences, texts by a dictionary; losses are noise that no compression shrinks.
-        texts = [field.name for field in table.schema if pa.types.is_string(field.type)]
+        texts = [field.name for field in rows.schema if pa.types.is_string(field.type)]
         parquet.write_table(
-            table,
+            rows,
             sink,
-            compression={field.name: "zstd" if field.name in texts else "none" for field in table.schema},
+            compression={field.name: "zstd" if field.name in texts else "none" for field in rows.schema},
             use_dictionary=texts,
-            column_encoding={f.name: "DELTA_BINARY_PACKED" for f in table.schema if pa.types.is_integer(f.type)},
+            column_encoding={f.name: "DELTA_BINARY_PACKED" for f in rows.schema if pa.types.is_integer(f.type)},
             write_statistics=False,
             store_schema=False,
         )
         content = sink.getvalue().to_pybytes()
-        write_atomically(self.path / name, content)
+        assert table.file is not None
+        write_atomically(self.path / table.file, content)
         return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}
 
     def _append(self, name: str, entry: dict[str, Any]) -> None:
@@ -350,12 +342,12 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _table(records: Sequence[Any], kind: type, attempt: int) -> pa.Table:
+def _arrow(table: Table, records: Sequence[Any], attempt: int) -> pa.Table:
     import pyarrow as pa
 
-    types = {"int": pa.int64(), "float": pa.float64(), "str": pa.string()}
+    types = {"integer": pa.int64(), "bigint": pa.int64(), "double": pa.float64(), "varchar": pa.string()}
     columns = {
-        name: pa.array([getattr(r, name) for r in records], types[str(annotation).removesuffix(" | None")])
-        for name, annotation in kind.__annotations__.items()
+        name: pa.array([getattr(record, name) for record in records], types[column.sql])
+        for name, column in columns_of(table.record).items()
     }
     return pa.table({"attempt": pa.array([attempt] * len(records), pa.int32()), **columns})

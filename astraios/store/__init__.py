@@ -10,10 +10,11 @@ from astraios.store.connect import DEFAULT_PATH, change, database_path, open_db,
 from astraios.store.curation import curate
 from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
 from astraios.store.export import export
+from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
 from astraios.store.named import named_queries, named_query
 from astraios.store.rebuild import RebuildReport, differences, rebuild
-from astraios.store.results import add_evaluation, import_frames, write_fits
+from astraios.store.results import import_frames
 from astraios.store.schema import sql_files
 
 __all__ = [
@@ -21,7 +22,7 @@ __all__ = [
     "Catalogue",
     "IngestReport",
     "RebuildReport",
-    "add_evaluation",
+    "backtest_rows",
     "catalogue",
     "catalogue_of_new",
     "change",

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+from astraios.records import CurationRow
 from astraios.store.connect import writing
+from astraios.store.rows import arrow_table, insert
 
 ACTIONS = ("tag", "untag", "exclude", "include")
 
@@ -33,7 +37,6 @@ def curate(
         StoreError: the database can't be written.
     """
     with writing(path) as connection:
-        connection.executemany(
-            "insert into curation values (?, ?, ?, ?, ?, now() at time zone 'utc')",
-            [[run_id, action, tag, reason, author] for run_id in run_ids],
-        )
+        now = datetime.now(UTC).replace(tzinfo=None)
+        about: dict[str, Any] = {"action": action, "tag": tag, "reason": reason, "author": author, "created_at": now}
+        insert(connection, "curation", arrow_table([CurationRow(run_id=run_id, **about) for run_id in run_ids]))

@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
+from astraios.records import SweepRow
+from astraios.runs.rows import RunRows
 from astraios.store.connect import reading, writing
 from astraios.store.lake import is_lake, there
 from astraios.store.rows import (
-    KEYS,
     LOAD_KEY,
     LONG_TABLES,
     RUN_TABLES,
@@ -227,18 +228,27 @@ def _held(connection: DuckDBPyConnection, run_ids: Sequence[str]) -> dict[str, s
 
 
 def _add_batch(connection: DuckDBPyConnection, batch: Sequence[RunFiles]) -> None:
-    rows = [run.manifest["rows"] for run in batch]
-    for table in ("base_model", "tuning_method", "dataset", "environment"):
-        merge(connection, table, KEYS[table], [r[table] for r in rows if table in r])
-    merge(connection, "task", "task_id", [task for r in rows for task in r.get("tasks", ())])
-    merge(connection, "sweep", "sweep_id", [_sweep_row(r) for r in rows])
-    merge(connection, "run", "run_id", [_run_row(r) for r in rows], arriving_counts=True)
+    rows = [run.rows for run in batch]
+    described: dict[str, list[Any]] = {
+        "base_model": [r.base_model for r in rows],
+        "tuning_method": [r.tuning_method for r in rows],
+        "dataset": [r.dataset for r in rows if r.dataset],
+        "environment": [r.environment for r in rows if r.environment],
+        "task": [task for r in rows for task in r.tasks or ()],
+        "sweep": [_sweep_row(r) for r in rows],
+    }
+    for table, records in described.items():
+        merge(connection, table, arrow_table(records))
+    sweeps = [sweep.sweep_id for sweep in described["sweep"]]
+    started = [r.attempts[0].started_at for r in rows]
+    runs = arrow_table([r.run for r in rows], sweep_id=sweeps, created_at=started)
+    merge(connection, "run", runs, arriving_counts=True)
     _replace_attempts(connection, batch)
 
 
-def _sweep_row(rows: dict[str, Any]) -> dict[str, Any]:
-    sweep_id, name, settings = _sweep(rows["sweep_json"])
-    return {"sweep_id": sweep_id, "name": name, "settings": settings, "created_at": rows["attempts"][0]["started_at"]}
+def _sweep_row(rows: RunRows) -> SweepRow:
+    sweep_id, name, settings = _sweep(rows.sweep_json)
+    return SweepRow(sweep_id=sweep_id, name=name, settings=settings, created_at=rows.attempts[0].started_at)
 
 
 @cache
@@ -248,14 +258,6 @@ def _sweep(text: str) -> tuple[str, str, str]:
     return sweep_id, settings["name"], json.dumps(settings, sort_keys=True)
 
 
-def _run_row(rows: dict[str, Any]) -> dict[str, Any]:
-    return {
-        **rows["run"],
-        "sweep_id": _sweep(rows["sweep_json"])[0],
-        "created_at": rows["attempts"][0]["started_at"],
-    }
-
-
 def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles]) -> None:
     """All that hangs on the runs' attempts, replaced whole."""
     import pyarrow as pa
@@ -263,37 +265,49 @@ def _replace_attempts(connection: DuckDBPyConnection, batch: Sequence[RunFiles])
     connection.register("arriving", pa.table({"run_id": [run.run_id for run in batch]}))
     for table in RUN_TABLES:
         connection.execute(f"delete from {table} where run_id in (select run_id from arriving)")
-    attempts: list[dict[str, Any]] = []
-    evaluations: list[dict[str, Any]] = []
+    finished = [(run, row) for run in batch for row in run.rows.attempts if row.state != "started"]
+    last = {run.run_id: row.attempt for run, row in finished}
     first = next_load_key(connection)
-    for run in batch:
-        finished = [a for a in run.manifest["rows"]["attempts"] if a["state"] != "started"]
-        common = {"run_id": run.run_id, "directory": run.name, "content_hash": run.content_hash}
-        attempts += [{**attempt, **common, LOAD_KEY: first + len(attempts) + i} for i, attempt in enumerate(finished)]
-        last = finished[-1]["attempt"] if finished else 0
-        evaluations += [
-            {"run_id": run.run_id, "attempt": last, **row} for row in run.manifest["rows"].get("evaluations", ())
-        ]
-    insert(connection, "attempt", arrow_table(connection, "attempt", attempts))
-    insert(connection, "evaluation", arrow_table(connection, "evaluation", evaluations))
-    connection.register("numbered", pa.table({name: [row[name] for row in attempts] for name in (LOAD_KEY, "run_id")}))
+    attempts = arrow_table(
+        [row for _, row in finished],
+        run_id=[run.run_id for run, _ in finished],
+        directory=[run.name for run, _ in finished],
+        content_hash=[run.content_hash for run, _ in finished],
+        load_key=[first + i for i in range(len(finished))],
+    )
+    evaluated = [(run, row) for run in batch for row in run.rows.evaluations or ()]
+    evaluations = arrow_table(
+        [row for _, row in evaluated],
+        run_id=[run.run_id for run, _ in evaluated],
+        attempt=[last.get(run.run_id, 0) for run, _ in evaluated],
+    )
+    insert(connection, "attempt", attempts)
+    insert(connection, "evaluation", evaluations)
+    numbers = {(run.run_id, row.attempt): first + i for i, (run, row) in enumerate(finished)}
+    owners = {LOAD_KEY: list(numbers.values()), "run_id": [run_id for run_id, _ in numbers]}
+    connection.register("numbered", pa.table(owners))
     for name, table in LONG_TABLES.items():
         pieces = [(run, run.tables[name]) for run in batch if name in run.tables]
         if pieces:
-            _insert_long(connection, table, _numbered(pieces, attempts))
+            _insert_long(connection, table, _numbered(pieces, numbers))
     connection.unregister("numbered")
     connection.execute(SUMMARISE)
     connection.unregister("arriving")
 
 
-def _numbered(pieces: Sequence[tuple[RunFiles, pa.Table]], attempts: Sequence[Mapping[str, Any]]) -> pa.Table:
-    """Rows of files one after the other, with the number of their attempt; -1 where the manifest has no such try."""
+def _numbered(pieces: Sequence[tuple[RunFiles, pa.Table]], keys: Mapping[tuple[str, int], int]) -> pa.Table:
+    """Rows of files one after the other, with the number of their attempt; -1 where the manifest has no such try.
+
+    Args:
+        pieces: the rows of each run.
+        keys: number by run and attempt.
+    """
     import numpy as np
     import pyarrow as pa
 
     rows = pa.concat_tables([table for _, table in pieces])
     position = {run.run_id: i for i, (run, _) in enumerate(pieces)}
-    numbers = {(position.get(row["run_id"]), row["attempt"]): row[LOAD_KEY] for row in attempts}
+    numbers = {(position.get(run_id), attempt): number for (run_id, attempt), number in keys.items()}
     piece = np.repeat(np.arange(len(pieces)), [len(table) for _, table in pieces])
     attempt = rows["attempt"].to_numpy()
     # Rows of one try lie together: looked up once for each stretch of them.

@@ -102,9 +102,9 @@ def _carry_over(connection: DuckDBPyConnection, old: Path) -> tuple[int, dict[st
         "create or replace temp table missing as select run_id from old.run anti join run using (run_id)"
     )
     n_carried = connection.execute("select count(*) from missing").fetchall()[0][0]
-    for table, key in KEYS.items():
+    for table in KEYS:
         where = "where run_id in (from missing)" if table == "run" else ""
-        merge(connection, table, key, connection.sql(f"from old.{table} {where}").pl().to_dicts())
+        merge(connection, table, connection.sql(f"from old.{table} {where}").to_arrow_table())
     offset = next_load_key(connection)
     for table in RUN_TABLES:
         _copy(connection, table, "where run_id in (from missing)", offset)

@@ -1,13 +1,14 @@
-"""Results that come as rows and not as run directories: imports, scores of generations, fits."""
+"""Results that come as rows and not as run directories: imports and scores of generations."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from astraios.store.connect import writing
-from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, arrow_table, insert, merge, next_load_key
+from astraios.store.fits import replace_fits
+from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, insert, merge, next_load_key
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,15 +34,17 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = F
         StoreError: the database can't be written.
     """
     with writing(path) as connection:
-        for table, key in KEYS.items():
+        for table in KEYS:
             if table in frames:
-                merge(connection, table, key, frames[table].to_dicts(), arriving_counts=table == "run" and not adds)
+                counts = table == "run" and not adds
+                merge(connection, table, frames[table].to_arrow(), arriving_counts=counts)
         if adds:
             _join_evaluations(connection, frames)
         elif "run" in frames:
             _replace_runs(connection, frames)
         if "fit" in frames:
-            _replace_fits(connection, frames)
+            tables = {name: frames[name].to_arrow() for name in FIT_TABLES if name in frames}
+            replace_fits(connection, tables)
         if "correlation" in frames:
             connection.register("arriving", frames["correlation"].select("source").unique().to_arrow())
             connection.execute(
@@ -118,59 +121,3 @@ def _join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.Da
             insert(connection, table, connection.sql(_LATEST).to_arrow_table())
             connection.unregister("arriving")
     connection.unregister("replaced")
-
-
-def add_evaluation(
-    path: Path, described: Mapping[str, Sequence[Mapping[str, Any]]], run: Mapping[str, Any], rows: Mapping[str, Any]
-) -> None:
-    """Records one task's scores of one run, in place of those that it had of that task; its other tasks stay.
-
-    Args:
-        path: the database.
-        described: rows of base_model, tuning_method and task.
-        run: row of the run; one that is there already stays as it is.
-        rows: "evaluation": a row; "score" and "sample_score": lists of rows.
-    """
-    with writing(path) as connection:
-        for table in ("base_model", "tuning_method", "task"):
-            merge(connection, table, KEYS[table], described[table])
-        merge(connection, "run", "run_id", [run])
-        run_id, evaluation = run["run_id"], rows["evaluation"]
-        attempts = connection.execute("select count(*) from attempt where run_id = ?", [run_id]).fetchall()
-        if not attempts[0][0]:
-            insert(
-                connection,
-                "attempt",
-                arrow_table(connection, "attempt", [{"run_id": run_id, "attempt": 1, "state": "done"}]),
-            )
-        mark = {"run_id": run_id, "attempt": 1, "task_id": evaluation["task_id"], "n_shot": evaluation["n_shot"]}
-        for table, content in (
-            ("evaluation", [evaluation]),
-            ("score", rows["score"]),
-            ("sample_score", rows["sample_score"]),
-        ):
-            connection.execute(
-                f"delete from {table} where run_id = ? and task_id = ? and n_shot = ?",
-                [run_id, evaluation["task_id"], evaluation["n_shot"]],
-            )
-            insert(connection, table, arrow_table(connection, table, [{**row, **mark} for row in content]))
-
-
-def write_fits(path: Path, frames: Mapping[str, pl.DataFrame]) -> None:
-    """Stores an analysis; a fit with the same id is replaced.
-
-    Args:
-        path: the database.
-        frames: rows by table, for the tables in FIT_TABLES.
-    """
-    with writing(path) as connection:
-        _replace_fits(connection, frames)
-
-
-def _replace_fits(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
-    connection.register("fresh", frames["fit"].select("fit_id").unique().to_arrow())
-    for table in FIT_TABLES:
-        connection.execute(f"delete from {table} where fit_id in (select fit_id from fresh)")
-        if table in frames and len(frames[table]):
-            insert(connection, table, frames[table].to_arrow())
-    connection.unregister("fresh")

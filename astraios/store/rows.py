@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from astraios.records import TABLES, plain_rows
+
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-LONG_TABLES = {"losses.parquet": "loss_point", "scores.parquet": "score", "samples.parquet": "sample_score"}
-KEYS = {
-    "base_model": "model_id",
-    "tuning_method": "method_id",
-    "dataset": "dataset_id",
-    "environment": "environment_id",
-    "task": "task_id",
-    "sweep": "sweep_id",
-    "run": "run_id",
-}
+LONG_TABLES = {table.file: table.name for table in TABLES.values() if table.file}
+"""Tables whose rows lie in a Parquet file of the run directory, by its name."""
+KEYS = {table.name: table.key for table in TABLES.values() if table.key}
 """Tables that describe something once, with their keys."""
-RUN_TABLES = ("attempt", "evaluation", "loss_summary", *LONG_TABLES.values())
+RUN_TABLES = tuple(table.name for table in TABLES.values() if table.of == "run")
 """What hangs on a run, replaced whole with it."""
-FIT_TABLES = ("fit", "fit_parameter", "fit_point", "fit_draw", "projection", "backtest")
+FIT_TABLES = tuple(table.name for table in TABLES.values() if table.of == "fit")
 LOAD_KEY = "load_key"
 """Column that says where rows lie, and nothing about a run; each database has its own."""
-OWN_TABLES = (*FIT_TABLES, "correlation", "curation")
+OWN_TABLES = tuple(name for name in TABLES if name not in KEYS and name not in RUN_TABLES)
 """What no run directory holds."""
 
 
@@ -38,15 +33,12 @@ def next_load_key(connection: DuckDBPyConnection) -> int:
     return int(connection.execute("select coalesce(max(load_key), 0) + 1 from attempt").fetchall()[0][0])
 
 
-def arrow_table(connection: DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> Any:
-    """Rows as an Arrow table with the columns that the database's table has; nested values become JSON text."""
+def arrow_table(rows: Sequence[Any], **address: Any) -> pa.Table:
+    """Records of one table as an Arrow table; see `plain_rows`."""
     import pyarrow as pa
 
-    def plain(value: Any) -> Any:
-        return json.dumps(value, sort_keys=True) if isinstance(value, dict | list | tuple) else value
-
-    names = [name for name in columns_of(connection, table) if any(name in row for row in rows)]
-    return pa.table({name: pa.array([plain(row.get(name)) for row in rows]) for name in names})
+    content = plain_rows(rows, **address)
+    return pa.table({name: pa.array([row[name] for row in content]) for name in content[0]} if content else {})
 
 
 def insert(connection: DuckDBPyConnection, table: str, rows: Any) -> None:
@@ -59,14 +51,7 @@ def insert(connection: DuckDBPyConnection, table: str, rows: Any) -> None:
     connection.unregister("incoming")
 
 
-def merge(
-    connection: DuckDBPyConnection,
-    table: str,
-    key: str,
-    rows: Iterable[Mapping[str, Any]],
-    *,
-    arriving_counts: bool = False,
-) -> None:
+def merge(connection: DuckDBPyConnection, table: str, rows: Any, *, arriving_counts: bool = False) -> None:
     """Adds rows that describe something once; of two descriptions the fuller one stays.
 
     Of two equally full ones it is the first in order of their text. So the outcome does not hang on who came first, and
@@ -75,13 +60,12 @@ def merge(
     Args:
         connection: in a transaction.
         table: one of KEYS.
-        key: its key.
-        rows: what arrives; the same description many times does no harm.
+        rows: what arrives, as Arrow; the same description many times does no harm.
         arriving_counts: what arrives stands in place of what was there.
     """
-    unique = {(row[key], repr(sorted(row.items(), key=lambda item: item[0]))): row for row in rows}
-    if not unique:
+    if len(rows) == 0:
         return
+    key = KEYS[table]
     names = columns_of(connection, table)
     others = [name for name in names if name != key]
 
@@ -91,9 +75,10 @@ def merge(
     def text(of: str) -> str:
         return "concat_ws('|', " + ", ".join(f"coalesce({of}.{name}::varchar, '')" for name in others) + ")"
 
-    connection.register("described", arrow_table(connection, table, list(unique.values())))
+    known = ", ".join(name for name in names if name in rows.column_names)
+    connection.register("described", rows)
     connection.execute(f"create or replace temp table typed as from {table} limit 0")
-    connection.execute("insert into typed by name from described")
+    connection.execute(f"insert into typed by name select distinct {known} from described")
     fuller = f"{filled('best')} > {filled(table)}"
     better = f"{fuller} or ({filled('best')} = {filled(table)} and {text('best')} < {text(table)})"
     connection.execute(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from astraios.errors import MissingExtraError, StoreError
 from astraios.runs.directory import FORMAT, MANIFEST
+from astraios.runs.rows import RunRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -139,6 +140,7 @@ class RunFiles:
 
     name: str
     manifest: dict[str, Any]
+    rows: RunRows
     content_hash: str
     tables: dict[str, pa.Table]
     """Rows by name of the Parquet file."""
@@ -177,6 +179,11 @@ class RunFiles:
         import pyarrow as pa
         from pyarrow import parquet
 
+        try:
+            said = RunRows.from_json(found.manifest["rows"])
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            reason = error if isinstance(error, ValueError) else f"{error} is missing"
+            raise StoreError(f"{MANIFEST}: {reason}; delete the file to have the run done again") from None
         tables = {}
         for name, facts in found.manifest["files"].items():
             if hashlib.sha256(contents[name]).hexdigest() != facts["sha256"]:
@@ -188,14 +195,14 @@ class RunFiles:
                     raise StoreError(
                         f"{name} has not as many rows as {MANIFEST} says; delete it to have it written again"
                     )
-        return cls(found.name, found.manifest, found.content_hash, tables)
+        return cls(found.name, found.manifest, said, found.content_hash, tables)
 
     @property
     def run_id(self) -> str:
-        return str(self.manifest["rows"]["run"]["run_id"])
+        return self.rows.run.run_id
 
     @property
     def age(self) -> tuple[str, str]:
         """Orders two states of the same run: when it was last worked on, then its hash."""
-        last = self.manifest["rows"]["attempts"][-1]
-        return str(last.get("finished_at") or last["started_at"]), self.content_hash
+        last = self.rows.attempts[-1]
+        return str(last.finished_at or last.started_at), self.content_hash

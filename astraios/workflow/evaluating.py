@@ -110,5 +110,5 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
             tell(f"{task}: not recorded" + (": --limit makes it a trial" if request.limit is not None else ""))
             continue
         record_scores(db, request.model, task, result, rows_of_run, time.perf_counter() - start)
-        tell(f"{task}: recorded as run {rows_of_run['run'][0]['run_id']} in {db}")
+        tell(f"{task}: recorded as run {rows_of_run.run.run_id} in {db}")
     return rows

@@ -9,15 +9,23 @@ from typing import TYPE_CHECKING, Any
 
 from astraios import store
 from astraios.errors import DataError, UsageError, did_you_mean
-from astraios.workflow.sizes import parse_size
+from astraios.fit.sizes import parse_size
+from astraios.records import TABLES
+from astraios.workflow.sizes import rung_names
 
 if TYPE_CHECKING:
     from astraios.importers import Imported, Importer, Wanted
 
 _ALIASES = {"model": "model_id", "method": "method_id", "dataset": "dataset_id", "size": "n_params", "run": "run_id"}
-_WHOLE = ("seed", "n_params", "n_params_nonembedding", "n_trainable", "n_tokens", "steps", "tokens_per_step")
-_NUMBERS = ("train_flops", "learning_rate", "bytes_per_token")
-_TEXTS = ("model_id", "method_id", "dataset_id", "ladder", "run_id")
+_KINDS = {
+    **{name: column.sql for name, column in TABLES["run"].columns.items() if name not in ("sweep_id", "origin")},
+    "ladder": TABLES["base_model"].columns["ladder"].sql,
+}
+_WHOLE, _NUMBERS, _TEXTS = (
+    tuple(name for name, sql in _KINDS.items() if sql in kinds)
+    for kinds in (("bigint", "integer"), ("double",), ("varchar",))
+)
+"""What --set takes, as the columns hold it."""
 
 
 @dataclass(frozen=True)
@@ -100,9 +108,11 @@ def _pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:
 
 def _facts(given: dict[str, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
+    names = rung_names(given.get("ladder"))
     for name, text in given.items():
         if name in _WHOLE:
-            facts[name] = int(text) if name == "seed" and text.lstrip("-").isdigit() else round(parse_size(text, {}))
+            is_number = name == "seed" and text.lstrip("-").isdigit()
+            facts[name] = int(text) if is_number else round(parse_size(text, names if name == "n_params" else None))
         elif name in _NUMBERS:
             facts[name] = _number(name, text)
         elif name in _TEXTS:

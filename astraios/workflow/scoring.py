@@ -9,8 +9,10 @@ from typing import Any
 
 from astraios import store
 from astraios.errors import DataError, UsageError
+from astraios.fit.sizes import parse_size
+from astraios.records import AttemptRow, BaseModelRow, RunRow, SampleScore, TaskResult, TaskRow, TuningMethodRow, frame
 from astraios.workflow.curating import find_run
-from astraios.workflow.sizes import parse_size
+from astraios.workflow.sizes import rung_names
 
 
 @dataclass(frozen=True)
@@ -79,14 +81,24 @@ def score(
     if described is None:
         return rows, "not recorded: the name does not say whose generations these are; give --model and --method"
     record_scores(db, path.name, request.task, result, described, time.perf_counter() - start)
-    run = described["run"][0]
-    return rows, f"recorded as run {run['run_id']} ({run['model_id']}, {run['method_id']}) in {db}"
+    run = described.run
+    return rows, f"recorded as run {run.run_id} ({run.model_id}, {run.method_id}) in {db}"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What was scored on a task and was not tuned here."""
+
+    base_model: BaseModelRow
+    tuning_method: TuningMethodRow
+    task: TaskRow
+    run: RunRow
 
 
 def describe_scored(
     model_id: str | None, method_id: str | None, size: str | None, task: str, identity: str | None = None
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows of base_model, tuning_method, task and run for what was not tuned here.
+) -> Scored:
+    """What the database says of a run that was not tuned here.
 
     Args:
         model_id: base model.
@@ -105,52 +117,45 @@ def describe_scored(
     from astraios.models.methods import METHODS
 
     ladder, rung = resolve(str(model_id))
-    n_params = parse_size(size, {}) if size else rung.n_params
+    n_params = parse_size(size, rung_names(ladder.name)) if size else rung.n_params
     if n_params is None:
         raise UsageError(f"the size of {model_id} is not known: give it with --size, for instance --size 7B")
     method, chosen = METHODS.get(str(method_id)), TASKS.get(task)
     name = f"imported {rung.model_id} {method.name}" + (f" {identity}" if identity else "")
     run_id = hashlib.sha256(name.encode()).hexdigest()[:16]
-    about = {"model_id": rung.model_id, "n_params": int(n_params)}
-    return {
-        "base_model": [{**about, "ladder": ladder.name, "architecture": rung.config.get("model_type")}],
-        "tuning_method": [
-            {"method_id": method.name, "title": method.title, "kind": method.kind, "citation": method.citation}
-        ],
-        "task": [chosen.describe()],
-        "run": [{**about, "run_id": run_id, "origin": "imported", "method_id": method.name}],
-    }
+    about: dict[str, Any] = {"model_id": rung.model_id, "n_params": int(n_params)}
+    return Scored(
+        base_model=BaseModelRow(**about, ladder=ladder.name, architecture=rung.config.get("model_type")),
+        tuning_method=method.describe(),
+        task=chosen.describe(),
+        run=RunRow(**about, run_id=run_id, origin="imported", method_id=method.name),
+    )
 
 
-def record_scores(
-    db: Path, source: str, task: str, result: Any, described: dict[str, list[dict[str, Any]]], seconds: float
-) -> None:
-    """One task's scores of a run into the database.
+def record_scores(db: Path, source: str, task: str, result: TaskResult, described: Scored, seconds: float) -> None:
+    """One task's scores of a run into the database, in place of those that it had of that task.
 
     Args:
         db: the database.
         source: what was scored, for the record.
         task: the task.
-        result: a TaskResult.
+        result: what the task gave.
         described: as `describe_scored` gives it.
         seconds: wall time of the evaluation.
     """
-    import dataclasses
-
-    evaluation = {
-        "task_id": task,
-        "n_shot": result.scores[0].n_shot if result.scores else 0,
-        "n_items": result.n_items,
-        "isolation": result.isolation,
-        "wall_seconds": seconds,
-        "settings": {**result.settings, "source": source},
+    address: dict[str, Any] = {"run_id": described.run.run_id, "attempt": 1}
+    attempt = AttemptRow(attempt=1, state="done")
+    frames = {
+        "base_model": frame([described.base_model]),
+        "tuning_method": frame([described.tuning_method]),
+        "task": frame([described.task]),
+        "run": frame([described.run]),
+        "attempt": frame([attempt], run_id=described.run.run_id),
+        "evaluation": frame([result.evaluation(task, seconds, source=source)], **address),
+        "score": frame(result.scores, **address),
+        "sample_score": frame(result.samples, **address),
     }
-    rows = {
-        "evaluation": evaluation,
-        "score": [dataclasses.asdict(one) for one in result.scores],
-        "sample_score": [dataclasses.asdict(one) for one in result.samples],
-    }
-    store.add_evaluation(db, described, described["run"][0], rows)
+    store.import_frames(db, frames, adds=True)
 
 
 def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, Any], str]:
@@ -171,24 +176,23 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
 
     from astraios.evaluate.compare import compare as compare_samples
     from astraios.evaluate.tasks import TASKS
-    from astraios.records import SampleScore
 
     with store.reading(db) as connection:
         names, samples = [], []
         for wanted in (a, b):
             run_id, name = find_run(connection, wanted)
-            frame = store.run_query(
+            found = store.run_query(
                 connection,
                 "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
                 "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? and n_shot = 0",
                 [run_id, task],
             )
             names.append(name)
-            samples.append([SampleScore(**row) for row in frame.iter_rows(named=True)])
-            if frame.is_empty():
+            samples.append([SampleScore(**row) for row in found.iter_rows(named=True)])
+            if found.is_empty():
                 raise DataError(f"run {name} has no samples of task {task!r} in {db}: score it first")
     cluster = TASKS.get(task).cluster if task in TASKS else str
     clusters = {one.item_id: cluster(one.item_id) for one in samples[0]}
     shared = clusters if len(set(clusters.values())) < len(clusters) else None
-    found = compare_samples(samples[0], samples[1], shared, seed=seed)
-    return {**dataclasses.asdict(found), "differ": found.differ, "runs": names}, found.words(*names)
+    difference = compare_samples(samples[0], samples[1], shared, seed=seed)
+    return {**dataclasses.asdict(difference), "differ": difference.differ, "runs": names}, difference.words(*names)

@@ -1,4 +1,4 @@
-"""What a fit takes from a database: which runs, which definition of the final loss, which costs."""
+"""What an analysis takes from a database or a file: which runs, which definition of the final loss, which costs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios import store
-from astraios.errors import StoreError, UsageError, did_you_mean
-from astraios.workflow.sizes import known_sizes, next_rung, parse_size
+from astraios.errors import DataError, StoreError, UsageError, did_you_mean
+from astraios.fit.request import FitRequest
+from astraios.fit.selection import Selection
+from astraios.workflow.sizes import ladder_names
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,125 +47,111 @@ order by task_id, metric, method_id, n_params, run_id"""
 
 
 @dataclass(frozen=True)
-class FitRequest:
-    """The options of `astraios fit-scaling`."""
+class FileColumns:
+    """Which columns of a file are what."""
 
-    law: str = "auto"
-    split: str = "test"
-    definition: str = "last"
-    targets: tuple[str, ...] = ()
-    holdout: str = "largest"
-    level: float = 0.9
-    seed: int = 0
-    estimator: str = "huber"
-    ladder: str | None = None
+    n: str = "n_params"
+    d: str | None = None
+    """Tokens, or None."""
+    loss: str = "loss"
+    """Nats."""
+    group: str | None = None
+    """What tells series apart, or None for one series."""
 
 
-@dataclass(frozen=True)
-class Selected:
-    """What a request takes from a database."""
-
-    losses: pl.DataFrame
-    scores: pl.DataFrame
-    costs: pl.DataFrame
-    sizes: dict[str, int]
-    n_params: list[float]
-    sql: str
-    ladder: str | None = None
-
-    def targets(self, request: FitRequest) -> list[float]:
-        """Sizes to project to: those asked for, else the ladder's next rung."""
-        return [parse_size(text, self.sizes) for text in request.targets] or [next_rung(self.n_params)]
-
-
-def select(db: Path, request: FitRequest) -> Selected:
-    """Reads what a request is about.
+def select(db: Path, request: FitRequest) -> Selection:
+    """What a request is about in a database: losses and the scores beside them, or scores where there is no loss.
 
     Raises:
         StoreError: no database, or it holds no finished runs.
-        UsageError: a level, definition, split or ladder that isn't there.
+        UsageError: a definition, split or ladder that isn't there.
     """
-    check_level(request.level)
-    if request.definition not in LOSS_COLUMNS:
-        raise UsageError(f"--definition {request.definition!r}: {did_you_mean(request.definition, LOSS_COLUMNS)}")
+    if request.loss_definition not in LOSS_COLUMNS:
+        raise UsageError(
+            f"--definition {request.loss_definition!r}: {did_you_mean(request.loss_definition, LOSS_COLUMNS)}"
+        )
     with store.reading(db) as connection:
-        ladder = _choose_ladder(connection, db, request)
-        sql = _losses_sql(request, ladder)
-        losses = store.run_query(connection, sql)
-        scores = store.run_query(connection, _scores_sql(request, ladder))
-        costs = store.run_query(connection, _costs_sql(request, ladder))
-        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
-    n_params = sorted(losses["n_params"].unique())
-    return Selected(losses, scores, costs, known_sizes(models, ladder), n_params, sql, ladder)
+        losses = store.run_query(
+            connection, "select ladder, split, count(*) as n from final_loss group by all order by all"
+        )
+        scores = store.run_query(connection, "select distinct ladder from final_score order by all")
+        if losses.is_empty() and scores.is_empty():
+            raise StoreError(f"{db} holds no finished run with a loss: run `astraios collect` first")
+        read = _losses if len(losses) else _scores_only
+        return read(connection, _choose_ladder(db, losses if len(losses) else scores, request), request)
 
 
-@dataclass(frozen=True)
-class SelectedScores:
-    """What a request takes from a database that has scores and no losses."""
-
-    scores: pl.DataFrame
-    sizes: dict[str, int]
-    n_params: list[float]
-    sql: str
-
-    def targets(self, request: FitRequest) -> list[float]:
-        """Sizes to project to: those asked for, else the ladder's next rung."""
-        return [parse_size(text, self.sizes) for text in request.targets] or [next_rung(self.n_params)]
+def _losses(connection: Any, ladder: str | None, request: FitRequest) -> Selection:
+    sql = _losses_sql(request, ladder)
+    return Selection(
+        losses=store.run_query(connection, sql),
+        scores=store.run_query(connection, _scores_sql(request, ladder)),
+        costs=store.run_query(connection, _costs_sql(request, ladder)),
+        ladder=ladder,
+        names=_names(connection, ladder),
+        sql=sql,
+    )
 
 
-def select_scores(db: Path, request: FitRequest) -> SelectedScores | None:
-    """The scores of a database without any final loss, or None where there are losses or no scores either.
+def _scores_only(connection: Any, ladder: str | None, request: FitRequest) -> Selection:
+    """Beside the metrics of the tasks stands the mean over tasks (the view mean_task_score), as task `mean`."""
+    only = f"ladder = {_literal(ladder)}" if ladder else "true"
+    sql = _SCORES_ONLY.format(scores=only, means=f"m.{only}" if ladder else only)
+    scores = store.run_query(connection, sql)
+    return Selection(losses=None, scores=scores, ladder=ladder, names=_names(connection, ladder), sql=sql)
 
-    Beside the metrics of the tasks stands the mean over tasks (the view mean_task_score), as task `mean`.
+
+def _names(connection: Any, ladder: str | None) -> dict[str, float]:
+    return ladder_names(store.run_query(connection, "select model_id, ladder, n_params from base_model"), ladder)
+
+
+def select_file(path: Path, columns: FileColumns) -> Selection:
+    """The same from a CSV or Parquet file. It has no ladder: sizes are numbers.
 
     Raises:
-        StoreError: no database.
-        UsageError: a level or ladder that isn't there.
+        DataError: no such file or column.
     """
-    check_level(request.level)
-    with store.reading(db) as connection:
-        if not store.run_query(connection, "select 1 from final_loss limit 1").is_empty():
-            return None
-        known = store.run_query(connection, "select distinct ladder from final_score order by all")
-        if known.is_empty():
-            return None
-        ladder = _choose(db, [name for name in known["ladder"] if name is not None], request)
-        only = f"ladder = {_literal(ladder)}" if ladder else "true"
-        sql = _SCORES_ONLY.format(scores=only, means=f"m.{only}" if ladder else only)
-        scores = store.run_query(connection, sql)
-        models = store.run_query(connection, "select model_id, ladder, n_params from base_model")
-    return SelectedScores(scores, known_sizes(models, ladder), sorted(scores["n_params"].unique()), sql)
+    import polars as pl
+
+    frame = read_frame(path)
+    n, d, loss, group = columns.n, columns.d, columns.loss, columns.group
+    for name in (n, loss, *(c for c in (d, group) if c)):
+        if name not in frame.columns:
+            raise DataError(f"{path}: no column {name!r}: {did_you_mean(name, frame.columns)}")
+    losses = frame.select(
+        method_id=pl.col(group).cast(pl.String) if group else pl.lit("all"),
+        run_id=pl.int_range(pl.len()).cast(pl.String),
+        seed=pl.lit(0, pl.Int64),
+        model_id=pl.col(n).cast(pl.String),
+        n_params=pl.col(n),
+        n_tokens=pl.col(d) if d else pl.lit(None, pl.Int64),
+        loss=pl.col(loss),
+    )
+    return Selection(losses, sql=path.name, data_counts=d is not None)
 
 
-def settings_of(request: FitRequest, sql: str) -> dict[str, Any]:
-    """The options that every analysis takes."""
-    return {
-        "level": request.level,
-        "seed": request.seed,
-        "estimator": request.estimator,
-        "loss_definition": request.definition,
-        "split": request.split,
-        "data_sql": sql,
-    }
+def read_frame(path: Path) -> pl.DataFrame:
+    """A CSV or Parquet file.
+
+    Raises:
+        DataError: it isn't there or can't be read; one line.
+    """
+    import polars as pl
+
+    if not path.is_file():
+        raise DataError(f"no file {path}")
+    try:
+        return pl.read_parquet(path) if path.suffix == ".parquet" else pl.read_csv(path, infer_schema_length=10_000)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        raise DataError(f"{path}: not a readable CSV or Parquet file ({str(error).splitlines()[0]})") from None
 
 
-def check_level(level: float) -> None:
-    """Raises a UsageError unless 0 < level < 1."""
-    if not 0 < level < 1:
-        raise UsageError(f"--level {level}: must lie between 0 and 1, for instance 0.9")
-
-
-def _choose_ladder(connection: Any, db: Path, request: FitRequest) -> str | None:
-    frame = store.run_query(connection, "select ladder, split, count(*) as n from final_loss group by all order by all")
-    if frame.is_empty():
-        raise StoreError(f"{db} holds no finished run with a loss: run `astraios collect` first")
-    splits = sorted(set(frame["split"]))
+def _choose_ladder(db: Path, there: pl.DataFrame, request: FitRequest) -> str | None:
+    """The ladder that was asked for, else the only one; `there` has the columns ladder and, for losses, split."""
+    splits = there["split"].unique().sort().to_list() if "split" in there.columns else [request.split]
     if request.split not in splits:
         raise UsageError(f"--split {request.split!r}: {did_you_mean(request.split, splits)}")
-    return _choose(db, [name for name in frame["ladder"].unique().sort() if name is not None], request)
-
-
-def _choose(db: Path, ladders: list[str], request: FitRequest) -> str | None:
+    ladders = [name for name in there["ladder"].unique().sort() if name is not None]
     if request.ladder is not None:
         if request.ladder not in ladders:
             raise UsageError(f"--ladder {request.ladder!r}: {did_you_mean(request.ladder, ladders)}")
@@ -176,7 +164,7 @@ def _choose(db: Path, ladders: list[str], request: FitRequest) -> str | None:
 def _losses_sql(request: FitRequest, ladder: str | None) -> str:
     return (
         "select method_id, run_id, seed, model_id, n_params, n_tokens, "
-        f"{LOSS_COLUMNS[request.definition]} as loss\nfrom final_loss\nwhere split = {_literal(request.split)}"
+        f"{LOSS_COLUMNS[request.loss_definition]} as loss\nfrom final_loss\nwhere split = {_literal(request.split)}"
         + (f" and ladder = {_literal(ladder)}" if ladder else "")
         + "\norder by method_id, n_params, seed, run_id"
     )

@@ -1,22 +1,9 @@
 create or replace view correlations as
-with cell as (
-    select origin, ladder, dataset_id, n_params, method_id, any_value(n_trainable)::double as n_trainable,
-        -max(loss_nats) filter (where split = 'train') as train_loss,
-        -max(loss_nats) filter (where split = 'test') as test_loss,
-        max(mean_score) as mean_score
-    from (select * from method_size_grid union all by name select * from mean_task_score)
-    group by origin, ladder, dataset_id, n_params, method_id
-),
-pair as (
-    select origin, ladder, dataset_id, n_params, 'n_trainable' as x, 'train_loss' as y, n_trainable as a, train_loss as b from cell
-    union all select origin, ladder, dataset_id, n_params, 'n_trainable', 'test_loss', n_trainable, test_loss from cell
-    union all select origin, ladder, dataset_id, n_params, 'n_trainable', 'mean_score', n_trainable, mean_score from cell
-    union all select origin, ladder, dataset_id, n_params, 'train_loss', 'mean_score', train_loss, mean_score from cell
-    union all select origin, ladder, dataset_id, n_params, 'test_loss', 'mean_score', test_loss, mean_score from cell
-),
-part as (
+with part as (
     select *, dense_rank() over (order by origin, ladder, dataset_id, x, y, n_params) as part
-    from (select * from pair union all select * replace (null::bigint as n_params) from pair)
+    from (
+        select * from correlation_pair
+        union all select * replace (null::bigint as n_params) from correlation_pair)
     where a is not null and b is not null
 ),
 ranked as (

@@ -23,6 +23,7 @@ from astraios.collect.run import check_launch
 from astraios.records import ParameterCount
 from astraios.runs.directory import RunDirectory
 from astraios.runs.place import Place
+from astraios.runs.rows import Ending
 from tests.conftest import assert_one_line, run_cli, run_process, sweep_toml
 
 pytest.importorskip("torch")
@@ -202,8 +203,7 @@ class Machines(Pool):
                 directory.write_trained({"cost": {}, "environment": {}})
             else:
                 attempt, started = directory.start(job.plan.cell.to_json())
-                ending = {"attempt": attempt, "started_at": started, "state": "done"}
-                directory.finish({"sweep_json": "{}", **job.plan.rows()}, ending, {})
+                directory.finish(job.plan.rows("{}"), Ending(attempt=attempt, started_at=started, state="done"), {})
         return [Event(job.key, "started"), Event(job.key, "lost" if kind == "lost" else "ended", reason)]
 
     def close(self) -> None:

@@ -21,6 +21,7 @@ from astraios.collect.plan.sweep import Sweep
 from astraios.files import exclusive
 from astraios.records import LossPoint, ParameterCount
 from astraios.runs.directory import RunDirectory
+from astraios.runs.rows import Ending
 from astraios.runs.status import Standing, standings, summary
 from astraios.train.loop import TrainSpec
 from astraios.train.memory import training_memory
@@ -182,8 +183,8 @@ def test_ten_thousand_cells_take_seconds(tmp_path: Path) -> None:
     for plan in plans[::2]:
         directory = RunDirectory(out / plan.cell.run_id)
         attempt, started = directory.start(plan.cell.to_json())
-        rows = {"sweep_json": '{"name": "many"}', **plan.rows()}
-        directory.finish(rows, {"attempt": attempt, "started_at": started, "state": "done"}, {})
+        ending = Ending(attempt=attempt, started_at=started, state="done")
+        directory.finish(plan.rows('{"name": "many"}'), ending, {})
     assert seconds_of("status", path, "--out", out, "--json") < 5
     start = time.process_time()
     jobs = [job for job in jobs_for(plans, out) if job.plan]

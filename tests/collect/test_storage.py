@@ -19,6 +19,7 @@ from astraios.errors import StoreError
 from astraios.records import ParameterCount
 from astraios.runs.directory import RunDirectory
 from astraios.runs.place import Place
+from astraios.runs.rows import Ending
 from tests.conftest import run_process
 
 TABLES = {
@@ -154,7 +155,7 @@ def test_a_mirror_follows_what_a_worker_does(place: Any, pair: str) -> None:
     other.fetch(run_id, whole=True)
     assert directory.checkpoint_path.read_bytes() == b"state"
 
-    directory.finish({"sweep_json": "{}", **plan.rows()}, {"attempt": 1, "started_at": "", "state": "done"}, {})
+    directory.finish(plan.rows("{}"), Ending(attempt=1, started_at="", state="done"), {})
     worker.push(run_id)
     directory.forget_checkpoint()
     worker.push(run_id)

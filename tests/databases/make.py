@@ -23,7 +23,8 @@ insert into sweep (sweep_id, name, settings) values ('s@1', 's', '{}');
 insert into run (run_id, sweep_id, origin, model_id, method_id, seed, n_params, n_trainable, bytes_per_token, settings)
     values ('run0', 's@1', 'measured', 'made/up', 'lora', 0, 1000, 10, 2.0, '{"a": "é"}');
 insert into attempt (run_id, attempt, state, directory, content_hash) values ('run0', 1, 'done', 'run0', 'abc');
-insert into loss_point select 'run0', 1, 'test', i, i * 100, 4.0 - i / 10, null from range(5) t(i);
+insert into loss_point (run_id, attempt, split, step, n_tokens, loss_nats)
+    select 'run0', 1, 'test', i, i * 100, 4.0 - i / 10 from range(5) t(i);
 insert into loss_summary values ('run0', 1, 'test', 5, 4, 3.6, 3.6, 3.8);
 insert into evaluation (run_id, attempt, task_id, n_shot, n_items) values ('run0', 1, 't', 0, 20);
 insert into score (run_id, attempt, task_id, n_shot, metric, value) values ('run0', 1, 't', 0, 'accuracy', 0.5);
@@ -34,6 +35,8 @@ insert into fit_point (fit_id, run_id, observed) values ('f', 'run0', 3.6);
 insert into projection (fit_id, role, quantity, method_id, n_params, mean)
     values ('f', 'target', 'loss', 'lora', 4000, 3);
 """
+LOAD_KEYS = "update attempt set load_key = 1; update loss_point set load_key = 1"
+"""From 0005_load_key on."""
 
 
 def make(last: str) -> Path:
@@ -56,6 +59,8 @@ def make(last: str) -> Path:
         connection.execute("comment on table schema_migration is 'Migrations had; views of-that-time'")
         connection.execute((REPOSITORY / "db" / "keys.sql").read_text())
         connection.execute(ROWS)
+        if last >= "0005_load_key":
+            connection.execute(LOAD_KEYS)
         connection.execute("checkpoint")
         connection.close()
         target = HERE / f"{last}.duckdb.gz"

@@ -11,12 +11,11 @@ import polars as pl
 import pytest
 
 from astraios import store
-from astraios.fit.analysis import analyse
-from astraios.fit.backtest import backtests, table
+from astraios.fit.analysis import Analysis
 from astraios.fit.bases import set_apart
 from astraios.fit.observations import read
-from astraios.fit.output import ScalingAnalysis
 from tests.conftest import run_cli
+from tests.fit.analysing import analyse, backtests, table
 
 SIZES = (60_000, 120_000, 240_000, 480_000)
 
@@ -89,13 +88,13 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def analysis(seeds: pl.DataFrame) -> ScalingAnalysis:
+def analysis(seeds: pl.DataFrame) -> Analysis:
     return analyse(seeds, targets=[1e6])
 
 
 @pytest.mark.slow
 @pytest.mark.promise("bases that were pretrained several times are told from methods")
-def test_replicates_of_a_base_are_one_size(seeds: pl.DataFrame, analysis: ScalingAnalysis) -> None:
+def test_replicates_of_a_base_are_one_size(seeds: pl.DataFrame, analysis: Analysis) -> None:
     counts = seeds.group_by("n_params").agg(pl.col("model_id").n_unique().alias("bases"), pl.len().alias("runs"))
     assert counts["bases"].to_list() == [3] * 4
     assert counts["runs"].to_list() == [21] * 4
@@ -107,7 +106,7 @@ def test_replicates_of_a_base_are_one_size(seeds: pl.DataFrame, analysis: Scalin
 
 @pytest.mark.slow
 @pytest.mark.promise("bases that were pretrained several times are told from methods")
-def test_the_hidden_size_lies_inside_its_intervals(seeds: pl.DataFrame, analysis: ScalingAnalysis) -> None:
+def test_the_hidden_size_lies_inside_its_intervals(seeds: pl.DataFrame, analysis: Analysis) -> None:
     """Each of the 21 runs against the interval of a new run. Runs share bases, so this is no count of 21 coins."""
     largest = seeds["n_params"].max()
     inside = []

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import polars as pl
 import pytest
 
 import astraios.fit
+from astraios import store
 from astraios.errors import DataError, FitError, UsageError
 from astraios.fit import correlation, profile, reuse
-from astraios.fit.analysis import analyse
-from astraios.fit.backtest import backtests, table
 from astraios.fit.decide import compare, design, planning
 from astraios.fit.decide import finish as curves
 from astraios.fit.ensemble import Ensemble, build
 from astraios.fit.laws import LAWS
 from astraios.fit.observations import read
+from tests.fit.analysing import analyse, backtests, table
 
 
 @pytest.fixture(scope="module")
@@ -151,11 +153,13 @@ def test_unfinished_runs_are_extrapolated() -> None:
         curves.finish(pl.DataFrame(rows).filter(pl.col("step") <= 150), 1000)
 
 
-def test_a_stored_fit_predicts_the_same(tiny: pl.DataFrame) -> None:
+def test_a_stored_fit_predicts_the_same(tiny: pl.DataFrame, tmp_path: Path) -> None:
     analysis = analyse(tiny, targets=[3e6])
-    frames = analysis.frames()
-    row = frames["fit"].filter((pl.col("method_id") == "fft") & (pl.col("role") == "target")).row(0, named=True)
-    stored = reuse.restore(row, frames["fit_draw"])
+    store.write_fits(tmp_path / "a.duckdb", [(analysis.fitted(), analysis.projections)])
+    [row] = store.query(tmp_path / "a.duckdb", "from fit where method_id = 'fft' and role = 'target'").iter_rows(
+        named=True
+    )
+    stored = reuse.restore(row, store.query(tmp_path / "a.duckdb", "from fit_draw"))
     again = stored.predict([3e6]).row(0, named=True)
     first = next(p for p in analysis.of("target") if p.method_id == "fft")
     for name in ("mean", "low", "high", "new_low", "new_high"):

@@ -12,8 +12,8 @@ import pytest
 
 import astraios.fit
 from astraios.errors import DataError, FitError
-from astraios.fit.analysis import analyse
 from tests.conftest import assert_one_line, run_cli
+from tests.fit.analysing import analyse
 
 pytestmark = pytest.mark.promise("what the data can't say is refused or warned of")
 

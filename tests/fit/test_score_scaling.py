@@ -13,8 +13,8 @@ from astraios import store
 from astraios.errors import DataError, FitError, UsageError
 from astraios.fit.correlation import correlate
 from astraios.fit.links import LINKS
-from astraios.fit.scores.analysis import analyse_scores
 from tests.conftest import assert_one_line, run_cli
+from tests.fit.analysing import analyse_scores
 
 SIZES = (1e6, 3e6, 1e7, 3e7)
 
@@ -63,10 +63,13 @@ def test_same_seed_same_bits_and_any_order_of_rows() -> None:
 
 
 def test_frames_fit_the_tables(tmp_path: Path) -> None:
-    frames = analyse_scores(made(np.random.default_rng(1)), targets=[1e8]).frames()
-    assert set(frames) == set(store.results.FIT_TABLES)
-    store.write_fits(tmp_path / "a.duckdb", frames)
-    assert store.failed_checks(tmp_path / "a.duckdb") == {}
+    analysis, db = analyse_scores(made(np.random.default_rng(1)), targets=[1e8]), tmp_path / "a.duckdb"
+    store.write_fits(db, [(analysis.fitted(), analysis.projections)])
+    counts = {table: len(store.query(db, f"from {table}")) for table in store.fits.FIT_TABLES}
+    assert counts.pop("fit_draw") == 0
+    assert all(counts.values())
+    assert store.query(db, "select distinct split, loss_definition from fit").rows() == [(None, None)], "no losses"
+    assert store.failed_checks(db) == {}
 
 
 def test_what_cannot_be_projected_is_said() -> None:

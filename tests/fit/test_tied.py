@@ -6,10 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from astraios.fit.analysis import analyse
 from astraios.fit.api import fit
 from astraios.fit.observations import read
 from astraios.fit.weigh import candidates
+from tests.fit.analysing import analyse
 
 SIZES = np.array([1e6, 2e6, 4e6, 8e6])
 
@@ -45,7 +45,7 @@ def test_a_shared_curve_carries_a_method_with_two_sizes() -> None:
     frame = made(np.random.default_rng(0)).filter((pl.col("method_id") != "m3") | (pl.col("n_params") < 3e6))
     found = {p.method_id: p for p in analyse(frame, law="relative", targets=[32e6]).of("target")}
     assert found["m3"].mean == pytest.approx((2.0 + 1.5 * 32.0**-0.4) * np.exp(0.09), rel=0.03)
-    assert analyse(frame, law="relative", targets=[32e6]).frames()["fit"]["law"].unique().to_list() == ["relative"]
+    assert analyse(frame, law="relative", targets=[32e6]).fitted()[0].law == "relative"
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,11 @@ import itertools
 import re
 
 import duckdb
-import polars as pl
 import pytest
 
 from astraios.errors import UsageError
 from astraios.report.base import FIGURES, SECTIONS, find_figure
 from astraios.report.draw import draw, specification
-from astraios.report.figures import fit_plot
 from astraios.report.marks import spread
 from astraios.report.study import choose
 from astraios.report.theme import METHODS, SCHEMES, percent, size_label
@@ -107,23 +105,6 @@ def test_colours_stand_out_from_the_page(scheme: str) -> None:
 
 def test_methods_differ_in_shape_as_well() -> None:
     assert len({method[3] for method in METHODS}) == len(METHODS)
-
-
-def test_the_plot_of_a_fit_shows_curve_intervals_and_data() -> None:
-    class Result:
-        data = pl.DataFrame({"n_params": [1e5, 1e6], "loss": [4.1, 3.9]})
-
-        def predict(self, n_params: list[float]) -> pl.DataFrame:
-            n = pl.Series("n_params", n_params)
-            mean = 5 - 0.17 * n.log10()
-            return pl.DataFrame({"n_params": n, "mean": mean, "low": mean - 0.1, "high": mean + 0.1,
-                                 "new_low": mean - 0.2, "new_high": mean + 0.2})  # fmt: skip
-
-    spec = fit_plot.draw(Result(), reach=10).to_dict()
-    sizes = [row["n_params"] for row in next(rows for rows in spec["datasets"].values() if len(rows) == 60)]
-    assert min(sizes) == pytest.approx(1e5)
-    assert max(sizes) == pytest.approx(1e7)
-    assert len(spec["layer"]) == 4
 
 
 def test_the_query_of_a_figure_only_reads(con: duckdb.DuckDBPyConnection) -> None:

@@ -5,31 +5,41 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from astraios.records import LossPoint, SampleScore, Score, TaskResult
+from astraios.records import (
+    BaseModelRow,
+    LossPoint,
+    RunRow,
+    SampleScore,
+    Score,
+    TaskResult,
+    TaskRow,
+    TuningMethodRow,
+)
 from astraios.runs.directory import RunDirectory
+from astraios.runs.rows import Ending, RunRows
 
 SWEEP = json.dumps({"name": "made-up", "compute": {}})
 
 
-def rows_of(run_id: str, seed: int = 0, method_id: str = "lora", n_params: int = 1000) -> dict[str, object]:
+def rows_of(run_id: str, seed: int = 0, method_id: str = "lora", n_params: int = 1000) -> RunRows:
     """What a manifest says of a run, without its attempts."""
-    return {
-        "sweep_json": SWEEP,
-        "run": {
-            "run_id": run_id,
-            "origin": "measured",
-            "model_id": f"made/up-{n_params}",
-            "method_id": method_id,
-            "seed": seed,
-            "n_params": n_params,
-            "n_trainable": 10,
-            "bytes_per_token": 2.0,
-            "settings": {"a": [1, "é"]},
-        },
-        "base_model": {"model_id": f"made/up-{n_params}", "n_params": n_params, "settings": {}},
-        "tuning_method": {"method_id": method_id, "title": method_id, "kind": "low-rank"},
-        "tasks": [{"task_id": "t", "title": "T", "kind": "likelihood", "metric": "accuracy", "higher_is_better": True}],
-    }
+    return RunRows(
+        sweep_json=SWEEP,
+        run=RunRow(
+            run_id=run_id,
+            origin="measured",
+            model_id=f"made/up-{n_params}",
+            method_id=method_id,
+            seed=seed,
+            n_params=n_params,
+            n_trainable=10,
+            bytes_per_token=2.0,
+            settings={"a": [1, "é"]},
+        ),
+        base_model=BaseModelRow(model_id=f"made/up-{n_params}", n_params=n_params, settings={}),
+        tuning_method=TuningMethodRow(method_id=method_id, title=method_id, kind="low-rank"),
+        tasks=[TaskRow(task_id="t", title="T", kind="likelihood", metric="accuracy", higher_is_better=True)],
+    )
 
 
 def make_run(
@@ -55,7 +65,7 @@ def make_run(
         samples=(SampleScore("t", "0", 0, 1.0, "passed"),),
         n_items=20,
     )
-    ending = {"attempt": attempt, "state": "done", "started_at": started, "finished_at": started, "device_seconds": 1.5}
+    ending = Ending(attempt=attempt, state="done", started_at=started, finished_at=started, device_seconds=1.5)
     directory.finish(rows_of(run_id, seed, method_id, n_params), ending, {"t": (result, 0.1)})
     return directory
 

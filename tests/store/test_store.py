@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -52,6 +53,8 @@ def test_a_manifest_that_lacks_what_it_should_have_is_refused(tmp_path: Path) ->
         ("files", lambda m: m.update(files=[])),
         ("count", lambda m: m["files"]["losses.parquet"].update(rows=7)),
         ("tries", lambda m: m["rows"].update(attempts=[])),
+        ("base", lambda m: m["rows"].pop("base_model")),
+        ("size", lambda m: m["rows"]["run"].update(n_params=None)),
     ):
         path = make_run(out, name).path / "manifest.json"
         manifest = json.loads(path.read_text())
@@ -60,9 +63,47 @@ def test_a_manifest_that_lacks_what_it_should_have_is_refused(tmp_path: Path) ->
     make_run(out, "good")
     report = store.ingest(db, out)
     assert report.n_new == 1
-    assert set(report.skipped) == {"rows", "files", "count", "tries"}
+    assert set(report.skipped) == {"rows", "files", "count", "tries", "base", "size"}
+    assert "run.n_params is missing" in report.skipped["size"]
     assert "not as many rows" in report.skipped["count"]
     assert all("have it" in reason or "have the run done again" in reason for reason in report.skipped.values())
+
+
+def test_manifests_keep_their_keys(tmp_path: Path) -> None:
+    """Format 1: what is written now has the keys that it had before there were records."""
+    content = make_run(tmp_path, "run0").manifest()
+    assert content is not None
+    assert content["format"] == 1
+    assert set(content["files"]) == {"losses.parquet", "scores.parquet", "samples.parquet"}
+    rows = content["rows"]
+    assert set(rows) == {"sweep_json", "run", "base_model", "tuning_method", "tasks", "evaluations", "attempts"}
+    assert set(rows["run"]) >= {
+        "run_id", "origin", "model_id", "method_id", "dataset_id", "seed", "n_params", "n_params_nonembedding",
+        "n_trainable", "n_tokens", "steps", "tokens_per_step", "train_flops", "learning_rate", "bytes_per_token",
+        "settings",
+    }  # fmt: skip
+    assert not set(rows["run"]) & {"sweep_id", "created_at"}, "known when it is taken in"
+    assert set(rows["attempts"][0]) == {"attempt", "state", "started_at", "finished_at", "device_seconds"}
+    assert set(rows["evaluations"][0]) == {
+        "task_id", "n_shot", "n_items", "isolation", "wall_seconds", "settings",
+    }  # fmt: skip
+
+
+def test_a_manifest_with_fewer_and_other_keys_says_the_same(tmp_path: Path) -> None:
+    """Those of before left out what was null, and kept more of an attempt than the database does."""
+    path = make_run(tmp_path / "now", "run0").path
+    shutil.copytree(path, tmp_path / "before" / "run0")
+    manifest = tmp_path / "before" / "run0" / "manifest.json"
+    content = json.loads(manifest.read_text())
+    for name in ("run", "base_model", "tuning_method"):
+        content["rows"][name] = {key: value for key, value in content["rows"][name].items() if value is not None}
+    content["rows"]["attempts"][0] |= {"tuning_seconds": 1.0, "setup_seconds": 2.0}
+    manifest.write_text(json.dumps(content))
+    for name in ("now", "before"):
+        store.ingest(tmp_path / f"{name}.duckdb", tmp_path / name)
+    assert store.differences(tmp_path / "now.duckdb", tmp_path / "before.duckdb") == {"attempt": 2}, "the hash differs"
+    sql = "select * exclude (content_hash) from attempt"
+    assert store.query(tmp_path / "now.duckdb", sql).equals(store.query(tmp_path / "before.duckdb", sql))
 
 
 def test_torn_lines_are_left_out(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from astraios.evaluate.tasks._estimate import (
     share,
     share_interval,
 )
-from astraios.records import SampleScore
+from astraios.records import AttemptRow, EvaluationRow, RunRow, SampleScore, frame
 from tests.conftest import run_cli
 
 
@@ -155,20 +155,20 @@ def test_the_command_resamples_variants_of_a_problem_together(tmp_path: Path) ->
     }
     database = tmp_path / "a.duckdb"
     for method, values in outcome.items():
-        mark = {"task_id": "recode-syntax", "n_shot": 0}
-        store.add_evaluation(
-            database,
-            {table: [] for table in ("base_model", "tuning_method", "task")},
-            {"run_id": method, "origin": "imported", "model_id": "m", "method_id": method, "n_params": 1},
-            {
-                "evaluation": {**mark, "n_items": 20},
-                "score": [],
-                "sample_score": [
-                    {**mark, "item_id": item, "sample": 0, "value": value}
-                    for item, value in zip(items, values, strict=True)
-                ],
-            },
-        )
+        run = RunRow(run_id=method, origin="imported", model_id="m", method_id=method, n_params=1)
+        samples = [
+            SampleScore("recode-syntax", item, 0, value, "passed" if value else "failed")
+            for item, value in zip(items, values, strict=True)
+        ]
+        frames = {
+            "run": frame([run]),
+            "attempt": frame([AttemptRow(attempt=1, state="done")], run_id=method),
+            "evaluation": frame(
+                [EvaluationRow(task_id="recode-syntax", n_shot=0, n_items=20)], run_id=method, attempt=1
+            ),
+            "sample_score": frame(samples, run_id=method, attempt=1),
+        }
+        store.import_frames(database, frames, adds=True)
     numbers = json.loads(
         run_cli("compare", "lora", "fft", "--task", "recode-syntax", "--db", database, "--json").stdout
     )

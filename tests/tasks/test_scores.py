@@ -15,7 +15,7 @@ import pytest
 
 from astraios.errors import DataError, UsageError
 from astraios.evaluate.execute.engine import Engine
-from astraios.evaluate.score import identify, score_generations, score_rows
+from astraios.evaluate.score import identify, score_generations
 from astraios.evaluate.tasks import TASKS
 from astraios.evaluate.tasks._answers import after_answer, yes_or_no
 from astraios.evaluate.tasks._files import Layout, read_generations
@@ -326,18 +326,6 @@ def test_c_functions_end_where_their_brace_closes() -> None:
 def test_model_and_method_are_read_from_the_name(name: str, model: str | None, method: str | None) -> None:
     found = identify(Path(name))
     assert (found.model_id, found.method_id) == (model, method)
-
-
-@needs_data
-def test_rows_for_the_database(engine: Engine) -> None:
-    path = PAPER / "generations" / "defect__1b__lora.jsonl.gz"
-    result = score_generations(path, "devign", PAPER / "gold", engine=engine)
-    rows = score_rows(path, "devign", result)
-    assert rows.run["model_id"] == "bigcode/starcoderbase-1b"
-    assert rows.evaluation["n_items"] == 2000
-    assert len(rows.samples) == 2732
-    with pytest.raises(UsageError, match="give --model and --method"):
-        score_rows("mine.jsonl", "devign", result)
 
 
 @needs_data

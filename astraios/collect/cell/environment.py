@@ -6,35 +6,18 @@ import hashlib
 import json
 import platform
 import subprocess
-from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from astraios.records import EnvironmentRow
+
 PACKAGES = ("astraios", "torch", "transformers", "peft", "accelerate", "bitsandbytes", "tokenizers", "numpy")
 """Those whose version can change a number."""
 
 
-@dataclass(frozen=True)
-class Environment:
-    """The row of the table `environment`, without its id."""
-
-    python: str
-    platform: str
-    device: str
-    packages: dict[str, str]
-
-    @property
-    def environment_id(self) -> str:
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
-
-    def to_row(self) -> dict[str, Any]:
-        """The row of the table `environment`."""
-        return {"environment_id": self.environment_id, **asdict(self)}
-
-
-def current(device: str) -> Environment:
+def current(device: str) -> EnvironmentRow:
     """This process's environment.
 
     Args:
@@ -53,7 +36,14 @@ def current(device: str) -> Environment:
             continue
     if revision := code_revision():
         packages["astraios"] = f"{packages.get('astraios', '0')}+{revision}"
-    return Environment(platform.python_version(), f"{platform.system()} {platform.machine()}", name, packages)
+    about: dict[str, Any] = {
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "device": name,
+        "packages": packages,
+    }
+    environment_id = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+    return EnvironmentRow(environment_id=environment_id, **about)
 
 
 @cache

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +24,9 @@ from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.files import exclusive
 from astraios.models.ladders import positions, resolve
 from astraios.models.methods import METHODS
-from astraios.records import TaskResult
+from astraios.records import EnvironmentRow, TaskResult, from_values, values
 from astraios.runs.directory import RunDirectory, utc_now
+from astraios.runs.rows import Ending, RunRows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -84,18 +85,18 @@ def run_cell(
         facts = facts or describe(cell)
         attempt, started = directory.start(cell.to_json())
         clock = time.perf_counter()
-        rows = {"sweep_json": sweep_json, **facts.rows()}
-        ending: dict[str, Any] = {"attempt": attempt, "started_at": started}
+        record = _Record(facts.rows(sweep_json), Ending(attempt=attempt, state="started", started_at=started))
 
         def fail(reason: str) -> None:
-            ending.update(state="failed", error=reason, finished_at=utc_now())
-            ending.setdefault("wall_seconds", time.perf_counter() - clock)
-            directory.fail(rows, ending)
+            record.note(state="failed", error=reason, finished_at=utc_now())
+            if record.ending.wall_seconds is None:
+                record.note(wall_seconds=time.perf_counter() - clock)
+            directory.fail(record.rows, record.ending)
             keep_safe()
 
         with _Deadline(time_limit, report, fail) as deadline:
             try:
-                work = _Work(cell, facts, directory, deadline.report, device, rows, ending, keep_safe)
+                work = _Work(cell, facts, directory, deadline.report, device, record, keep_safe)
                 tasks = work.run(train_only)
             except Exception as error:
                 deadline.lift()
@@ -105,9 +106,21 @@ def run_cell(
                 raise CellError(one_line(error)) from error
             deadline.lift()
             if not train_only:
-                directory.finish(rows, ending, tasks)
+                directory.finish(record.rows, record.ending, tasks)
                 keep_safe()
                 directory.forget_checkpoint()
+
+
+@dataclass
+class _Record:
+    """What is known of the cell so far, so that a failure records it."""
+
+    rows: RunRows
+    ending: Ending
+
+    def note(self, **known: Any) -> None:
+        """Columns of the attempt that have become known."""
+        self.ending = replace(self.ending, **known)
 
 
 class _Deadline:
@@ -148,7 +161,7 @@ class _Deadline:
 
 
 class _Work:
-    """The steps of a cell; `rows` and `ending` are filled as facts become known, so that a failure records them."""
+    """The steps of a cell; `record` is filled as facts become known."""
 
     def __init__(
         self,
@@ -157,57 +170,52 @@ class _Work:
         directory: RunDirectory,
         report: Report,
         device: str,
-        rows: dict[str, Any],
-        ending: dict[str, Any],
+        record: _Record,
         keep_safe: Callable[[], None],
     ) -> None:
         import torch
 
         self.cell, self.facts, self.directory, self.report = cell, facts, directory, report
-        self.rows, self.ending, self.keep_safe = rows, ending, keep_safe
+        self.record, self.rows, self.keep_safe = record, record.rows, keep_safe
         self.method = METHODS.get(cell.method_id)
         self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         self.training = Training(cell, self.device)
-        self.keep = KeepSpec(**json.loads(rows["sweep_json"]).get("keep", {}))
+        self.keep = KeepSpec(**json.loads(self.rows.sweep_json).get("keep", {}))
         torch.set_num_threads(cell.threads)
 
     def run(self, train_only: bool) -> dict[str, tuple[TaskResult, float]]:
         """Trains and scores; gives the results of the tasks."""
         started = time.perf_counter()
-        self._set_environment(current(self.device).to_row())
+        self._set_environment(current(self.device))
         if self.facts.problem:
             raise CellError(self.facts.problem)
         self._prepare()
         self.report("loading", 0, 1)
         model, tokenizer = self.training.load_base()
         packed, dataset, held_out = prepared_data(self.cell, tokenizer)
-        self.rows["dataset"] = dataclasses.asdict(dataset)
-        self.rows["run"] |= {
-            "dataset_id": dataset.dataset_id,
-            "bytes_per_token": dataset.bytes_per_token,
-        }
+        self.rows.dataset = dataset
+        self.rows.run = replace(self.rows.run, dataset_id=dataset.dataset_id, bytes_per_token=dataset.bytes_per_token)
         tuned, cost = self._tuned(model, packed)
         if train_only:
-            self.directory.write_trained({"cost": cost, "environment": self.rows["environment"]})
+            self.directory.write_trained({"cost": cost, "environment": values(self.rows.environment)})
             return {}
         self._keep(tuned)
         tasks = self._score(tuned, tokenizer, held_out)
-        self.ending |= {
+        price = json.loads(self.rows.sweep_json).get("compute", {}).get("price_per_device_hour")
+        self.record.note(
             **cost,
-            "state": "done",
-            "finished_at": utc_now(),
-            "wall_seconds": cost["tuning_seconds"] + sum(seconds for _, seconds in tasks.values()),
-            "setup_seconds": max(0.0, time.perf_counter() - started - cost["tuning_seconds"]),
-            "checkpoint_bytes": sum(f.stat().st_size for f in self.directory.adapter_path.rglob("*") if f.is_file()),
-        }
-        price = json.loads(self.rows["sweep_json"]).get("compute", {}).get("price_per_device_hour")
-        if price is not None:
-            self.ending["price"] = price * cost["device_seconds"] / 3600
+            state="done",
+            finished_at=utc_now(),
+            wall_seconds=cost["tuning_seconds"] + sum(seconds for _, seconds in tasks.values()),
+            setup_seconds=max(0.0, time.perf_counter() - started - cost["tuning_seconds"]),
+            checkpoint_bytes=sum(f.stat().st_size for f in self.directory.adapter_path.rglob("*") if f.is_file()),
+            price=None if price is None else price * cost["device_seconds"] / 3600,
+        )
         return tasks
 
-    def _set_environment(self, row: dict[str, Any]) -> None:
-        self.rows["environment"] = row
-        self.ending["environment_id"] = row["environment_id"]
+    def _set_environment(self, row: EnvironmentRow) -> None:
+        self.rows.environment = row
+        self.record.note(environment_id=row.environment_id)
 
     def _finished_before(self) -> dict[str, Any] | None:
         """The record of an earlier try that finished training and left the tuned model, or None."""
@@ -256,14 +264,14 @@ class _Work:
         trainer.lower_precision()
         if elsewhere is None:
             return trainer.model, self._cost(state)
-        self._set_environment(elsewhere["environment"])
+        self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
         return trainer.model, elsewhere["cost"]
 
     def _cost(self, state: Any) -> dict[str, Any]:
         from astraios.train.flops import matmul_rate
 
         facts, device_seconds = self.facts, state.train_seconds * self.cell.train.processes
-        rate = matmul_rate(self.ending["environment_id"], self.device, self.cell.threads)
+        rate = matmul_rate(str(self.record.ending.environment_id), self.device, self.cell.threads)
         return {
             "tuning_seconds": state.train_seconds + state.eval_seconds,
             "device_seconds": device_seconds,
@@ -282,7 +290,7 @@ class _Work:
     ) -> dict[str, tuple[TaskResult, float]]:
         cell = self.cell
         results: dict[str, tuple[TaskResult, float]] = {}
-        self.rows["tasks"] = [TASKS.get(name).describe() for name in cell.tasks]
+        self.rows.tasks = [TASKS.get(name).describe() for name in cell.tasks]
         n_virtual = self.method.n_virtual_tokens(cell.settings)
         for number, name in enumerate(cell.tasks):
             self.report(f"scoring {name}", number, len(cell.tasks))

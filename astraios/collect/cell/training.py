@@ -15,6 +15,7 @@ from astraios.errors import CellError
 from astraios.files import cache_dir, exclusive
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
+from astraios.records import DatasetRow
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -106,7 +107,7 @@ class Training:
 
 def prepared_data(
     cell: Cell, tokenizer: PreTrainedTokenizerBase
-) -> tuple[instruction_data.PackedData, instruction_data.DatasetRecord, list[Record]]:
+) -> tuple[instruction_data.PackedData, DatasetRow, list[Record]]:
     """Packed blocks, their record and the held-out records; packed once for all cells of a machine.
 
     Raises:
@@ -135,6 +136,6 @@ def prepared_data(
         bundle = torch.load(file, weights_only=True)
     return (
         instruction_data.PackedData(**bundle["packed"]),
-        instruction_data.DatasetRecord(**bundle["record"]),
+        DatasetRow(**bundle["record"]),
         [Record(*fields) for fields in bundle["held_out"]],
     )

@@ -17,6 +17,7 @@ from astraios.collect.plan.job import Job
 from astraios.errors import AstraiosError
 from astraios.files import exclusive
 from astraios.runs.directory import RunDirectory, utc_now
+from astraios.runs.rows import Ending
 
 MAX_LOST = 20
 """How often a job may be lost with its machine before it counts as failed."""
@@ -247,9 +248,10 @@ class _Schedule:
         try:
             with exclusive(directory.path / "lock", wait=5.0, what=f"run {job.plan.cell.run_id}"):
                 attempt, started = directory.start(job.plan.cell.to_json())
-                rows = {"sweep_json": self.orders.sweep_json, **job.plan.rows()}
-                ending = {"attempt": attempt, "started_at": started, "state": "failed", "error": reason}
-                directory.fail(rows, {**ending, "finished_at": utc_now()})
+                ending = Ending(
+                    attempt=attempt, started_at=started, state="failed", error=reason, finished_at=utc_now()
+                )
+                directory.fail(job.plan.rows(self.orders.sweep_json), ending)
             self.orders.place.push(job.plan.cell.run_id)
         except AstraiosError as error:
             return f"{reason} (not recorded: {error})"

@@ -11,7 +11,8 @@ from astraios.collect.plan.facts import facts_of
 from astraios.collect.plan.sweep import Cell
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
-from astraios.records import ParameterCount
+from astraios.records import BaseModelRow, ParameterCount, RunRow
+from astraios.runs.rows import RunRows
 from astraios.train.memory import Memory
 
 
@@ -75,44 +76,41 @@ class Plan:
         """Estimated size of the state to resume from: parameters and both moments, in float32."""
         return self.count.n_trainable * 12
 
-    def rows(self) -> dict[str, Any]:
-        """Rows of the tables run, base_model and tuning_method."""
+    def rows(self, sweep_json: str) -> RunRows:
+        """What a run directory says of the cell before it is run.
+
+        Args:
+            sweep_json: the sweep that asks.
+        """
         cell = self.cell
         ladder, rung = resolve(cell.model_id)
-        method = METHODS.get(cell.method_id)
-        return {
-            "run": {
-                "run_id": cell.run_id,
-                "origin": "measured",
-                "model_id": cell.model_id,
-                "method_id": cell.method_id,
-                "seed": cell.seed,
-                "n_params": self.count.n_params,
-                "n_params_nonembedding": self.count.n_params_nonembedding,
-                "n_trainable": None if self.problem else self.count.n_trainable,
-                "n_tokens": self.n_tokens,
-                "steps": cell.train.steps,
-                "tokens_per_step": self.n_tokens // cell.train.steps,
-                "train_flops": self.train_flops,
-                "learning_rate": cell.train.learning_rate,
-                "settings": cell.to_dict(),
-            },
-            "base_model": {
-                "model_id": cell.model_id,
-                "ladder": ladder.name,
-                "revision": cell.revision,
-                "architecture": rung.config.get("model_type"),
-                "n_params": self.count.n_params,
-                "n_params_nonembedding": self.count.n_params_nonembedding,
-                "settings": dict(rung.config),
-            },
-            "tuning_method": {
-                "method_id": method.name,
-                "title": method.title,
-                "kind": method.kind,
-                "citation": method.citation,
-            },
-        }
+        run = RunRow(
+            run_id=cell.run_id,
+            origin="measured",
+            model_id=cell.model_id,
+            method_id=cell.method_id,
+            seed=cell.seed,
+            n_params=self.count.n_params,
+            n_params_nonembedding=self.count.n_params_nonembedding,
+            n_trainable=None if self.problem else self.count.n_trainable,
+            n_tokens=self.n_tokens,
+            steps=cell.train.steps,
+            tokens_per_step=self.n_tokens // cell.train.steps,
+            train_flops=self.train_flops,
+            learning_rate=cell.train.learning_rate,
+            settings=cell.to_dict(),
+        )
+        base = BaseModelRow(
+            model_id=cell.model_id,
+            ladder=ladder.name,
+            revision=cell.revision,
+            architecture=rung.config.get("model_type"),
+            n_params=self.count.n_params,
+            n_params_nonembedding=self.count.n_params_nonembedding,
+            settings=dict(rung.config),
+        )
+        method = METHODS.get(cell.method_id).describe()
+        return RunRows(sweep_json=sweep_json, run=run, base_model=base, tuning_method=method)
 
 
 def describe(cell: Cell, device: str = "auto") -> Plan:

@@ -5,7 +5,7 @@ instruction pairs to tune on, the rest is the test set. A pair asks with the fir
 and is answered by its definition without the docstring.
 
 >>> pairs('def half(x):\\n    "Divide by two."\\n    return x / 2\\n')
-[Record(prompt='Divide by two.', completion='def half(x):\\n    return x / 2')]
+[Record(prompt='Divide by two.', completion='def half(x):\\n    return x / 2', earlier=())]
 """
 
 from __future__ import annotations

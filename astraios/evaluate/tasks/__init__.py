@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from astraios.data.packing import DataSpec
 from astraios.data.sources import Record
 from astraios.errors import UsageError
-from astraios.records import TaskResult
+from astraios.records import TaskResult, TaskRow
 from astraios.registry import Registry
 
 if TYPE_CHECKING:
@@ -107,18 +107,18 @@ class Task:
     id_key: str = "task_id"
     """Key of an item's name in generations and gold data."""
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> TaskRow:
         """The row of the table `task`."""
-        return {
-            "task_id": self.name,
-            "title": self.title,
-            "kind": self.kind,
-            "metric": self.metric,
-            "chance": self.chance,
-            "ceiling": self.ceiling,
-            "higher_is_better": self.higher_is_better,
-            "citation": self.citation or None,
-        }
+        return TaskRow(
+            task_id=self.name,
+            title=self.title,
+            kind=self.kind,
+            metric=self.metric,
+            chance=self.chance,
+            ceiling=self.ceiling,
+            higher_is_better=self.higher_is_better,
+            citation=self.citation or None,
+        )
 
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Scores a model.

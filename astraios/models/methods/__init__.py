@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import CellError, UsageError, did_you_mean
+from astraios.records import TuningMethodRow
 from astraios.registry import Registry
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ class TuningMethod:
     """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
     quantizable: bool = True
     """Whether it works over a quantized base."""
+
+    def describe(self) -> TuningMethodRow:
+        """The row of the table `tuning_method`."""
+        return TuningMethodRow(method_id=self.name, title=self.title, kind=self.kind, citation=self.citation)
 
     def with_defaults(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
         """The method's settings with the sweep's in place of the defaults.

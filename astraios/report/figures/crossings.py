@@ -10,32 +10,12 @@ from astraios.report.marks import size_axis, span
 from astraios.report.theme import size_label
 
 SQL = """\
-with point as (
-    select origin, ladder, dataset_id, method_id, n_params, mean, level, fit_id,
-        lead(n_params) over (partition by origin, ladder, dataset_id, method_id order by n_params) as next_n,
-        lead(mean) over (partition by origin, ladder, dataset_id, method_id order by n_params) as next_mean
-    from latest_projection
-    where role = 'target' and quantity = 'loss' and coalesce(split, 'test') = 'test'
-),
-pair as (
-    select a.origin, a.ladder, a.dataset_id, a.method_id as before_id, b.method_id as after_id, a.n_params, a.next_n,
-        a.mean, a.next_mean, a.mean - b.mean as gap, a.next_mean - b.next_mean as next_gap, a.fit_id
-    from point a
-    join point b
-        on a.origin is not distinct from b.origin and a.ladder is not distinct from b.ladder
-        and a.dataset_id is not distinct from b.dataset_id and a.n_params = b.n_params and a.method_id <> b.method_id
-    where a.next_n is not null and b.next_n = a.next_n
-)
--- between two projected sizes the means are taken as straight in log size
-select p.origin, p.ladder, p.dataset_id, coalesce(s.title, p.before_id) as before,
-    coalesce(t.title, p.after_id) as after,
-    exp(ln(p.n_params) + p.gap / (p.gap - p.next_gap) * (ln(p.next_n) - ln(p.n_params))) as n_params,
-    p.mean + p.gap / (p.gap - p.next_gap) * (p.next_mean - p.mean) as loss, p.fit_id
-from pair p
-left join tuning_method s on s.method_id = p.before_id
-left join tuning_method t on t.method_id = p.after_id
-where p.gap < 0 and p.next_gap > 0
-order by n_params"""
+select c.origin, c.ladder, c.dataset_id, coalesce(s.title, c.method_id) as before,
+    coalesce(t.title, c.next_method_id) as after, c.n_params, c.loss, c.fit_id
+from crossing c
+left join tuning_method s on s.method_id = c.method_id
+left join tuning_method t on t.method_id = c.next_method_id
+order by c.n_params"""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:

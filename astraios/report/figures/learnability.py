@@ -8,16 +8,10 @@ import polars as pl
 from astraios.report.base import Figure
 
 SQL = """\
-select s.origin, s.ladder, s.dataset_id, s.task_id, coalesce(any_value(k.title), s.task_id) as task,
-    corr(-s.loss_nats, s.value) as correlation, count(*) as n_runs,
-    avg((s.value > coalesce(s.chance, 0) + 2 * coalesce(s.stderr, 0))::int) as share_above_chance,
-    min(s.value) as lowest, max(s.value) as highest, avg(s.stderr) as stderr
-from loss_to_score s
+select l.*, coalesce(k.title, l.task_id) as task
+from learnability l
 left join task k using (task_id)
-where s.split = 'test' and s.is_main_metric and s.is_main_n_shot and s.value is not null
-group by s.origin, s.ladder, s.dataset_id, s.task_id
-having count(*) >= 4 and isfinite(corr(-s.loss_nats, s.value))
-order by correlation desc"""
+order by l.correlation desc"""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:

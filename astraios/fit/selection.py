@@ -1,0 +1,58 @@
+"""What an analysis works on: the rows that a request selected, and what the sizes among them are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from astraios.fit.sizes import hidden_size, target_sizes
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from astraios.fit.request import FitRequest
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Runs of one study."""
+
+    losses: pl.DataFrame | None
+    """Columns method_id, run_id, seed, model_id, n_params, n_tokens (may be null), loss (nats); None where the study
+    has scores alone, which are then projected from size."""
+    scores: pl.DataFrame | None = None
+    """Columns run_id, method_id, n_params, task_id, metric, value (a fraction), and loss beside losses; stderr, n,
+    chance, ceiling and higher_is_better where they are known."""
+    costs: pl.DataFrame | None = None
+    """Columns method_id, n_params, hours (device-hours of a run)."""
+    ladder: str | None = None
+    names: Mapping[str, float] = field(default_factory=dict)
+    """Parameters by the short names of the ladder's rungs, lower case."""
+    sql: str | None = None
+    """The query, or the name of the file, that gave the rows."""
+    data_counts: bool = False
+    """Whether the amount of data was asked for, so that its having no part in the fit is a warning."""
+
+    @property
+    def n_params(self) -> list[float]:
+        """Sizes that there are runs of, ascending."""
+        rows = self.scores if self.losses is None else self.losses
+        return [] if rows is None else sorted(rows["n_params"].drop_nulls().unique())
+
+    def targets(self, request: FitRequest) -> list[float]:
+        """Sizes to project to: those asked for, else the ladder's next rung.
+
+        Raises:
+            UsageError: what was asked for is no size.
+        """
+        return target_sizes(request.targets, self.n_params, self.names)
+
+    def hidden(self, request: FitRequest) -> float | None:
+        """The smallest size that the backtest hides, or None for no backtest.
+
+        Raises:
+            FitError: no size is as large.
+            UsageError: nothing of the size that was named was measured.
+        """
+        return hidden_size(request.holdout, self.n_params, self.names)
