@@ -243,8 +243,17 @@ def prepare(spec: DataSpec, data: InstructionData, tokenizer: PreTrainedTokenize
         n_test_tokens=test.numel(),
         bytes_per_token=packed.bytes_per_token,
         settings={**data.settings, "sequence_length": length, "prompt_format": prompt_format},
+        eval_hash=_evaluation_hash(spec, data, prompt_format),
     )
     return packed, record
+
+
+def _evaluation_hash(spec: DataSpec, data: InstructionData, prompt_format: str) -> str:
+    """What the loss of the test split is measured on: its records, and how they are read."""
+    import hashlib
+
+    reading = [prompt_format, str(spec.sequence_length), str(spec.test_blocks), str(spec.answers_only)]
+    return hashlib.sha256("\0".join([content_hash(data.test), *reading]).encode()).hexdigest()
 
 
 def block_order(n_blocks: int, n_needed: int, seed: int) -> list[int]:

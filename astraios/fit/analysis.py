@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
 
 from astraios.errors import DataError
 from astraios.fit import checks, losses
+from astraios.fit.axes import Axis, Points
 from astraios.fit.checks import FAR
 from astraios.fit.decide.ranking import Rank
 from astraios.fit.ensemble import Ensemble
-from astraios.fit.losses import LossPart, read_losses
+from astraios.fit.losses import LossPart
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import read, require_sizes
 from astraios.fit.request import FitRequest
 from astraios.fit.scores import sized
-from astraios.fit.scores.data import read_scores
+from astraios.fit.scores.data import ScoreData, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
-from astraios.records.fitted import Fitted, Projection
+from astraios.fit.targets import of_targets, targets
+from astraios.records.fitted import Fitted, FittedPoint, Projection
 
 
 class Part(Protocol):
@@ -52,6 +54,13 @@ class Analysis:
     ranking: tuple[Rank, ...]
     warnings: tuple[FitWarning, ...]
     sql: str | None = None
+    study: Mapping[str, Any] = field(default_factory=dict)
+    """What names the study that was analysed."""
+    points: Points | None = None
+    """Its runs as points, with the roles of its axes; None for scores."""
+    data_rule: str | None = None
+    """How much data the targets have, in words."""
+    query_hash: str | None = None
 
     @property
     def ensemble(self) -> Ensemble:
@@ -76,8 +85,43 @@ class Analysis:
         }
 
     def fitted(self) -> list[Fitted]:
-        """Its fits as they are kept."""
-        return [fit for part in self.parts for fit in part.fitted(self.request, self.sql, self.warnings)]
+        """Its fits as they are kept, with the study and the axes that they used."""
+        kept = {
+            "study_key": self.study.get("study_key"), "axes": [axis.to_dict() for axis in self.axes],
+            "query_hash": self.query_hash,
+        }  # fmt: skip
+        found = [fit for part in self.parts for fit in part.fitted(self.request, self.sql, self.warnings)]
+        return [
+            replace(fit, settings={**fit.settings, **kept}, points=[*fit.points, *self._members(fit)]) for fit in found
+        ]
+
+    def _members(self, fit: Fitted) -> list[FittedPoint]:
+        """The runs behind tuned points: each counts through its point."""
+        if self.points is None or fit.quantity != "loss":
+            return []
+        places = {(round(p.n_params), p.n_tokens and round(p.n_tokens)): p for p in fit.points}
+        found = []
+        for run in self.points.members:
+            tokens = None if run.n_tokens is None else round(run.n_tokens)
+            point = places.get((round(run.n_params), tokens)) or places.get((round(run.n_params), None))
+            if run.series == fit.method_id and point is not None:
+                found.append(replace(point, run_id=run.run_id, observed=run.loss, weight=0.0))
+        return found
+
+    @property
+    def axes(self) -> tuple[Axis, ...]:
+        """Axes of the study with their roles."""
+        return self.points.axes if self.points else ()
+
+    def optimum(self) -> list[dict[str, Any]]:
+        """Where each tuned axis of each series is best at each target."""
+        rows = self.of("target") if self.points else []
+        places = dict.fromkeys((p.n_params, p.n_tokens) for p in rows)
+        return [
+            one.at({"n_params": size, "n_tokens": tokens}, self.request.level)
+            for size, tokens in places
+            for one in (self.points.optima if self.points else ())
+        ]  # fmt: skip
 
     def to_json(self) -> dict[str, Any]:
         """The document of `fit-scaling --json`: one object a series (and metric), the ranking, warnings, a summary."""
@@ -87,6 +131,10 @@ class Analysis:
             "ranking": [rank.to_dict() for rank in self.ranking],
             "warnings": [w.to_dict() for w in self.warnings],
             "summary": self.summary,
+            "study": dict(self.study),
+            "axes": [axis.to_dict() for axis in self.axes],
+            "optimum": self.optimum(),
+            "data_rule": self.data_rule,
         }
 
 
@@ -121,28 +169,56 @@ def analyse(selection: Selection, request: FitRequest | None = None) -> Analysis
 
 
 def _of_losses(selection: Selection, request: FitRequest) -> Analysis:
-    assert selection.losses is not None
-    ladder = read_losses(selection.losses)
+    arranged = losses.read_losses(selection, request.roles)
+    ladder, points = arranged.ladder, arranged.points
     require_sizes(ladder, pooled=len(ladder) > 1)
-    targets, hidden = selection.targets(request), selection.hidden(request)
-    scores = selection.scores
-    data = read_scores(scores) if scores is not None and not scores.is_empty() else ()
-    target = losses.fit_part("target", ladder, data, request)
-    notes = [*checks.of_data(ladder), *checks.of_fit(target.ensemble), *checks.of_target(ladder, targets)]
-    if selection.data_counts and not ladder.has("n_tokens"):
-        inputs = {"n_params": "n_params", "n_tokens": "n_tokens"}
-        notes += checks.of_data_left_out(read(selection.losses, inputs=inputs, group="method_id"))
-    projections, ranks = losses.project_targets(target, targets, request)
+    hidden = selection.hidden(request)
+    data = _scores_of(selection, points)
+    target = losses.fit_part("target", ladder, data, request, run_noise=points.run_noise)
+    sizes = selection.targets(request)
+    if request.data_rule.flops is not None and not request.targets:
+        sizes = [losses.best_size(target.ensemble, request.data_rule.flops)]
+    where, rule = targets(sizes, request.data_rule, arranged.tokens)
+    notes = [*points.warnings, *checks.of_data(ladder), *checks.of_fit(target.ensemble)]
+    notes += of_targets(read(points.frame, inputs=_known_inputs(points), group="series"), where)
+    if selection.data_counts and not ladder.has("n_tokens") and "n_tokens" in _known_inputs(points):
+        notes += checks.of_data_left_out(read(points.frame, inputs=_known_inputs(points), group="series"))
+    ranked = losses.equal_data(arranged)
+    if not ranked:
+        notes.append(
+            FitWarning("unequal_data", "series saw different amounts of data at one size: they are not ranked")
+        )
+    projections, ranks = losses.project_targets(target, where, request, ranked=ranked)
     parts = [target]
     if hidden is not None:
-        backtest = losses.backtest_part(ladder, data, request, float(np.log(hidden)))
+        backtest = losses.backtest_part(ladder, data, request, float(np.log(hidden)), points.run_noise)
         if isinstance(backtest, FitWarning):
             notes.append(backtest)
         else:
             parts.append(backtest)
-            projections += losses.project_hidden(backtest, request)
+            projections += losses.project_hidden(backtest, request, arranged.tokens)
     notes += [note for one in target.scores for note in one.warnings()]
-    return Analysis(request, "loss", tuple(parts), tuple(projections), tuple(ranks), tuple(notes), selection.sql)
+    return Analysis(
+        request, "loss", tuple(parts), tuple(projections), tuple(ranks), tuple(notes), selection.sql, selection.study,
+        points, rule, selection.query_hash,
+    )  # fmt: skip
+
+
+def _known_inputs(points: Points) -> dict[str, str]:
+    names = [name for name in ("n_params", "n_tokens") if not points.frame[name].null_count()]
+    return {name: name for name in names}
+
+
+def _scores_of(selection: Selection, points: Points) -> Sequence[ScoreData]:
+    """Scores of the runs that are analysed, under the names of their series."""
+    import polars as pl
+
+    scores = selection.scores
+    if scores is None or scores.is_empty():
+        return ()
+    named = pl.DataFrame({"run_id": list(points.series_of), "series": list(points.series_of.values())})
+    mine = scores.join(named, on="run_id").with_columns(method_id="series").drop("series")
+    return () if mine.is_empty() else read_scores(mine)
 
 
 def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
@@ -150,13 +226,13 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     sized.check_link(request.law)
     data, notes = sized.usable(read_scores(selection.scores, by_size=True))
     sizes = np.exp(np.unique(np.concatenate([one.log_size for one in data]))).tolist()
-    targets = selection.targets(request)
+    where = selection.targets(request)
     hidden = hidden_size(request.holdout, sizes, selection.names)
     parts, projections, ranks = [], [], []
     for one in data:
         part = sized.fit_part(one, "target", request)
         parts.append(part)
-        found, ranked = sized.project_targets(part, targets, request)
+        found, ranked = sized.project_targets(part, where, request)
         projections += found
         ranks += ranked
     if hidden is not None:
@@ -168,7 +244,10 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
             notes.append(FitWarning("no_backtest", "too few sizes to hide the largest: the projection is unchecked"))
     notes += [
         FitWarning("far_extrapolation", f"{size:.4g} is over {FAR:g} times the largest size seen")
-        for size in targets
+        for size in where
         if size > FAR * sizes[-1]
     ]
-    return Analysis(request, "score", tuple(parts), tuple(projections), tuple(ranks), tuple(notes), selection.sql)
+    return Analysis(
+        request, "score", tuple(parts), tuple(projections), tuple(ranks), tuple(notes), selection.sql, selection.study,
+        query_hash=selection.query_hash,
+    )  # fmt: skip

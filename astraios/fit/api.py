@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from astraios.errors import DataError
+from astraios.fit.axes import Roles, arrange
 from astraios.fit.checks import of_data, of_fit
 from astraios.fit.ensemble import build
-from astraios.fit.observations import Ladder, read, require_sizes
+from astraios.fit.observations import fit_id, numbers, read, require_sizes
 from astraios.fit.results import FitResult
 from astraios.fit.weigh import candidates, estimator_name
 
@@ -27,8 +29,17 @@ def fit(
     level: float = 0.9,
     seed: int = 0,
     u: str | None = None,
+    *,
+    by: str | Sequence[str] | None = None,
+    where: Mapping[str, Any] | None = None,
+    best_over: str | Sequence[str] | None = None,
+    repeat: str | Sequence[str] | None = None,
 ) -> FitResult:
     """Fit a scaling law, or the average of several, to losses of runs.
+
+    Runs that agree in series and inputs make a point. What differs among them needs a role: the learning rate, batch
+    size, schedule, warm-up and weight decay are tuned (each point counts at its best value), the seed and the base
+    model are repeats; for any other column one of `by`, `where`, `best_over` and `repeat` has to say.
 
     Args:
         frame: polars or pandas frame, one row a run. Columns run_id and seed are used where they are there.
@@ -36,17 +47,21 @@ def fit(
         n: column of sizes (parameters).
         d: column of amounts of data (tokens), if they vary.
         loss: column of losses, nats.
-        group: column that names the series; their curves are shrunk towards a shared shape.
+        group: column that names the series; their curves are shrunk towards a shared shape. The same as `by`.
         estimator: huber (threshold 1.345 times the noise), huber_1e-3 (as in the literature, no priors) or
             least_squares, all on log loss.
         level: nominal coverage of the intervals.
         seed: of the resampling; the same seed gives the same bits.
         u: column of unique tokens, where data were repeated; with it the data-constrained law is considered.
+        by: columns that name the series, with `group` as the first.
+        where: values by column: only these runs are used; a list takes several.
+        best_over: columns that are tuned: each point counts at its best value.
+        repeat: columns that are noise.
 
     Raises:
         DataError: no rows, a missing column, a value that is not a positive number.
         FitError: too few sizes, or an input that the law needs is missing.
-        UsageError: an unknown law or estimator.
+        UsageError: an unknown law or estimator; runs of one point differ in a column that has no role.
 
     >>> import astraios, polars as pl
     >>> runs = pl.DataFrame({"method": ["fft"] * 4 + ["lora"] * 4, "n_params": [1e8, 3e8, 1e9, 3e9] * 2,
@@ -60,20 +75,44 @@ def fit(
     power_offset: 2 series, 8 runs
     ...
     """
+    table = _polars(frame)
     inputs = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
-    ladder = read(_polars(frame), loss=loss, inputs=inputs, group=group)
+    series = list(dict.fromkeys([*([group] if group else []), *_several(by)]))
+    _require(table, [loss, *inputs.values(), *series])
+    numbers(table, loss, "a positive loss in nats")
+    roles = Roles((), _pairs(where), _several(best_over), _several(repeat))
+    if "run_id" not in table.columns:
+        table = table.with_row_index("run_id")
+    table = table.with_columns(run_id=table["run_id"].cast(str))
+    points = arrange(table, inputs=list(inputs.values()), series=series, roles=roles, loss=loss)
+    ladder = read(points.frame, loss=loss, inputs=inputs, group="series")
     estimator = estimator_name(estimator)
     laws = candidates(law, ladder)
     require_sizes(ladder, pooled=len(ladder) > 1)
     ensemble = build(laws, ladder, estimator, seed)
-    warnings = (*of_data(ladder), *of_fit(ensemble))
-    return FitResult(ensemble, level, seed, estimator, warnings, fit_id(ladder, law, estimator, level, seed), n, d)
+    if points.run_noise is not None and points.run_noise > ensemble.sigma:
+        ensemble = replace(ensemble, noise=ensemble.noise * (points.run_noise / ensemble.sigma))
+    warnings = (*points.warnings, *of_data(ladder), *of_fit(ensemble))
+    key = fit_id(ladder, law, estimator, level, seed)
+    return FitResult(ensemble, level, seed, estimator, warnings, key, n, d, points.axes, points.optima)
 
 
-def fit_id(ladder: Ladder, law: str, estimator: str, level: float, seed: int, *more: object) -> str:
-    """Hash of data, law, estimator, level, seed and whatever else tells two fits apart."""
-    key = json.dumps([ladder.hash(), law, estimator, level, seed, *map(str, more)])
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+def _several(names: str | Sequence[str] | None) -> tuple[str, ...]:
+    return () if names is None else (names,) if isinstance(names, str) else tuple(names)
+
+
+def _pairs(where: Mapping[str, Any] | None) -> tuple[tuple[str, str], ...]:
+    pairs = []
+    for name, value in (where or {}).items():
+        values = value if isinstance(value, list | tuple | set) else [value]
+        pairs += [(name, "none" if one is None else str(one)) for one in values]
+    return tuple(pairs)
+
+
+def _require(table: pl.DataFrame, names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in table.columns]
+    if missing:
+        raise DataError(f"no column {missing[0]!r} in the data: it has {', '.join(table.columns) or 'none'}")
 
 
 def _polars(frame: Any) -> pl.DataFrame:

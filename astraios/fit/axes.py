@@ -89,13 +89,24 @@ class Optimum:
     law: OptimumLaw
     inputs: tuple[str, ...]
 
-    def at(self, point: Mapping[str, float], level: float) -> dict[str, Any]:
+    def at(self, point: Mapping[str, float | None], level: float) -> dict[str, Any]:
         """The best value at inputs in natural units, with its interval."""
-        value, low, high = self.law.at(np.log([point[name] for name in self.inputs]), level)
+        value, low, high = self.law.at(np.log([float(point[name] or 0) for name in self.inputs]), level)
         return {
             "series": self.series, "fact": self.fact, "n_params": point.get("n_params"),
             "n_tokens": point.get("n_tokens"), "value": value, "low": low, "high": high,
         }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run behind a tuned point."""
+
+    run_id: str
+    series: str
+    n_params: float
+    n_tokens: float | None
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -108,8 +119,10 @@ class Points:
     axes: tuple[Axis, ...]
     optima: tuple[Optimum, ...] = ()
     warnings: tuple[FitWarning, ...] = ()
-    members: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    """Runs behind each tuned point, by the run_id that stands for it."""
+    members: tuple[Member, ...] = ()
+    """Runs behind tuned points; those have no run_id of their own."""
+    series_of: Mapping[str, str] = field(default_factory=dict)
+    """Series by run_id."""
     run_noise: float | None = None
     """Standard deviation of a single run's log loss, where points were tuned."""
 
@@ -160,7 +173,8 @@ def arrange(
     axes += [Axis(fact, role, _values(frame, fact)) for fact, role in chosen.items()]
     axes = [axis for axis in axes if len(axis.values) > 1]
     axes += [Axis(fact, "fixed", values) for fact, values in held.items()]
-    points = Points(frame, tuple(axes), warnings=_measured_note(measured))
+    named = dict(frame.select("run_id", "series").iter_rows()) if "run_id" in frame.columns else {}
+    points = Points(frame, tuple(axes), warnings=_measured_note(measured), series_of=named)
     tuned = [fact for fact, role in chosen.items() if role == "tuned" and fact in spread.in_point]
     # Repeats that shift a loss as a whole (another base) are tuned apart; seeds are noise around the curve.
     apart_too = [f for f, role in chosen.items() if role == "repeat" and f != "seed" and f in spread.in_point]
@@ -325,23 +339,29 @@ def _tune(points: Points, facts: Sequence[str], inputs: Sequence[str], repeats: 
         )  # fmt: skip
         tables.append(numbered)
     fit = at_best(series)
-    rows, optima = [], []
-    members: dict[str, tuple[str, ...]] = {}
+    rows: list[dict[str, Any]] = []
+    optima: list[Optimum] = []
+    members: list[Member] = []
     for one, best, table in zip(series, fit.series, tables, strict=True):
         for p in range(len(one.inputs)):
             here = table.filter(pl.col("point") == p)
-            stands = here.row(int(np.argmin(np.abs(one.x[one.point == p] - best.optimum[p]).sum(1))), named=True)
+            stands = here.row(0, named=True)
+            if here.height > 1:
+                members += [
+                    Member(row["run_id"], one.name, row["n_params"], row.get("n_tokens"), row[loss])
+                    for row in here.iter_rows(named=True)
+                ]
+                stands["run_id"] = ""
             stands |= {loss: float(np.exp(best.log_loss[p])), "stderr": float(best.stderr[p])}
-            stands |= {fact: float(np.exp(best.optimum[p, j])) for j, fact in enumerate(ordered)}
+            stands |= {fact: float(np.exp(best.optimum[p, k])) for k, fact in enumerate(ordered)}
             rows.append(stands)
-            members[str(stands["run_id"])] = tuple(map(str, here["run_id"]))
         optima += [
             Optimum(one.name, fact, law, tuple(inputs))
             for fact, law in zip(ordered, best.laws, strict=True) if law is not None
         ]  # fmt: skip
         notes += _undertuned(one.name, one, best.edge, ordered, inputs)
     tuned = pl.DataFrame(rows, infer_schema_length=None).drop("point")
-    return Points(tuned, points.axes, tuple(optima), tuple(notes), members, fit.sigma)
+    return Points(tuned, points.axes, tuple(optima), tuple(notes), tuple(members), points.series_of, fit.sigma)
 
 
 def _undertuned(

@@ -45,7 +45,7 @@ def backtests(
     if selection.losses is None:
         least, asked = 2, [(law, "auto", True) for law in laws or links or (*LINKS.names(), "auto")]
     else:
-        ladder = read_losses(selection.losses)
+        ladder = read_losses(selection, request.roles).ladder
         least, asked = 2 if len(ladder) > 1 else 3, _laws_and_links(selection, ladder, laws, links)
     found = [
         _check_alone(

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astraios.errors import DataError, FitError
-from astraios.fit.api import fit_id
+from astraios.errors import DataError, FitError, UsageError
+from astraios.fit.axes import Points, Roles, arrange
 from astraios.fit.curve import Array
 from astraios.fit.decide import ranking
 from astraios.fit.decide.ranking import Rank
 from astraios.fit.ensemble import Draws, Ensemble, build
 from astraios.fit.fitted import document, fitted
 from astraios.fit.notes import FitWarning
-from astraios.fit.observations import Ladder, read
+from astraios.fit.observations import Ladder, Series, fit_id, read
 from astraios.fit.request import FitRequest
 from astraios.fit.scores import from_loss
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.part import ScorePart
+from astraios.fit.selection import Selection
+from astraios.fit.targets import FLOPS_PER_TOKEN, SAME, Target, Tokens, number
 from astraios.fit.weigh import candidates, estimator_name, varies
 from astraios.records.fitted import Fitted, Projection
 
@@ -59,22 +61,79 @@ class LossPart:
         ]
 
 
-def read_losses(losses: pl.DataFrame) -> Ladder:
+@dataclass(frozen=True)
+class Arranged:
+    """Runs as series of points, and what they say about amounts of data."""
+
+    ladder: Ladder
+    points: Points
+    tokens: Tokens
+
+
+def read_losses(selection: Selection, roles: Roles) -> Arranged:
     """The series of an analysis: by size, and by amount of data where it varies by itself.
 
     Raises:
         DataError: no rows, a value that is not a positive number, sizes counted in two ways.
+        UsageError: runs differ in a fact that has no role.
     """
-    if losses.is_empty():
+    import polars as pl
+
+    losses = selection.losses
+    if losses is None or losses.is_empty():
         raise DataError("no rows to fit: collect or import some runs first")
+    _refuse_bad_losses(losses)
     _one_size_a_model(losses)
-    inputs = {"n_params": "n_params"}
-    if "n_tokens" in losses.columns and losses["n_tokens"].null_count() == 0:
-        inputs["n_tokens"] = "n_tokens"
-    ladder = read(losses, inputs=inputs, group="method_id")
-    if len(inputs) > 1 and not varies(ladder, "n_tokens"):
-        ladder = read(losses, group="method_id")
-    return ladder
+    if "n_tokens" not in losses.columns:
+        losses = losses.with_columns(n_tokens=pl.lit(None, pl.Int64))
+    known = losses["n_tokens"].null_count() == 0
+    whole = ["n_params", "n_tokens"] if known else ["n_params"]
+    unused = () if known else ("n_tokens",)
+    points = arrange(
+        losses, inputs=whole, series=selection.series, roles=roles, settings=selection.settings,
+        not_facts=(*selection.not_facts, *unused), curated=selection.curated,
+    )  # fmt: skip
+    ladder = read(points.frame, inputs={name: name for name in whole}, group="series")
+    free = known and varies(ladder, "n_tokens")
+    tokens = Tokens.of(ladder, free=free)
+    if not free:
+        _refuse_mixed_amounts(points.frame)
+        ladder = read(points.frame, group="series")
+    return Arranged(ladder, points, tokens)
+
+
+def _refuse_bad_losses(losses: pl.DataFrame) -> None:
+    """A loss that is no number has the name of its run, not of its row."""
+    import polars as pl
+
+    if not losses.schema["loss"].is_numeric() or "run_id" not in losses.columns:
+        return
+    bad = losses.filter(~(pl.col("loss").is_finite() & (pl.col("loss") > 0)).fill_null(value=False))
+    if len(bad) and len(bad) < len(losses):
+        run, value = bad.select("run_id", "loss").row(0)
+        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
+        raise DataError(
+            f"run {run}{more}: its loss is {value}, not a positive number: leave it out with `astraios exclude {run} "
+            "--reason diverged`, or drop the row"
+        )
+
+
+def _refuse_mixed_amounts(frame: pl.DataFrame) -> None:
+    """Amounts of data that no law can use must not be averaged at one size."""
+    import polars as pl
+
+    if "n_tokens" not in frame.columns:
+        return
+    mixed = frame.group_by("series", "n_params").agg(
+        pl.col("n_tokens").min().alias("least"), pl.col("n_tokens").max().alias("most")
+    ).filter(pl.col("most") > pl.col("least") * (1 + SAME)).sort("series", "n_params")  # fmt: skip
+    if len(mixed):
+        series, size, least, most = mixed.row(0)
+        raise UsageError(
+            f"runs that would be averaged differ in n_tokens ({number(least)} and {number(most)} for {series} at "
+            f"{number(size)} parameters), too few amounts for a law of data: hold one with --where n_tokens={most:.0f}, "
+            "or add runs with a third amount"
+        )
 
 
 def _one_size_a_model(losses: pl.DataFrame) -> None:
@@ -92,11 +151,18 @@ def _one_size_a_model(losses: pl.DataFrame) -> None:
 
 
 def fit_part(
-    role: str, ladder: Ladder, data: Sequence[ScoreData], request: FitRequest, cut: float | None = None
-) -> LossPart:
-    """All series of a ladder fitted, and the scores beside them that are smaller than `cut` (log size)."""
+    role: str, ladder: Ladder, data: Sequence[ScoreData], request: FitRequest, cut: float | None = None,
+    run_noise: float | None = None,
+) -> LossPart:  # fmt: skip
+    """All series of a ladder fitted, and the scores beside them that are smaller than `cut` (log size).
+
+    Args:
+        run_noise: noise of a single run in log loss, where points are better known than by one run (tuned ones).
+    """
     estimator = estimator_name(request.estimator)
     ensemble = build(candidates(request.law, ladder), ladder, estimator, request.seed)
+    if run_noise is not None and run_noise > ensemble.sigma:
+        ensemble = replace(ensemble, noise=ensemble.noise * (run_noise / ensemble.sigma))
     key = (request.law, estimator, request.level, request.seed, role)
     ids = {name: fit_id(ladder, *key, name) for name in ladder.names}
     more = () if request.link == "auto" else (request.link,)
@@ -110,7 +176,9 @@ def fit_part(
     return LossPart(role, ensemble, ids, tuple(scores))
 
 
-def backtest_part(ladder: Ladder, data: Sequence[ScoreData], request: FitRequest, cut: float) -> LossPart | FitWarning:
+def backtest_part(
+    ladder: Ladder, data: Sequence[ScoreData], request: FitRequest, cut: float, run_noise: float | None = None
+) -> LossPart | FitWarning:
     """The sizes below `cut` (log size) fitted, and what they hide; a warning where they are too few to hide any.
 
     Raises:
@@ -124,49 +192,80 @@ def backtest_part(ladder: Ladder, data: Sequence[ScoreData], request: FitRequest
         return FitWarning("no_backtest", "too few sizes to hide the largest: the projection is unchecked")
     known = set(train.names)
     masks = [s.inputs["n_params"] >= cut - 1e-9 if s.name in known else np.zeros(len(s), bool) for s in ladder.series]
-    part = fit_part("backtest", train, data, request, cut)
+    part = fit_part("backtest", train, data, request, cut, run_noise)
     return LossPart(part.role, part.ensemble, part.ids, part.scores, ladder.keep(masks))
 
 
-def _columns(ladder: Ladder, size: float) -> dict[str, Array]:
-    """Log inputs (series, 1) of a size; data as each series had at its own largest size."""
-    columns = {"n_params": np.full((len(ladder), 1), np.log(size))}
-    for name in ladder.series[0].inputs:
-        if name != "n_params":
-            columns[name] = np.array([[s.inputs[name][np.argmax(s.inputs["n_params"])]] for s in ladder.series])
+def _columns(ladder: Ladder, target: Target) -> dict[str, Array]:
+    """Log inputs (series, 1) of a target, the same for all series."""
+    columns = {"n_params": np.full((len(ladder), 1), np.log(target.n_params))}
+    if "n_tokens" in ladder.series[0].inputs:
+        assert target.n_tokens is not None
+        columns["n_tokens"] = np.full((len(ladder), 1), np.log(target.n_tokens))
     return columns
 
 
-def project_targets(part: LossPart, sizes: Sequence[float], request: FitRequest) -> tuple[list[Projection], list[Rank]]:
-    """Every series at every target size, its scores, and the ranking there."""
+def best_size(ensemble: Ensemble, flops: float) -> float:
+    """The size with the lowest projected loss, mean over series, of those that a budget trains (6 N D FLOPs).
+
+    Raises:
+        FitError: the fit does not use both size and data.
+    """
+    ladder = ensemble.ladder
+    if "n_tokens" not in ladder.series[0].inputs:
+        raise FitError(
+            "--target-flops without --target asks for the best size, which needs runs whose amounts of data vary by "
+            "themselves: name a size with --target"
+        )
+    middle = 0.5 * np.log(flops / FLOPS_PER_TOKEN)
+    size = middle + np.linspace(-1, 1, 401) * 2 * np.log(10)
+    grid = np.tile(size, (len(ladder), 1))
+    drawn = ensemble.project({"n_params": grid, "n_tokens": np.log(flops / FLOPS_PER_TOKEN) - grid})
+    return float(np.exp(size[int(np.argmin(drawn.mean.mean(0)))]))
+
+
+def equal_data(arranged: Arranged) -> bool:
+    """Whether all series were trained on the same amounts of data at the sizes that they share, or laws know data."""
+    import polars as pl
+
+    frame = arranged.points.frame
+    if arranged.tokens.kind in ("free", "unknown", "constant"):
+        return True
+    spread = frame.group_by("n_params").agg(
+        pl.col("n_tokens").min().alias("least"), pl.col("n_tokens").max().alias("most")
+    )
+    return bool((spread["most"] <= spread["least"] * (1 + SAME)).all())
+
+
+def project_targets(
+    part: LossPart, targets: Sequence[Target], request: FitRequest, *, ranked: bool = True
+) -> tuple[list[Projection], list[Rank]]:
+    """Every series at every target, its scores, and the ranking there where inputs are equal."""
     names, level = part.ensemble.ladder.names, request.level
     rows: list[Projection] = []
     ranks: list[Rank] = []
-    for index, size in enumerate(sizes):
-        columns = _columns(part.ensemble.ladder, size)
-        drawn = part.ensemble.project(columns)
+    for index, target in enumerate(targets):
+        size, tokens = target.n_params, target.n_tokens
+        drawn = part.ensemble.project(_columns(part.ensemble.ladder, target))
         low, high = drawn.interval(level)
         mean, losses = np.exp(drawn.mean[:, 0]), np.exp(drawn.draws[:, :, 0])
-        ranked = ranking.rank(names, size, mean, low[:, 0], high[:, 0], losses, level)
-        ranks += ranked
-        best = {r.method_id: r.p_best for r in ranked}
+        here = ranking.rank(names, size, mean, low[:, 0], high[:, 0], losses, level, n_tokens=tokens) if ranked else []
+        ranks += here
+        best = {r.method_id: r.p_best for r in here}
         for g, name in enumerate(names):
-            tokens = float(np.exp(columns["n_tokens"][g, 0])) if "n_tokens" in columns else None
-            rows.append(_loss_row(part, drawn, g, size, tokens, level, p_best=best[name]))
+            rows.append(_loss_row(part, drawn, g, size, tokens, level, p_best=best.get(name)))
             rng = np.random.default_rng([request.seed, 1, index, g])
             rows += [one.project(rng, mean[g : g + 1], losses[g], name, size, tokens, level) for one in part.scores]
     return rows, ranks
 
 
-def project_hidden(part: LossPart, request: FitRequest) -> list[Projection]:
+def project_hidden(part: LossPart, request: FitRequest, tokens_of: Tokens) -> list[Projection]:
     """Every hidden point of every series, beside what was observed there."""
     assert part.hidden is not None
     names, level, rows = part.ensemble.ladder.names, request.level, []
     for series in part.hidden.series:
         g = names.index(series.name)
         seen = part.ensemble.ladder.series[g]
-        last = seen.inputs["n_params"] == seen.inputs["n_params"].max()
-        carried = float(np.exp(seen.log_loss[last]).mean())
         points = np.unique(np.round(np.column_stack([*series.inputs.values()]), 9), axis=0)
         for index, point in enumerate(points):
             at = np.all(
@@ -176,6 +275,8 @@ def project_hidden(part: LossPart, request: FitRequest) -> list[Projection]:
             drawn = part.ensemble.project(columns)
             log_size = columns["n_params"][0, 0]
             tokens = float(np.round(np.exp(columns["n_tokens"][0, 0]))) if "n_tokens" in columns else None
+            tokens = tokens_of.at(float(np.exp(log_size))) if tokens is None else tokens
+            carried = _carried(seen, {name: float(c[at][0]) for name, c in series.inputs.items()})
             observed = float(np.exp(series.log_loss[at]).mean())
             size = float(np.round(np.exp(log_size)))
             rows.append(_loss_row(part, drawn, g, size, tokens, level, observed=observed, carried=carried))
@@ -185,6 +286,17 @@ def project_hidden(part: LossPart, request: FitRequest) -> list[Projection]:
                       for one in part.scores]  # fmt: skip
             rows += [row for row in scored if row is not None]
     return rows
+
+
+def _carried(seen: Series, point: Mapping[str, float]) -> float:
+    """The loss at the largest size that was seen: with as much data as the point has, or the nearest larger amount."""
+    last = seen.inputs["n_params"] > seen.inputs["n_params"].max() - 1e-9
+    if "n_tokens" in point:
+        amounts = seen.inputs["n_tokens"][last]
+        enough = amounts[amounts > point["n_tokens"] - SAME]
+        nearest = enough.min() if len(enough) else amounts.max()
+        last &= np.abs(seen.inputs["n_tokens"] - nearest) < SAME
+    return float(np.exp(seen.log_loss[last]).mean())
 
 
 def _loss_row(

@@ -20,6 +20,7 @@ CODES = {
     "too_few_scores": "a metric with too few sizes to project",
     "near_chance": "scores at chance level",
     "less_data": "a series was never trained on as much data as is asked about",
+    "unequal_data": "series saw different amounts of data at one size",
     "undertuned": "the best value of a tuned axis is at the edge of what was tried",
     "left_out": "runs that lack a fact that is needed",
     "unused_columns": "columns taken for measurements",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -170,8 +171,8 @@ def read(
         raise DataError(f"no column {missing[0]!r} in the data: it has {', '.join(frame.columns) or 'none'}")
     if frame.is_empty():
         raise DataError("no rows to fit: collect or import some runs first")
-    columns = {name: _numbers(frame, column, "a positive number") for name, column in inputs.items()}
-    losses = _numbers(frame, loss, "a positive loss in nats")
+    columns = {name: numbers(frame, column, "a positive number") for name, column in inputs.items()}
+    losses = numbers(frame, loss, "a positive loss in nats")
     keys = [str(key) for key in frame[group].to_list()] if group else ["all"] * len(frame)
     runs = [str(run) for run in frame["run_id"]] if "run_id" in frame.columns else [""] * len(frame)
     bases = [str(base or "") for base in frame["model_id"]] if "model_id" in frame.columns else []
@@ -193,7 +194,12 @@ def read(
     return Ladder(tuple(series))
 
 
-def _numbers(frame: pl.DataFrame, column: str, what: str) -> Array:
+def numbers(frame: pl.DataFrame, column: str, what: str) -> Array:
+    """A column as floats.
+
+    Raises:
+        DataError: a value is not a positive number; the line names the column and the row.
+    """
     import polars as pl
 
     try:
@@ -222,3 +228,9 @@ def require_sizes(ladder: Ladder, pooled: bool) -> None:
         raise FitError("one size only: a curve needs two sizes at least, three to say something about its bend")
     if most == 2 and not pooled:
         raise FitError("two sizes and nothing to pool with: add a third size, or fit several groups together")
+
+
+def fit_id(ladder: Ladder, law: str, estimator: str, level: float, seed: int, *more: object) -> str:
+    """Hash of data, law, estimator, level, seed and whatever else tells two fits apart."""
+    key = json.dumps([ladder.hash(), law, estimator, level, seed, *map(str, more)])
+    return hashlib.sha256(key.encode()).hexdigest()[:16]

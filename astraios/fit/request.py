@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from astraios.errors import UsageError
+from astraios.fit.axes import Roles
+from astraios.fit.targets import DataRule
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,12 @@ class FitRequest:
     loss_definition: str = "last"
     """Which final loss: last, min or mean_last5."""
     ladder: str | None = None
+    study: str | None = None
+    """A study by its name or the beginning of it; several with commas, which joins them."""
+    roles: Roles = field(default_factory=Roles)
+    """What axes are: --by, --where, --best-over, --repeat."""
+    data_rule: DataRule = field(default_factory=DataRule)
+    """How much data targets have; by default what the runs say."""
     targets: tuple[str | float, ...] = ()
     """Sizes to project to: short names of the ladder, or numbers of parameters; without any, the ladder's next rung."""
     holdout: str | float | None = "largest"

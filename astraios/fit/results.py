@@ -9,6 +9,7 @@ import numpy as np
 
 from astraios.errors import FitError, UsageError
 from astraios.fit import drawing
+from astraios.fit.axes import Axis, Optimum
 from astraios.fit.checks import of_target
 from astraios.fit.curve import Array
 from astraios.fit.ensemble import Ensemble
@@ -51,6 +52,10 @@ class FitResult:
     fit_id: str
     n: str = "n_params"
     d: str | None = None
+    axes: tuple[Axis, ...] = ()
+    """Facts that vary among the runs, with their roles."""
+    optima: tuple[Optimum, ...] = ()
+    """Where tuned facts are best, by series."""
 
     @property
     def law(self) -> str:
@@ -112,6 +117,12 @@ class FitResult:
     def objective(self) -> float:
         """Objective of the best law at its optimum, summed over runs and series, its priors included."""
         return float(self.ensemble.best.solution.objective.sum())
+
+    def optimum(self, n_params: float | str, n_tokens: float | None = None) -> list[dict[str, Any]]:
+        """The best value of each tuned fact at a size (and an amount of data), with its interval, a row a series."""
+        point: dict[str, float | None] = {"n_params": parse_sizes(n_params)[0], "n_tokens": n_tokens}
+        point |= {self.n: point["n_params"], **({self.d: n_tokens} if self.d else {})}
+        return [one.at(point, self.level) for one in self.optima]
 
     def _index(self, group: str | None) -> int:
         if group is None and len(self.groups) == 1:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astraios.fit.sizes import hidden_size, target_sizes
 
@@ -19,13 +19,25 @@ class Selection:
     """Runs of one study."""
 
     losses: pl.DataFrame | None
-    """Columns method_id, run_id, seed, model_id, n_params, n_tokens (may be null), loss (nats); None where the study
-    has scores alone, which are then projected from size."""
+    """A row a run: method_id, run_id, n_params, n_tokens (may be null), loss (nats), and the facts of the run (seed,
+    model_id, learning_rate, ...); None where the study has scores alone, which are then projected from size."""
     scores: pl.DataFrame | None = None
     """Columns run_id, method_id, n_params, task_id, metric, value (a fraction), and loss beside losses; stderr, n,
     chance, ceiling and higher_is_better where they are known."""
     costs: pl.DataFrame | None = None
-    """Columns method_id, n_params, hours (device-hours of a run)."""
+    """Columns run_id, n_params, hours (device-hours of the run)."""
+    series: tuple[str, ...] = ("method_id",)
+    """Facts that tell series apart by default."""
+    settings: tuple[str, ...] = ()
+    """Facts that are settings of the tuning method: where they vary they make series of their own."""
+    not_facts: tuple[str, ...] = ()
+    """Columns of `losses` that follow from others."""
+    curated: bool = True
+    """Whether every other column is a fact about how a run was made (not so in a user's own table)."""
+    study: Mapping[str, Any] = field(default_factory=dict)
+    """What names the study: study, study_key, origin, n_runs."""
+    query_hash: str | None = None
+    """Hash of the rows that `sql` gave."""
     ladder: str | None = None
     names: Mapping[str, float] = field(default_factory=dict)
     """Parameters by the short names of the ladder's rungs, lower case."""

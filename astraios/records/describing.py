@@ -60,6 +60,14 @@ class DatasetRow:
     settings: Annotated[
         Json | None, Column("json", "Prompt format, sequence length, sources and versions, as JSON.")
     ] = None
+    eval_hash: Annotated[
+        str | None,
+        Column(
+            "varchar",
+            "SHA-256 over the evaluation split, as it is read: data sets that share it are compared on the same text. "
+            "Null where it is not known.",
+        ),
+    ] = None
 
 
 @row_of("environment", key="environment_id")

@@ -35,6 +35,19 @@ class FitRow:
     ] = None
     warnings: Annotated[Json | None, Column("json", "Warnings with their codes, as JSON.")] = None
     packages: Annotated[Json | None, Column("json", "Versions of the packages that took part, as JSON.")] = None
+    study_key: Annotated[
+        str | None,
+        Column(
+            "varchar",
+            "The study that the fit used (view study); several with commas where they were joined. Null for fits made "
+            "before studies existed.",
+        ),
+    ] = None
+    axes: Annotated[Json | None, Column("json", "Axes of the study with their roles and values, as JSON.")] = None
+    query_hash: Annotated[
+        str | None,
+        Column("varchar", "SHA-256 over the rows that data_sql gave; the fit is stale when they are others now."),
+    ] = None
 
 
 @row_of("fit_parameter", of="fit")

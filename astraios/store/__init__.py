@@ -16,32 +16,43 @@ from astraios.store.named import named_queries, named_query
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import import_frames
 from astraios.store.schema import sql_files
+from astraios.store.studies import RunFacts, Study, facts, listed_studies, rows_hash, stale_fits
+from astraios.store.studies import choose as choose_study
+from astraios.store.studies import studies as all_studies
 
 __all__ = [
     "DEFAULT_PATH",
     "Catalogue",
     "IngestReport",
     "RebuildReport",
+    "RunFacts",
+    "Study",
+    "all_studies",
     "backtest_rows",
     "catalogue",
     "catalogue_of_new",
     "change",
     "check_directories",
+    "choose_study",
     "curate",
     "database_path",
     "differences",
     "export",
+    "facts",
     "failed_checks",
     "import_frames",
     "ingest",
+    "listed_studies",
     "named_queries",
     "named_query",
     "open_db",
     "query",
     "reading",
     "rebuild",
+    "rows_hash",
     "run_query",
     "sql_files",
+    "stale_fits",
     "watch",
     "write_fits",
     "writing",

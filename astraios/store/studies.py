@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -46,6 +47,11 @@ class Study:
         keys = ", ".join("'" + key.replace("'", "''") + "'" for key in self.keys)
         return f"run_id in (select run_id from run_study where study_key in ({keys}))"
 
+    @property
+    def condition_of_key(self) -> str:
+        """The same over a column study_key."""
+        return "study_key in (" + ", ".join("'" + key.replace("'", "''") + "'" for key in self.keys) + ")"
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -62,20 +68,25 @@ def studies(connection: DuckDBPyConnection) -> pl.DataFrame:
     return run_query(connection, "from study order by n_runs desc, study")
 
 
-def choose(connection: DuckDBPyConnection, path: Path, wanted: str | None) -> Study:
-    """The study that is meant: the only one, or what --study names, several with commas.
+def choose(connection: DuckDBPyConnection, path: Path, wanted: str | None, ladder: str | None = None) -> Study:
+    """The study that is meant: the only one (on a ladder), or what --study names, several with commas.
 
     Raises:
         StoreError: no run has finished.
         UsageError: several and none named, or a name that fits none or several; the line lists them.
     """
     known = studies(connection)
+    if ladder is not None and len(known):
+        ladders = known["ladder"].drop_nulls().unique().sort().to_list()
+        if ladder not in ladders:
+            raise UsageError(f"--ladder {ladder!r}: {did_you_mean(ladder, ladders)}")
+        known = known.filter(known["ladder"].eq_missing(ladder))
     names = known["study"].to_list()
     if not names:
         raise StoreError(f"{path} holds no finished run: run `astraios collect` or `astraios import` first")
     if wanted is None:
         if len(names) > 1:
-            raise UsageError(f"{path} holds {len(names)} studies, {listed(known)}: {_choices(names)}")
+            raise UsageError(f"{path} holds {len(names)} studies, {listed_studies(known)}: {_choices(names)}")
         return Study((names[0],), (known["study_key"][0],))
     keys = dict(known.select("study", "study_key").iter_rows())
     found = [_meant(name.strip(), keys, known) for name in wanted.split(",")]
@@ -101,7 +112,7 @@ def _choices(names: Sequence[str]) -> str:
     return f"choose one with --study {names[0]}, or join some on purpose with --study {names[0]},{names[1]}"
 
 
-def listed(known: pl.DataFrame) -> str:
+def listed_studies(known: pl.DataFrame) -> str:
     """Studies with their counts, in one line."""
     rows = known.select("study", "n_runs").iter_rows()
     return ", ".join(f"{name} ({n:,} run{'' if n == 1 else 's'})" for name, n in rows)
@@ -161,3 +172,30 @@ def _column(values: Iterable[Any]) -> pl.Series:
     elif len(known) > 1:
         values = [None if value is None else str(value) for value in values]
     return pl.Series(values=values, strict=False)
+
+
+def rows_hash(connection: DuckDBPyConnection, sql: str) -> str:
+    """SHA-256 over the rows that a query gives, whatever their order."""
+    rows = run_query(connection, sql).rows()
+    lines = sorted(json.dumps([str(value) for value in row]) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def stale_fits(connection: DuckDBPyConnection) -> dict[str, str]:
+    """Studies (by key) whose newest fit no longer has the rows that its query gives, with the command that renews it."""
+    newest = run_query(
+        connection,
+        "select study_key, data_sql, query_hash, split from fit where study_key is not null and role = 'target' "
+        "qualify row_number() over (partition by study_key order by created_at desc) = 1 order by study_key",
+    )
+    names = dict(studies(connection).select("study_key", "study").iter_rows())
+    found = {}
+    for key, sql, known, _ in newest.iter_rows():
+        try:
+            fresh = rows_hash(connection, sql)
+        except StoreError:
+            fresh = None
+        if fresh != known:
+            name = ",".join(names.get(part, part) for part in key.split(","))
+            found[key] = f"astraios fit-scaling --study {name}"
+    return found

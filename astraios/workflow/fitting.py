@@ -135,4 +135,14 @@ def design(db: Path, request: FitRequest, budget: float) -> Plan:
     target = chosen.targets(request)[0]
     analysis = analyse(replace(chosen, scores=None), replace(request, holdout=None))
     sizes = runnable_sizes(chosen.n_params, chosen.ladder, target)
-    return choose_runs(analysis.ensemble, target, budget, cost_model(chosen.costs), sizes)
+    return choose_runs(analysis.ensemble, target, budget, cost_model(_by_series(chosen.costs, analysis)), sizes)
+
+
+def _by_series(costs: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
+    """Mean device-hours of a run by series (as method_id) and size."""
+    import polars as pl
+
+    named = analysis.points.series_of if analysis.points else {}
+    series = costs["run_id"].replace_strict(named, default=None, return_dtype=pl.String)
+    found = costs.with_columns(method_id=series).drop_nulls("method_id")
+    return found.group_by("method_id", "n_params").agg(pl.col("hours").mean()).sort("method_id", "n_params")

@@ -60,49 +60,91 @@ class FileColumns:
 
 
 def select(db: Path, request: FitRequest) -> Selection:
-    """What a request is about in a database: losses and the scores beside them, or scores where there is no loss.
+    """What a request is about in a database: losses of one study and the scores beside them, or scores alone.
 
     Raises:
         StoreError: no database, or it holds no finished runs.
-        UsageError: a definition, split or ladder that isn't there.
+        UsageError: a study, definition or split that isn't there; several studies and none named.
     """
     if request.loss_definition not in LOSS_COLUMNS:
         raise UsageError(
             f"--definition {request.loss_definition!r}: {did_you_mean(request.loss_definition, LOSS_COLUMNS)}"
         )
     with store.reading(db) as connection:
-        losses = store.run_query(
-            connection, "select ladder, split, count(*) as n from final_loss group by all order by all"
-        )
-        scores = store.run_query(connection, "select distinct ladder from final_score order by all")
-        if losses.is_empty() and scores.is_empty():
-            raise StoreError(f"{db} holds no finished run with a loss: run `astraios collect` first")
-        read = _losses if len(losses) else _scores_only
-        return read(connection, _choose_ladder(db, losses if len(losses) else scores, request), request)
+        study = store.choose_study(connection, db, request.study, request.ladder)
+        splits = store.run_query(connection, f"select distinct split from final_loss where {study.condition}")
+        if not splits.is_empty() and request.split not in splits["split"]:
+            raise UsageError(f"--split {request.split!r}: {did_you_mean(request.split, splits['split'].to_list())}")
+        scored = store.run_query(connection, f"select 1 from final_score where {study.condition} limit 1")
+        if splits.is_empty() and scored.is_empty():
+            raise StoreError(f"{db}: study {study.name} holds neither a loss nor a score: run `astraios collect` first")
+        return (_losses if len(splits) else _scores_only)(connection, study, request)
 
 
-def _losses(connection: Any, ladder: str | None, request: FitRequest) -> Selection:
-    sql = _losses_sql(request, ladder)
+def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selection:
+    sql = _losses_sql(request, study)
+    losses, facts = store.run_query(connection, sql), store.facts(connection, study)
+    _refuse_two_tokenizers(losses, study)
+    columns = [name for name in facts.frame.columns if name == "run_id" or name not in losses.columns]
     return Selection(
-        losses=store.run_query(connection, sql),
-        scores=store.run_query(connection, _scores_sql(request, ladder)),
-        costs=store.run_query(connection, _costs_sql(request, ladder)),
-        ladder=ladder,
-        names=_names(connection, ladder),
+        losses=losses.drop("bytes_per_token").join(facts.frame.select(columns), on="run_id", maintain_order="left"),
+        scores=store.run_query(connection, _scores_sql(request, study)),
+        costs=store.run_query(connection, _costs_sql(request, study)),
+        ladder=_ladder(connection, study),
+        names=_names(connection, study),
         sql=sql,
+        settings=facts.settings,
+        not_facts=("unique_tokens", "tokens_per_step"),
+        study=_described(connection, study),
+        query_hash=store.rows_hash(connection, sql),
     )
 
 
-def _scores_only(connection: Any, ladder: str | None, request: FitRequest) -> Selection:
+def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Selection:
     """Beside the metrics of the tasks stands the mean over tasks (the view mean_task_score), as task `mean`."""
-    only = f"ladder = {_literal(ladder)}" if ladder else "true"
-    sql = _SCORES_ONLY.format(scores=only, means=f"m.{only}" if ladder else only)
+    if request.roles.facts:
+        raise UsageError("--by, --where, --best-over and --repeat are about losses: this study has scores alone")
+    sql = _SCORES_ONLY.format(scores=study.condition, means=study.condition_of_key)
     scores = store.run_query(connection, sql)
-    return Selection(losses=None, scores=scores, ladder=ladder, names=_names(connection, ladder), sql=sql)
+    return Selection(
+        losses=None, scores=scores, ladder=_ladder(connection, study), names=_names(connection, study), sql=sql,
+        study=_described(connection, study), query_hash=store.rows_hash(connection, sql),
+    )  # fmt: skip
 
 
-def _names(connection: Any, ladder: str | None) -> dict[str, float]:
-    return ladder_names(store.run_query(connection, "select model_id, ladder, n_params from base_model"), ladder)
+def _refuse_two_tokenizers(losses: pl.DataFrame, study: store.Study) -> None:
+    """Nats a token of two tokenizers are two units."""
+    known = losses["bytes_per_token"].drop_nulls()
+    if len(known) and float(known.max()) > 1.005 * float(known.min()):  # type: ignore[arg-type]
+        raise UsageError(
+            f"study {study.name}: losses in nats a token over several tokenizers ({known.min():.3f} to "
+            f"{known.max():.3f} bytes a token) can't be compared: hold one with --study or --where model_id=..., or fit "
+            "bits per byte (column bits_per_byte of final_loss) with --data"
+        )
+
+
+def _described(connection: Any, study: store.Study) -> dict[str, Any]:
+    found = store.run_query(
+        connection,
+        "select string_agg(distinct origin, ', ' order by origin) as origin, count(*) as n_runs "
+        f"from run_study where {study.condition}",
+    )
+    return {"study": study.name, "study_key": study.key, **found.row(0, named=True)}
+
+
+def _ladder(connection: Any, study: store.Study) -> str | None:
+    found = store.run_query(connection, f"select distinct ladder from run_study where {study.condition}")["ladder"]
+    return found[0] if len(found) == 1 else None
+
+
+def _names(connection: Any, study: store.Study) -> dict[str, float]:
+    models = store.run_query(
+        connection,
+        "select distinct m.model_id, m.ladder, m.n_params from base_model m join run r using (model_id) "
+        f"where r.{study.condition}",
+    )
+    ladders = models["ladder"].drop_nulls().unique().sort().to_list()
+    return {name: size for ladder in (*ladders, None) for name, size in ladder_names(models, ladder).items()}
 
 
 def select_file(path: Path, columns: FileColumns) -> Selection:
@@ -118,16 +160,23 @@ def select_file(path: Path, columns: FileColumns) -> Selection:
     for name in (n, loss, *(c for c in (d, group) if c)):
         if name not in frame.columns:
             raise DataError(f"{path}: no column {name!r}: {did_you_mean(name, frame.columns)}")
-    losses = frame.select(
-        method_id=pl.col(group).cast(pl.String) if group else pl.lit("all"),
-        run_id=pl.int_range(pl.len()).cast(pl.String),
-        seed=pl.lit(0, pl.Int64),
-        model_id=pl.col(n).cast(pl.String),
-        n_params=pl.col(n),
-        n_tokens=pl.col(d) if d else pl.lit(None, pl.Int64),
-        loss=pl.col(loss),
+    losses = frame.rename(
+        {**_out_of_the_way(frame, columns), n: "n_params", loss: "loss", **({d: "n_tokens"} if d else {})}
     )
-    return Selection(losses, sql=path.name, data_counts=d is not None)
+    if "run_id" not in losses.columns:
+        losses = losses.with_columns(run_id=pl.int_range(pl.len()).cast(pl.String))
+    return Selection(
+        losses.with_columns(pl.col("run_id").cast(pl.String)), sql=path.name, data_counts=d is not None,
+        series=(group,) if group else (), curated=False,
+    )  # fmt: skip
+
+
+def _out_of_the_way(frame: pl.DataFrame, columns: FileColumns) -> dict[str, str]:
+    """Other columns whose names the analysis uses for those that were chosen."""
+    wanted = {"n_params": columns.n, "loss": columns.loss, "n_tokens": columns.d}
+    return {
+        name: f"{name} (unused)" for name, use in wanted.items() if use not in (name, None) and name in frame.columns
+    }
 
 
 def read_frame(path: Path) -> pl.DataFrame:
@@ -146,46 +195,26 @@ def read_frame(path: Path) -> pl.DataFrame:
         raise DataError(f"{path}: not a readable CSV or Parquet file ({str(error).splitlines()[0]})") from None
 
 
-def _choose_ladder(db: Path, there: pl.DataFrame, request: FitRequest) -> str | None:
-    """The ladder that was asked for, else the only one; `there` has the columns ladder and, for losses, split."""
-    splits = there["split"].unique().sort().to_list() if "split" in there.columns else [request.split]
-    if request.split not in splits:
-        raise UsageError(f"--split {request.split!r}: {did_you_mean(request.split, splits)}")
-    ladders = [name for name in there["ladder"].unique().sort() if name is not None]
-    if request.ladder is not None:
-        if request.ladder not in ladders:
-            raise UsageError(f"--ladder {request.ladder!r}: {did_you_mean(request.ladder, ladders)}")
-        return request.ladder
-    if len(ladders) > 1:
-        raise UsageError(f"{db} holds runs of several ladders: choose with --ladder; {did_you_mean('', ladders)}")
-    return ladders[0] if ladders else None
-
-
-def _losses_sql(request: FitRequest, ladder: str | None) -> str:
+def _losses_sql(request: FitRequest, study: store.Study) -> str:
     return (
         "select method_id, run_id, seed, model_id, n_params, n_tokens, "
-        f"{LOSS_COLUMNS[request.loss_definition]} as loss\nfrom final_loss\nwhere split = {_literal(request.split)}"
-        + (f" and ladder = {_literal(ladder)}" if ladder else "")
-        + "\norder by method_id, n_params, seed, run_id"
+        f"{LOSS_COLUMNS[request.loss_definition]} as loss, bytes_per_token\nfrom final_loss\n"
+        f"where split = {_literal(request.split)} and {study.condition}\norder by method_id, n_params, seed, run_id"
     )
 
 
-def _scores_sql(request: FitRequest, ladder: str | None) -> str:
+def _scores_sql(request: FitRequest, study: store.Study) -> str:
     return (
         "select run_id, method_id, n_params, loss_nats as loss, task_id, metric, value, stderr, n, chance, ceiling, "
         f"higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
-        + " and is_main_metric and is_main_n_shot"
-        + (f" and ladder = {_literal(ladder)}" if ladder else "")
-        + "\norder by task_id, method_id, n_params, run_id"
+        f" and is_main_metric and is_main_n_shot and {study.condition}\norder by task_id, method_id, n_params, run_id"
     )
 
 
-def _costs_sql(request: FitRequest, ladder: str | None) -> str:
+def _costs_sql(request: FitRequest, study: store.Study) -> str:
     return (
-        "select method_id, n_params, avg(device_seconds) / 3600 as hours\nfrom cost_frontier\n"
-        f"where split = {_literal(request.split)}"
-        + (f" and ladder = {_literal(ladder)}" if ladder else "")
-        + "\ngroup by all order by all"
+        "select run_id, n_params, device_seconds / 3600 as hours\nfrom cost_frontier\n"
+        f"where split = {_literal(request.split)} and {study.condition}\norder by all"
     )
 
 

@@ -2,7 +2,7 @@ create or replace view final_loss as
 select
     r.run_id, t.study_key, r.origin, r.model_id, m.ladder, r.method_id, t.series, r.dataset_id, r.seed,
     r.n_params, r.n_params_nonembedding, r.n_trainable, r.n_trainable / r.n_params as trainable_share,
-    r.n_tokens, r.steps, r.train_flops, r.learning_rate,
+    r.n_tokens, r.steps, r.train_flops, r.learning_rate, r.bytes_per_token,
     s.split, s.last_step as step, s.last_loss as loss_nats, s.min_loss, s.mean_last5_loss,
     s.last_loss / ln(2) / r.bytes_per_token as bits_per_byte
 from run r

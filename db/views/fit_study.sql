@@ -6,11 +6,11 @@ with used as (
     join run_study s using (run_id)
     group by p.fit_id
 )
-select f.fit_id, coalesce(f.study, u.study_key) as study_key, f.study is null as before_studies, u.origin, u.ladder,
+select f.fit_id, coalesce(f.study_key, u.study_key) as study_key, f.study_key is null as before_studies, u.origin, u.ladder,
     u.dataset_id
 from fit f
 left join used u using (fit_id)
-where f.study is not null or u.fit_id is not null;
+where f.study_key is not null or u.fit_id is not null;
 comment on view fit_study is 'The study whose runs a fit used; several keys with commas where studies were joined, or where a fit of before studies existed mixed them.';
 comment on column fit_study.before_studies is 'Whether the fit was made before studies existed; its study is then told by its runs.';
 comment on column fit_study.study_key is 'As in the view study.';

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from astraios.train.loop import Trainer
 
-PACKING = 3
+PACKING = 4
 """Version of the packing, a part of its name in the cache."""
 
 

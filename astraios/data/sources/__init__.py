@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -67,10 +67,10 @@ class Source:
         return content_hash(self.load(options))
 
 
-def content_hash(data: InstructionData) -> str:
-    """SHA-256 over all records of all splits, hexadecimal."""
+def content_hash(data: InstructionData | Sequence[Record]) -> str:
+    """SHA-256 over all records of all splits (or of one list of records), hexadecimal."""
     digest = hashlib.sha256()
-    for split in (data.train, data.test):
+    for split in (data.train, data.test) if isinstance(data, InstructionData) else (data,):
         digest.update(b"split")
         for record in split:
             for text in (record.prompt, record.completion, *itertools.chain(*record.earlier)):

@@ -25,6 +25,8 @@ class Rank:
     """Mean loss (score) given up by choosing this method instead of the best one."""
     not_separable_from: tuple[str, ...]
     quantity: str = "loss"
+    n_tokens: float | None = None
+    """Tokens of the target, where they are known."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON prints it."""
@@ -40,6 +42,7 @@ def rank(
     draws: Array,
     level: float,
     quantity: str = "loss",
+    n_tokens: float | None = None,
 ) -> list[Rank]:
     """Order methods at one size, best first.
 
@@ -48,6 +51,7 @@ def rank(
         draws: (methods, draws) losses, drawn jointly, so that what methods share cancels in their differences.
         level: two methods are separable when the interval of their difference at this level leaves 0 out.
         quantity: loss, where smaller is better, or score, where larger is.
+        n_tokens: tokens of the target.
     """
     sign = 1.0 if quantity == "loss" else -1.0
     draws = sign * draws
@@ -62,7 +66,16 @@ def rank(
         regret = float((draws[g] - best).mean())
         found.append(
             Rank(
-                names[g], size, float(mean[g]), float(low[g]), float(high[g]), float(p_best[g]), regret, close, quantity
+                names[g],
+                size,
+                float(mean[g]),
+                float(low[g]),
+                float(high[g]),
+                float(p_best[g]),
+                regret,
+                close,
+                quantity,
+                n_tokens,
             )
         )
     return found
