@@ -92,6 +92,12 @@ def sizes() -> dict[str, Rung]:
     return {rung.name.lower(): rung for rung in LADDERS.get(LADDER).rungs()}
 
 
+def _total(rung: Rung) -> int:
+    """Parameters of a base model of this ladder, which knows them all."""
+    assert rung.n_params is not None
+    return rung.n_params
+
+
 def methods(cells: list[dict[str, str]]) -> list[str]:
     """The tuning methods, in the order in which table 1 has them."""
     return list(dict.fromkeys(cell["method"] for cell in cells if cell["table"] == "1"))
@@ -107,7 +113,7 @@ def _base_models() -> list[BaseModelRow]:
             model_id=rung.model_id,
             ladder=rung.ladder,
             architecture=rung.architecture,
-            n_params=rung.n_params,
+            n_params=_total(rung),
             n_params_nonembedding=rung.n_params_nonembedding,
         )
         for rung in sizes().values()
@@ -134,7 +140,7 @@ def _runs(cells: list[dict[str, str]]) -> list[RunRow]:
             method_id=method,
             dataset_id=DATASET,
             seed=0,
-            n_params=rung.n_params,
+            n_params=_total(rung),
             n_params_nonembedding=rung.n_params_nonembedding,
             n_trainable=trainable[method, size],
             steps=200,
