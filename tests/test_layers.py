@@ -22,6 +22,7 @@ FLOW = {
     "registry": {"errors"},
     "files": {"errors"},
     "records": set(),
+    "settings": {"errors"},
     "ray_cluster": {"errors"},
     "runs": {"files", "records", "errors"},
     "data": {"runs"},
@@ -42,7 +43,7 @@ FLOW = {
     },
     "cli": {"workflow", "store", "collect/plan", "collect/launch"},
 }  # fmt: skip
-GROUND = {"errors", "registry", "files", "records"}
+GROUND = {"errors", "registry", "files", "records", "settings"}
 """Rooms that all others may import."""
 TORCH = {"data", "train", "models", "evaluate", "collect"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "bitsandbytes"}

@@ -9,12 +9,17 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, Out, app, example
+from astraios.settings import pairs
 
 GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
 Size = Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")]
 LanguageLevel = Annotated[int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")]
 Nominal = Annotated[
     float | None, typer.Option(metavar="PASS_AT_1", help="Nominal pass@1 (a fraction), for Robust Change.")
+]
+
+TaskOptions = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Another option of the task; may be repeated.")
 ]
 
 
@@ -35,6 +40,7 @@ def score(
     size: Size = None,
     language_level: LanguageLevel = None,
     nominal: Nominal = None,
+    set_: TaskOptions = None,
     shots: Annotated[int | None, typer.Option(metavar="N", help="Demonstrations; else read from the name.")] = None,
     extraction: Annotated[str | None, typer.Option(help="How security completions become source files.")] = None,
     sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Findings of an analyser, SARIF 2.1.0.")] = None,
@@ -48,19 +54,18 @@ def score(
     """Score generations that somebody made; programs run in the sandbox, verdicts are kept and never made twice."""
     from astraios import store, workflow
 
+    options = {
+        "data_dir": data,
+        "language_level": language_level,
+        "nominal": nominal,
+        "n_shot": shots,
+        "extraction": extraction,
+        "sarif": sarif,
+        "isolation": isolation,
+        "allow_weak": allow_weak,
+    }
     request = workflow.ScoreRequest(
-        task=task,
-        data=data,
-        model=model,
-        method=method,
-        size=size,
-        language_level=language_level,
-        nominal=nominal,
-        n_shot=shots,
-        extraction=extraction,
-        sarif=sarif,
-        isolation=isolation,
-        allow_weak=allow_weak,
+        task=task, options={**options, **pairs(set_ or (), "--set")}, model=model, method=method, size=size
     )
     path = None if dry_run else store.database_path(db)
     with terminal.counted("programs", quiet=as_json) as progress:
@@ -108,6 +113,7 @@ def evaluate(
     batch: Annotated[int | None, typer.Option(metavar="N", help="Rows generated at once.")] = None,
     language_level: LanguageLevel = None,
     nominal: Nominal = None,
+    set_: TaskOptions = None,
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")] = 0,
     out: Out = Path("runs"),
     db: Db = None,
@@ -117,15 +123,9 @@ def evaluate(
     """Score a model on tasks: generate, execute, score, record. Stop it at any time: the same command goes on."""
     from astraios import store, workflow
 
-    request = workflow.EvaluateRequest(
+    subject = workflow.Subject(
         model=model,
-        tasks=task,
         adapter=adapter,
-        method=method,
-        base=base,
-        size=size,
-        data=data,
-        records=records,
         engine=engine,
         ray=ray,
         engines=engines,
@@ -133,12 +133,24 @@ def evaluate(
         dtype=dtype,
         quantization=quantization,
         trust_remote_code=trust_remote_code,
-        n_samples=samples,
-        limit=limit,
-        batch=batch,
-        language_level=language_level,
-        nominal=nominal,
         seed=seed,
+        records=records,
+    )
+    options = {
+        "data_dir": data,
+        "n_samples": samples,
+        "limit": limit,
+        "batch": batch,
+        "language_level": language_level,
+        "nominal": nominal,
+    }
+    request = workflow.EvaluateRequest(
+        subject=subject,
+        tasks=task,
+        options={**options, **pairs(set_ or (), "--set")},
+        method=method,
+        base=base,
+        size=size,
     )
     rows = workflow.evaluate(None if dry_run else store.database_path(db), request, out, terminal.say)
     if as_json:

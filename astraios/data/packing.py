@@ -13,6 +13,7 @@ from astraios.data.sources import SOURCES, InstructionData, Record, content_hash
 from astraios.errors import DataError, UsageError
 from astraios.records import DatasetRow
 from astraios.runs.identity import asked
+from astraios.settings import check_fields, setting
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,26 +32,25 @@ class DataSpec:
     """A registered source: python-stdlib, table, hub."""
     prompt_format: str = "Question: {prompt}\n\nAnswer: {completion}"
     """One record as text; the paper's by default."""
-    sequence_length: int = 2048
+    sequence_length: int = setting(2048, minimum=2, unit="tokens")
     """Tokens a block."""
-    test_blocks: int = 0
+    test_blocks: int = setting(0, minimum=0, unit="blocks")
     """Size of the fixed test set in blocks; 0 takes all of it."""
-    train_eval_blocks: int = 16
+    train_eval_blocks: int = setting(16, minimum=0, unit="blocks")
     """Size of the fixed part of the training data whose loss is reported as split train."""
     answers_only: bool = False
     """Whether only the answer's tokens count in the loss (the paper counts all)."""
-    chat_template: bool = field(default=False, metadata={"later": True})
+    chat_template: bool = setting(False, later=True)
     """Whether the tokenizer's chat template takes the place of `prompt_format`: a user's turn, then the assistant's."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the source takes: path, id, columns, ..."""
 
     def __post_init__(self) -> None:
+        check_fields(self, "[data] ")
         if not re.fullmatch(r"[^{}]*\{prompt\}[^{}]*\{completion\}[^{}]*", self.prompt_format):
             raise UsageError(
                 "[data] prompt_format must hold {prompt} once, then {completion} once, and no other braces"
             )
-        if self.sequence_length < 2:
-            raise UsageError(f"[data] sequence_length = {self.sequence_length}: at least 2")
 
     @cached_property
     def asked(self) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,77 +15,58 @@ from astraios.data.sources.table import read_records
 from astraios.errors import CellError, UsageError, did_you_mean
 from astraios.evaluate.generate.fleet import Fleet
 from astraios.evaluate.generate.vllm import Server, adapter_rank
+from astraios.evaluate.options import EvaluateOptions, Subject
 from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.models.counting import count_parameters
 from astraios.models.ladders import positions, resolve
-from astraios.models.methods import METHODS
+from astraios.models.methods import METHODS, recognise
 from astraios.records import TaskResult
 
 ENGINES = ("auto", "transformers", "vllm")
-ADAPTERS = {
-    "LORA": "lora",
-    "IA3": "ia3",
-    "P_TUNING": "ptuning",
-    "PROMPT_TUNING": "prompt",
-    "ADALORA": "adalora",
-    "OFT": "oft",
-    "BOFT": "boft",
-    "VERA": "vera",
-    "LN_TUNING": "ln",
-}
-"""Tuning method by the type that PEFT writes into an adapter; other adapters need the method named."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Subject:
-    """The model to be scored, and how."""
-
-    model: str
-    """Hub id, folder, or a base model of a ladder."""
-    adapter: Path | None = None
-    """Folder of a PEFT adapter."""
-    engine: str = "auto"
-    """transformers, vllm, or auto: vLLM where it is installed, a GPU is there, and the adapter allows it."""
-    ray: str | None = None
-    """Address of a Ray cluster (HOST:PORT, auto, or here to start one) whose machines run the vLLM engines."""
-    engines: int = 1
-    """vLLM engines on it."""
-    device: str | None = None
-    dtype: str = "auto"
-    quantization: str | None = None
-    trust_remote_code: bool = False
-    seed: int = 0
-    records: Path | None = None
-    """Held-out instruction data (JSONL or Parquet with prompt and completion), for perplexity."""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    """Of the tasks: data_dir, n_samples, limit, language_level, nominal, batch, folder, ..."""
-
-    @property
-    def identity(self) -> str:
-        """Hash of what answers: the model's name, its files where it is a folder (name, size, time of change), the
-        adapter's content, and how they are run."""
-        parts = [json.dumps([self.model, engine_of(self), self.dtype, self.quantization]).encode()]
-        if Path(self.model).is_dir():
-            files = [(path.name, path.stat()) for path in sorted(Path(self.model).iterdir()) if path.is_file()]
-            parts += [json.dumps([name, facts.st_size, facts.st_mtime_ns]).encode() for name, facts in files]
-        if self.adapter:
-            parts += [path.read_bytes() for path in sorted(self.adapter.glob("adapter_*")) if path.is_file()]
-        return hashlib.sha256(b"\n".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
+def identity(subject: Subject) -> str:
+    """Hash of what answers: the model's name, its files where it is a folder (name, size, time of change), the
+    adapter's content, and how they are run."""
+    parts = [json.dumps([subject.model, engine_of(subject), subject.dtype, subject.quantization]).encode()]
+    if Path(subject.model).is_dir():
+        files = [(path.name, path.stat()) for path in sorted(Path(subject.model).iterdir()) if path.is_file()]
+        parts += [json.dumps([name, facts.st_size, facts.st_mtime_ns]).encode() for name, facts in files]
+    if subject.adapter:
+        parts += [path.read_bytes() for path in sorted(subject.adapter.glob("adapter_*")) if path.is_file()]
+    return hashlib.sha256(b"\n".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
 
 
-def tuning_method(adapter: Path | None) -> str | None:
-    """Identifier of the tuning method that an adapter's folder tells of; None where it does not say.
+def tuning_method(subject: Subject) -> tuple[str, dict[str, Any]] | None:
+    """The tuning method that an adapter's folder tells of and its settings; None where it does not say.
 
     Raises:
         CellError: no adapter there.
     """
-    if adapter is None:
-        return None
+    return (
+        recognise({**_base_quantization(subject.model), **_adapter_config(subject.adapter)})
+        if subject.adapter
+        else None
+    )
+
+
+def _adapter_config(adapter: Path) -> dict[str, Any]:
     try:
         config = json.loads((adapter / "adapter_config.json").read_text())
     except (OSError, ValueError):
         raise CellError(f"{adapter} holds no adapter: it needs an adapter_config.json that can be read") from None
-    return ADAPTERS.get(str(config.get("peft_type")))
+    return config if isinstance(config, dict) else {}
+
+
+def _base_quantization(model: str) -> dict[str, Any]:
+    """`quantization_config` of a model that lies in a folder and is quantized there; how it is loaded says nothing
+    about how it was tuned."""
+    try:
+        config = json.loads((Path(model) / "config.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    told = config.get("quantization_config") if isinstance(config, dict) else None
+    return {"quantization_config": told} if told else {}
 
 
 def model_size(model: str) -> int:
@@ -129,7 +110,7 @@ def load(subject: Subject) -> TunedModel:
     held_out = read_records(subject.records) if subject.records else ()
     return TunedModel(
         tuned.eval(), tokenizer, n_virtual, positions(model.config) - n_virtual, DataSpec("none"), held_out,
-        subject.seed, subject.options,
+        subject.seed,
     )  # fmt: skip
 
 
@@ -151,7 +132,7 @@ def _served(subject: Subject) -> TunedModel:
         tokenizer, longest = server.model.get_tokenizer(), server.length()
     return TunedModel(
         None, tokenizer, 0, longest, DataSpec("none"),
-        seed=subject.seed, options=subject.options, generator=server.generator,
+        seed=subject.seed, generator=server.generator,
     )  # fmt: skip
 
 
@@ -160,7 +141,7 @@ def _adapted(model: Any, adapter: Path) -> tuple[Any, int]:
 
     from astraios.models import bottleneck  # noqa: F401 (makes PEFT know the three adapters)
 
-    tuning_method(adapter)
+    _adapter_config(adapter)
     try:
         tuned = PeftModel.from_pretrained(model, str(adapter))
     except (ValueError, RuntimeError, KeyError, OSError) as error:
@@ -206,8 +187,8 @@ def check(subject: Subject, tasks: Sequence[str]) -> None:
             raise UsageError(f"task {name!r} needs the model itself: choose --engine transformers, without --ray")
 
 
-def evaluate(tuned: TunedModel, task: str) -> TaskResult:
-    """Scores one task.
+def evaluate(tuned: TunedModel, task: str, options: EvaluateOptions | None = None) -> TaskResult:
+    """Scores one task, with these options instead of the model's.
 
     Raises:
         UsageError: unknown task, or one that needs the model's own likelihoods behind an engine that has none.
@@ -216,4 +197,4 @@ def evaluate(tuned: TunedModel, task: str) -> TaskResult:
     chosen = TASKS.get(task)
     if tuned.model is None and not chosen.from_generations:
         raise UsageError(f"task {task!r} needs the model itself: choose --engine transformers")
-    return chosen.evaluate(tuned)
+    return chosen.evaluate(replace(tuned, options=options) if options else tuned)

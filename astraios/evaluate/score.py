@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astraios.errors import DataError, UsageError
-from astraios.evaluate.tasks import TASKS, Scoring
+from astraios.evaluate.options import ScoreOptions
+from astraios.evaluate.tasks import TASKS, Scoring, Task, options_of
+from astraios.models.ladders import LADDERS
+from astraios.models.methods import METHODS
 from astraios.records import TaskResult
 
 if TYPE_CHECKING:
     from astraios.evaluate.execute.engine import Engine
 
-METHODS = ("fft", "lora", "ptuning", "ia3", "adapterh", "adapterp", "parallel", "prompt", "adalora")
-SIZES = {
-    "1b": "bigcode/starcoderbase-1b",
-    "3b": "bigcode/starcoderbase-3b",
-    "7b": "bigcode/starcoderbase-7b",
-    "15b": "bigcode/starcoderbase",
-    "16b": "bigcode/starcoderbase",
-}
-"""How released files name the four base models; the largest is called 15b there and 16B in the paper."""
+RELEASED = "starcoderbase"
+"""Ladder whose sizes the names of released files tell."""
 
 
 @dataclass(frozen=True)
@@ -37,10 +33,12 @@ class Source:
 def identify(path: Path, model: str | None = None, method: str | None = None) -> Source:
     """Model and method as given, else read from the file's name ("kind__1b__lora", "...-starcoderbase-3b-fft")."""
     words = re.split(r"[^a-z0-9]+", path.name.lower())
-    size = next((SIZES[word] for word in words if word in SIZES), None)
-    if size is None and "starcoderbase" in words:
-        size = SIZES["15b"]
-    return Source(model or size, method or next((word for word in words if word in METHODS), None))
+    ladder = LADDERS.get(RELEASED)
+    rungs = {name.lower(): rung.model_id for rung in ladder.rungs() for name in (rung.name, *rung.aliases)}
+    base = next((rungs[word] for word in words if word in rungs), None)
+    if base is None and ladder.name in words:
+        base = ladder.rungs()[-1].model_id
+    return Source(model or base, method or next((word for word in words if word in METHODS), None))
 
 
 def shots(path: Path) -> int:
@@ -51,17 +49,9 @@ def shots(path: Path) -> int:
 def score_generations(
     path: Path | str,
     task: str,
-    data_dir: Path | str | None,
+    options: ScoreOptions | None = None,
     *,
-    language_level: int | None = None,
-    nominal: float | None = None,
-    n_shot: int | None = None,
-    extraction: str | None = None,
-    sarif: Path | str | None = None,
     cache: Path | str | None = None,
-    workers: int | None = None,
-    isolation: str = "auto",
-    allow_weak: bool = False,
     engine: Engine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> TaskResult:
@@ -70,21 +60,13 @@ def score_generations(
     Args:
         path: the harness's JSON, JSON lines (a problem or a sample a line) or Parquet; gzipped or not.
         task: name of a task.
-        data_dir: folder of gold data; None is the hub.
-        language_level: Java language level (8 compares with the paper); None is the JDK's own.
-        nominal: greedy HumanEval pass@1 of the same model, a fraction, for ReCode's Robust Change.
-        n_shot: demonstrations in the prompts; None reads it from the file's name.
-        extraction: rule that makes source files of security completions.
-        sarif: findings of an analyser that ran elsewhere (SARIF 2.1.0).
+        options: as `score_options` makes them; None is the defaults, with gold data from the hub.
         cache: file of verdicts, so that an interrupted evaluation goes on where it stood.
-        workers: jailed processes; None is one a core.
-        isolation: level, "auto" for the strongest.
-        allow_weak: permits the weak level.
         engine: a running engine to use instead of an own one.
         progress: called with programs done and in all.
 
     Raises:
-        UsageError: unknown task or an option that makes no sense for it.
+        UsageError: unknown task, or options of another.
         DataError: the file or the gold data are not what the task needs.
         AstraiosError: no sandbox or no JDK on this machine.
     """
@@ -94,6 +76,7 @@ def score_generations(
         raise UsageError(f"task {task!r} is not scored from generations: it needs the model itself")
     if not path.is_file():
         raise DataError(f"{path}: no such file of generations")
+    options = _with_shots(options or score_options(task), chosen, path)
     own: list[Engine] = []
 
     def running() -> Engine:
@@ -102,21 +85,32 @@ def score_generations(
         if not own:
             from astraios.evaluate.execute.engine import Engine as Fresh
 
-            own.append(Fresh(workers, isolation, allow_weak, Path(cache) if cache else None))
+            own.append(Fresh(options.workers, options.isolation, options.allow_weak, Path(cache) if cache else None))
         return own[0]
 
-    scoring = Scoring(
-        data_dir=Path(data_dir) if data_dir is not None else None,
-        engine=running,
-        language_level=language_level,
-        nominal=nominal,
-        n_shot=shots(path) if n_shot is None else n_shot,
-        extraction=extraction,
-        sarif=Path(sarif) if sarif else None,
-        progress=progress,
-    )
+    scoring = Scoring(options=options, engine=running, progress=progress)
     try:
         return chosen.score(path, scoring)
     finally:
         for each in own:
             each.close()
+
+
+def score_options(task: str, **values: Any) -> ScoreOptions:
+    """Options of a task by name: those that all tasks take (`ScoreOptions`), and its own.
+
+    >>> score_options("humanevalfix-java", data_dir="gold", language_level=8).own
+    JavaOptions(language_level=8)
+
+    Raises:
+        UsageError: unknown task or option, or a value of the wrong type or out of range.
+    """
+    return options_of([task], ScoreOptions, values)[task]
+
+
+def _with_shots(options: ScoreOptions, task: Task, path: Path) -> ScoreOptions:
+    """Demonstrations as the file's name tells, where the options leave them open."""
+    own: Any = options.of(task.own_options)
+    if getattr(own, "n_shot", 0) is None:
+        own = replace(own, n_shot=shots(path))
+    return replace(options, own=own)

@@ -16,10 +16,11 @@ from astraios.models.counting import count_described
 from astraios.records import TABLES, TuningMethodRow
 
 _KINDS = {
-    "prompt": ("prompt", "prefix_tuning", "prefixtuning", "adaption_prompt", "cartridge"),
-    "low-rank": ("loha", "lokr", "lora", "miss", "bone", "vblora", "randlora", "xlora", "corda", "delora", "gralora"),
-    "scaling": ("ia3", "ln"),
-}
+    "prompt": ("prefixtuning", "adaptionprompt", "cartridge", "multitaskprompttuning"),
+    "low-rank": ("loha", "lokr", "miss", "bone", "vblora", "randlora", "xlora", "delora", "gralora",
+                 "corda", "eva", "olora", "loftq", "qalora"),
+}  # fmt: skip
+"""Kinds of tuning methods of PEFT's that astraios does not have."""
 FACTS = tuple(name for name in TABLES["run"].columns if name not in ("run_id", "sweep_id", "origin", "settings"))
 """Columns of the table run that a source can fill."""
 WHOLE = tuple(name for name in FACTS if TABLES["run"].columns[name].sql in ("bigint", "integer"))
@@ -31,15 +32,17 @@ UNTUNED = "none"
 
 
 def peft_method(config: Mapping[str, Any]) -> str:
-    """Identifier of the tuning method of an adapter_config.json."""
-    name = str(config.get("peft_type") or UNSPECIFIED).lower().removeprefix("pefttype.")
-    if name == "lora":
-        if config.get("use_dora"):
-            return "dora"
-        if str(config.get("init_lora_weights", "")).startswith("pissa"):
-            return "pissa"
-        return "rslora" if config.get("use_rslora") else "lora"
-    return method_name(name)
+    """Identifier of the tuning method of an adapter_config.json: ours, else PEFT's name of it."""
+    from astraios.models.methods import adapter_type, recognise
+    from astraios.models.methods.lora import variant
+
+    known = recognise(config)
+    if known:
+        return known[0]
+    kind = adapter_type(config)
+    if kind == "LORA" and variant(config):
+        return "-".join(sorted(variant(config)))
+    return method_name(kind)
 
 
 _SPELLINGS = {

@@ -99,13 +99,30 @@ def step_number(value: Any, where: str) -> int:
     return number
 
 
-def task_row(task_id: str, metric: str, kind: str = "generation", higher_is_better: bool = True) -> TaskRow:
-    """Row of the table task; what astraios knows of a task goes before what a source says."""
-    from astraios.importers import paper
+def task_row(
+    task_id: str, metric: str, kind: str = "generation", lower_is_better: Sequence[str] | None = None
+) -> TaskRow:
+    """Row of the table task; what astraios knows of a task goes before what a source says.
 
-    known = {row.task_id: row for row in paper.tasks()}
-    told = TaskRow(task_id=task_id, title=task_id, kind=kind, metric=metric, higher_is_better=higher_is_better)
-    return known.get(task_id, told)
+    Args:
+        task_id: the task.
+        metric: its main one, as the source has it.
+        kind: as in the table.
+        lower_is_better: metrics of which less is better; None where the source does not say.
+    """
+    from astraios.evaluate.tasks import TASKS
+
+    if task_id in TASKS:
+        return TASKS.get(task_id).describe()
+    lower = None if lower_is_better is None else list(lower_is_better)
+    return TaskRow(
+        task_id=task_id,
+        title=task_id,
+        kind=kind,
+        metric=metric,
+        higher_is_better=metric not in (lower or ()),
+        lower_is_better=lower,
+    )
 
 
 def imported(

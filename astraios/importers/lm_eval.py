@@ -150,8 +150,8 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         if not scores:
             skipped.add(f"{task}", "a group without a score of its own" if groups.get(task) else "no score")
             continue
-        first = scores[0].metric.partition(",")[0]
-        better = ((content.get("higher_is_better") or {}).get(task) or {}).get(first)
+        better = (content.get("higher_is_better") or {}).get(task) or {}
+        lower = [name for score in scores if better.get((name := score.metric).partition(",")[0]) is False]
         settings = {
             "version": (content.get("versions") or {}).get(task), "source": path.name, "of": samples.get("original"),
             "task_hash": (content.get("task_hashes") or {}).get(task), "group": bool(groups.get(task)),
@@ -165,7 +165,7 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
             scores=scores,
             samples=list(_samples(path, task, mark, skipped)),
             task=task_row(task, scores[0].metric, _KINDS.get(output, "likelihood" if output else "comprehension"),
-                          better is not False),
+                          lower if better else None),
         )  # fmt: skip
 
 

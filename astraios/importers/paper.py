@@ -12,6 +12,9 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from astraios.importers import Imported, Importer, Wanted
+from astraios.importers._models import method_row
+from astraios.importers._runs import task_row
+from astraios.models.ladders import LADDERS, Rung
 from astraios.records import (
     AttemptRow,
     BaseModelRow,
@@ -20,8 +23,6 @@ from astraios.records import (
     EvaluationRow,
     RunRow,
     Score,
-    TaskRow,
-    TuningMethodRow,
     frame,
 )
 
@@ -33,40 +34,8 @@ LADDER = "starcoderbase"
 DATASET = "bigcode/guanaco-commits@paper"
 SOURCE = "Zhuo et al., 2024, arXiv:2401.00788"
 
-EMBEDDINGS = 49_152 + 8_192
-"""Rows of the token and position embeddings of StarCoderBase."""
-MODELS = {
-    # size in the paper: hub id, width, total parameters (table 1, row FFT)
-    "1b": ("bigcode/starcoderbase-1b", 2048, 1_137_207_296),
-    "3b": ("bigcode/starcoderbase-3b", 2816, 3_043_311_104),
-    "7b": ("bigcode/starcoderbase-7b", 4096, 7_327_263_232),
-    "16b": ("bigcode/starcoderbase", 6144, 15_517_456_384),
-}
-METHODS = {
-    "lora": ("LoRA", "low-rank", "Hu et al., 2021, arXiv:2106.09685"),
-    "ptuning": ("P-Tuning", "prompt", "Liu et al., 2023, arXiv:2103.10385"),
-    "ia3": ("(IA)3", "scaling", "Liu et al., 2022, arXiv:2205.05638"),
-    "adapterh": ("AdapterH", "adapter", "Houlsby et al., 2019, arXiv:1902.00751"),
-    "adapterp": ("AdapterP", "adapter", "Pfeiffer et al., 2020, arXiv:2005.00052"),
-    "parallel": ("Parallel", "adapter", "He et al., 2021, arXiv:2110.04366"),
-    "fft": ("FFT", "full", SOURCE),
-}
-TASKS: dict[str, tuple[str, str, str, float | None, bool, int]] = {
-    # task_id: title, kind, main metric, score of guessing, higher is better, independent items
-    "devign": ("Defect detection", "comprehension", "accuracy", 0.5, True, 2000),
-    "bigclonebench": ("Clone detection", "comprehension", "f1_macro", None, True, 2000),
-    "humanevalsynthesize-python": ("Code synthesis, Python", "generation", "pass@1", 0.0, True, 164),
-    "humanevalfix-python": ("Code repair, Python", "generation", "pass@1", 0.0, True, 164),
-    "humanevalexplain-python": ("Code explanation, Python", "generation", "pass@1", 0.0, True, 164),
-    "humanevalsynthesize-java": ("Code synthesis, Java", "generation", "pass@1", 0.0, True, 164),
-    "humanevalfix-java": ("Code repair, Java", "generation", "pass@1", 0.0, True, 164),
-    "humanevalexplain-java": ("Code explanation, Java", "generation", "pass@1", 0.0, True, 164),
-    "recode-format": ("ReCode, format", "robustness", "robust_pass@1", 0.0, True, 164),
-    "recode-function": ("ReCode, function names", "robustness", "robust_pass@1", 0.0, True, 164),
-    "recode-syntax": ("ReCode, syntax", "robustness", "robust_pass@1", 0.0, True, 164),
-    "recode-docstring": ("ReCode, docstring", "robustness", "robust_pass@1", 0.0, True, 164),
-    "aatk": ("Asleep at the Keyboard", "security", "insecure", None, False, 40),
-}
+ITEMS = {"devign": 2000, "bigclonebench": 2000, "aatk": 40}
+"""Independent items behind a score, where they are not the 164 problems of HumanEval."""
 COMPREHENSION = {"defect_detection": "devign", "clone_detection": "bigclonebench", "aatk_dow": "aatk"}
 METRICS = {"f1_macro_3class": "f1_macro", "valid_pct": "valid", "insecure_pct": "insecure"}
 RELEASED = {
@@ -86,11 +55,11 @@ def frames() -> dict[str, pl.DataFrame]:
     runs = _runs(cells)
     tables: dict[str, tuple[Sequence[Any], dict[str, Any]]] = {
         "base_model": (_base_models(), {}),
-        "tuning_method": (_methods(), {}),
+        "tuning_method": ([method_row(method) for method in methods(cells)], {}),
         "dataset": ([_dataset()], {}),
         "run": (runs, {}),
         "attempt": ([AttemptRow(attempt=1, state="done") for _ in runs], {"run_id": [run.run_id for run in runs]}),
-        "task": (tasks(), {}),
+        "task": ([task_row(task, "") for task in dict.fromkeys(map(task_id, _scored(cells)))], {}),
         **_scores(cells),
         "correlation": (_correlations(cells), {}),
     }
@@ -118,23 +87,36 @@ def task_id(cell: dict[str, str]) -> str:
     return name.replace("_", "-")
 
 
+def sizes() -> dict[str, Rung]:
+    """The base models by their size as the cells have it: 1b, 3b, 7b, 16b."""
+    return {rung.name.lower(): rung for rung in LADDERS.get(LADDER).rungs()}
+
+
+def _total(rung: Rung) -> int:
+    """Parameters of a base model of this ladder, which knows them all."""
+    assert rung.n_params is not None
+    return rung.n_params
+
+
+def methods(cells: list[dict[str, str]]) -> list[str]:
+    """The tuning methods, in the order in which table 1 has them."""
+    return list(dict.fromkeys(cell["method"] for cell in cells if cell["table"] == "1"))
+
+
+def _scored(cells: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [cell for cell in cells if cell["table"] in {"2", "3", "4", "5"}]
+
+
 def _base_models() -> list[BaseModelRow]:
     return [
         BaseModelRow(
-            model_id=model,
-            ladder=LADDER,
-            architecture="GPTBigCodeForCausalLM",
-            n_params=n,
-            n_params_nonembedding=n - EMBEDDINGS * width,
+            model_id=rung.model_id,
+            ladder=rung.ladder,
+            architecture=rung.architecture,
+            n_params=_total(rung),
+            n_params_nonembedding=rung.n_params_nonembedding,
         )
-        for model, width, n in MODELS.values()
-    ]
-
-
-def _methods() -> list[TuningMethodRow]:
-    return [
-        TuningMethodRow(method_id=name, title=title, kind=kind, citation=citation)
-        for name, (title, kind, citation) in METHODS.items()
+        for rung in sizes().values()
     ]
 
 
@@ -154,36 +136,19 @@ def _runs(cells: list[dict[str, str]]) -> list[RunRow]:
         RunRow(
             run_id=run_id(method, size),
             origin=ORIGIN,
-            model_id=model,
+            model_id=rung.model_id,
             method_id=method,
             dataset_id=DATASET,
             seed=0,
-            n_params=n,
-            n_params_nonembedding=n - EMBEDDINGS * width,
+            n_params=_total(rung),
+            n_params_nonembedding=rung.n_params_nonembedding,
             n_trainable=trainable[method, size],
             steps=200,
             learning_rate=1e-6 if method == "fft" else 1e-4,
             settings={"source": SOURCE, "size": size},
         )
-        for method in METHODS
-        for size, (model, width, n) in MODELS.items()
-    ]
-
-
-def tasks() -> list[TaskRow]:
-    """Rows of the table task: the paper's thirteen."""
-    return [
-        TaskRow(
-            task_id=name,
-            title=title,
-            kind=kind,
-            metric=metric,
-            chance=chance,
-            ceiling=1.0,
-            higher_is_better=higher,
-            citation=SOURCE,
-        )
-        for name, (title, kind, metric, chance, higher, _) in TASKS.items()
+        for method in methods(cells)
+        for size, rung in sizes().items()
     ]
 
 
@@ -191,11 +156,9 @@ def _scores(cells: list[dict[str, str]]) -> dict[str, tuple[Sequence[Any], dict[
     """Tables 2 to 5, per cent turned into fractions: evaluations and scores, with their runs."""
     scores: list[tuple[str, Score]] = []
     evaluations: dict[tuple[str, str], EvaluationRow] = {}
-    for cell in cells:
-        if cell["table"] not in {"2", "3", "4", "5"}:
-            continue
+    for cell in _scored(cells):
         task, key = task_id(cell), run_id(cell["method"], cell["size"])
-        items = TASKS[task][5]
+        items = ITEMS.get(task, 164)
         metric = METRICS.get(cell["metric"], cell["metric"])
         scores.append((key, Score.told(task, metric, round(float(cell["value"]) / 100, 6), n=items)))
         settings: dict[str, Any] = {"source": f"{SOURCE}, table {cell['table']}"}
@@ -213,13 +176,13 @@ def _scores(cells: list[dict[str, str]]) -> dict[str, tuple[Sequence[Any], dict[
 def _correlations(cells: list[dict[str, str]]) -> list[CorrelationRow]:
     """Tables 7 and 8 and the sentence of appendix I; p-values are printed only over all sizes."""
     printed = {(c["table"], c["size"], c["metric"]): float(c["value"]) for c in cells if c["table"] in {"7", "8", "I"}}
-    rows = []
+    rows, rungs = [], sizes()
     for (table, size, metric), value in printed.items():
         if metric.endswith("_p"):
             continue
         loss = next((name for name in ("train_loss", "test_loss") if metric.startswith(name)), None)
         x, y = {"7": ("n_trainable", loss), "8": (loss, "mean_score"), "I": ("n_trainable", "mean_score")}[table]
-        overall = size not in MODELS
+        overall = size not in rungs
         rows.append(
             CorrelationRow(
                 origin=ORIGIN,
@@ -227,11 +190,11 @@ def _correlations(cells: list[dict[str, str]]) -> list[CorrelationRow]:
                 dataset_id=DATASET,
                 x=str(x),
                 y=str(y),
-                n_params=None if overall else MODELS[size][2],
+                n_params=None if overall else rungs[size].n_params,
                 coefficient=next(name for name in ("kendall", "pearson", "spearman") if name in metric),
                 value=value,
                 p_value=printed.get((table, size, f"{metric}_p")),
-                n_points=len(METHODS) * (len(MODELS) if overall else 1),
+                n_points=len(methods(cells)) * (len(rungs) if overall else 1),
                 source=f"{SOURCE}, {'appendix I' if table == 'I' else f'table {table}'}",
             )
         )

@@ -5,7 +5,15 @@ nats a token, scores are fractions.
 """
 
 from astraios.records.curation import CurationRow
-from astraios.records.describing import BaseModelRow, DatasetRow, EnvironmentRow, SweepRow, TaskRow, TuningMethodRow
+from astraios.records.describing import (
+    BaseModelRow,
+    CompositeRow,
+    DatasetRow,
+    EnvironmentRow,
+    SweepRow,
+    TaskRow,
+    TuningMethodRow,
+)
 from astraios.records.fits import (
     BacktestRow,
     CorrelationRow,
@@ -25,6 +33,7 @@ __all__ = [
     "BacktestRow",
     "BaseModelRow",
     "Column",
+    "CompositeRow",
     "CorrelationRow",
     "CurationRow",
     "DatasetRow",

@@ -101,6 +101,29 @@ class TaskRow:
     ] = None
     higher_is_better: Annotated[bool, Column("boolean", "Direction of the metric.")]
     citation: Annotated[str | None, Column("varchar", "Source of the task.")] = None
+    lower_is_better: Annotated[
+        Json | None,
+        Column(
+            "json",
+            "Names of the metrics of which less is better, a list; null where only the main metric's direction is "
+            "known.",
+        ),
+    ] = None
+
+
+@row_of("composite")
+@dataclass(frozen=True, kw_only=True)
+class CompositeRow:
+    """Mean scores: what each is the weighted mean of."""
+
+    name: Annotated[str, Column("varchar", "Name of the mean.")]
+    task_id: Annotated[str, Column("varchar", "A task in it.")]
+    metric: Annotated[str | None, Column("varchar", "The metric of the task; null for its main one.")] = None
+    weight: Annotated[float, Column("double", "Its weight; only the proportions count.")] = 1.0
+    study: Annotated[
+        str | None,
+        Column("varchar", "The study that it is for, by its ladder; null for all that have none of their own."),
+    ] = None
 
 
 @row_of("sweep", key="sweep_id")

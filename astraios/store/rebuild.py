@@ -108,7 +108,9 @@ def _carry_over(connection: DuckDBPyConnection, old: Path) -> tuple[int, dict[st
     offset = next_load_key(connection)
     for table in RUN_TABLES:
         _copy(connection, table, "where run_id in (from missing)", offset)
-    carried = {table: _copy(connection, table) for table in OWN_TABLES}
+    connection.execute("delete from composite")
+    _copy(connection, "composite")
+    carried = {table: _copy(connection, table) for table in OWN_TABLES if table != "composite"}
     connection.execute("commit")
     connection.execute("detach old")
     connection.execute("begin")

@@ -53,12 +53,13 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = F
             )
             connection.unregister("arriving")
             insert(connection, "correlation", frames["correlation"].to_arrow())
-        if "curation" in frames:
-            connection.register("arriving", frames["curation"].to_arrow())
-            connection.execute("create or replace temp table typed as from curation limit 0")
-            connection.execute("insert into typed by name from arriving")
-            connection.unregister("arriving")
-            connection.execute("insert into curation (from typed except all from curation)")
+        for table in ("curation", "composite"):
+            if table in frames:
+                connection.register("arriving", frames[table].to_arrow())
+                connection.execute(f"create or replace temp table typed as from {table} limit 0")
+                connection.execute("insert into typed by name from arriving")
+                connection.unregister("arriving")
+                connection.execute(f"insert into {table} (from typed except all from {table})")
     return {table: len(frame) for table, frame in frames.items()}
 
 

@@ -15,6 +15,7 @@ from astraios.data.packing import PackedData, block_order
 from astraios.errors import CellError, UsageError
 from astraios.records import LossPoint
 from astraios.runs.identity import asked
+from astraios.settings import check_fields, setting
 from astraios.train.group import ALONE, Group
 from astraios.train.loss import cross_entropy_sum, summed_cross_entropy
 
@@ -28,47 +29,47 @@ if TYPE_CHECKING:
 class TrainSpec:
     """The sweep's [train] table; the defaults are the paper's recipe (sections 2.2 and its training code)."""
 
-    steps: int = 200
+    steps: int = setting(200, minimum=1)
     """Optimizer steps (global steps)."""
-    batch_size: int = 32
+    batch_size: int = setting(32, minimum=1, unit="blocks")
     """Blocks in a global batch."""
-    micro_batch: int = 1
+    micro_batch: int = setting(1, minimum=1, unit="blocks")
     """Blocks in one forward pass; the rest of the batch is accumulated."""
-    learning_rate: float | None = None
+    learning_rate: float | None = setting(None, above=0)
     """Peak learning rate; None takes the tuning method's own (1e-4, full fine-tuning 1e-6)."""
-    warmup_steps: int = 12
+    warmup_steps: int = setting(12, minimum=0, unit="steps")
     """Steps of linear warm-up."""
-    final_learning_rate: float = 0.0
+    final_learning_rate: float = setting(0.0, minimum=0, maximum=1)
     """Where the cosine ends, as a share of the peak."""
-    weight_decay: float = 0.05
+    weight_decay: float = setting(0.05, minimum=0)
     """On matrices; never on biases and norms."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    clip_norm: float = 1.0
+    betas: tuple[float, float] = setting((0.9, 0.999), minimum=0, below=1)
+    clip_norm: float = setting(1.0, minimum=0)
     """Largest norm of the gradient; 0 does not clip."""
-    eval_every: int = 10
+    eval_every: int = setting(10, minimum=1, unit="steps")
     """Steps between evaluations on train and test; the first is before tuning, the last after it."""
-    log_every: int = 5
+    log_every: int = setting(5, minimum=1, unit="steps")
     """Steps between records of the training batch's loss."""
-    checkpoint_every: int = 10
+    checkpoint_every: int = setting(10, minimum=1, unit="steps")
     """Steps between states from which an interrupted run goes on."""
-    dtype: str = "auto"
+    dtype: str = setting("auto", choices=("auto", "float32", "bfloat16"))
     """Of the base: float32, bfloat16, or auto (bfloat16 where the device has it). What is trained is kept in float32
     while it is trained: in bfloat16 a step at 1e-6 would be lost in rounding."""
-    quantization: str = "auto"
+    quantization: str = setting("auto", choices=("auto", "none", "8bit", "nf4"))
     """Of the frozen base: none, 8bit, nf4, or auto (the tuning method's own)."""
     gradient_checkpointing: bool = False
-    attention: str = field(default="auto", metadata={"later": True})
+    attention: str = setting(
+        "auto", choices=("auto", "sdpa", "flash_attention_2", "flash_attention_3", "eager"), later=True
+    )
     """How attention is computed: sdpa, flash_attention_2, flash_attention_3, eager, or auto (transformers' choice,
     SDPA where the architecture has it)."""
-    processes: int = field(default=1, metadata={"later": True})
+    processes: int = setting(1, minimum=1, later=True)
     """Processes that train a cell together, a device each; they share the global batch."""
-    fsdp: bool = field(default=False, metadata={"later": True})
+    fsdp: bool = setting(False, later=True)
     """Whether each of them holds only its share of the model (FSDP) rather than a copy."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "micro_batch", "eval_every", "log_every", "checkpoint_every", "processes"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"[train] {name} = {getattr(self, name)}: must be at least 1")
+        check_fields(self, "[train] ")
         if self.batch_size % (self.micro_batch * self.processes):
             times = f" x processes = {self.processes}" if self.processes > 1 else ""
             raise UsageError(
@@ -76,13 +77,6 @@ class TrainSpec:
             )
         if self.fsdp and self.processes < 2:
             raise UsageError("[train] fsdp = true shares a model among processes: set processes to 2 or more")
-        for name, known in (
-            ("dtype", ("auto", "float32", "bfloat16")),
-            ("quantization", ("auto", "none", "8bit", "nf4")),
-            ("attention", ("auto", "sdpa", "flash_attention_2", "flash_attention_3", "eager")),
-        ):
-            if getattr(self, name) not in known:
-                raise UsageError(f"[train] {name} = {getattr(self, name)!r}: known: {', '.join(known)}")
 
     @cached_property
     def asked(self) -> dict[str, Any]:

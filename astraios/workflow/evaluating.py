@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from astraios.errors import UsageError
+from astraios.evaluate.options import EvaluateOptions, Subject
 from astraios.workflow.scoring import describe_scored, record_scores
 
 Recorded = Callable[[str], None]
@@ -17,29 +18,15 @@ Recorded = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateRequest:
-    """The options of `astraios evaluate`."""
+    """What `astraios evaluate` was asked for."""
 
-    model: str
+    subject: Subject
     tasks: Sequence[str]
-    adapter: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the tasks, by name: fields of EvaluateOptions and each task's own; None is the default."""
     method: str | None = None
     base: str | None = None
     size: str | None = None
-    data: Path | None = None
-    records: Path | None = None
-    engine: str = "auto"
-    ray: str | None = None
-    engines: int = 1
-    device: str | None = None
-    dtype: str = "auto"
-    quantization: str | None = None
-    trust_remote_code: bool = False
-    n_samples: int | None = None
-    limit: int | None = None
-    batch: int | None = None
-    language_level: int | None = None
-    nominal: float | None = None
-    seed: int = 0
 
 
 def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorded) -> list[dict[str, Any]]:
@@ -61,54 +48,39 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     """
     import dataclasses
 
-    from astraios.evaluate.model import Subject, check, evaluate, load, model_size, tuning_method
+    from astraios.evaluate.model import check, evaluate, identity, load, model_size, tuning_method
+    from astraios.evaluate.tasks import options_of
 
-    options = {
-        "data_dir": str(request.data) if request.data else None,
-        "n_samples": request.n_samples,
-        "limit": request.limit,
-        "batch": request.batch,
-        "language_level": request.language_level,
-        "nominal": request.nominal,
-    }
-    subject = Subject(
-        model=request.model,
-        adapter=request.adapter,
-        engine=request.engine,
-        ray=request.ray,
-        engines=request.engines,
-        device=request.device,
-        dtype=request.dtype,
-        quantization=request.quantization,
-        trust_remote_code=request.trust_remote_code,
-        seed=request.seed,
-        records=request.records,
-    )
+    subject = request.subject
+    options = options_of(request.tasks, EvaluateOptions, request.options)
     check(subject, request.tasks)
-    identity = subject.identity
-    options["folder"] = str(out / "evaluations" / identity)
-    subject = dataclasses.replace(subject, options={k: v for k, v in options.items() if v is not None})
-    method = request.method or tuning_method(request.adapter)
-    if db and method is None and (request.adapter or request.limit is None):
+    who = identity(subject)
+    folder, trial = out / "evaluations" / who, request.options.get("limit") is not None
+    told = tuning_method(subject)
+    method = request.method or (told[0] if told else None)
+    if db and method is None and (subject.adapter or not trial):
         raise UsageError(
-            f"{request.adapter or request.model} does not say its tuning method: name it with --method (fft for a "
+            f"{subject.adapter or subject.model} does not say its tuning method: name it with --method (fft for a "
             "model that was tuned whole), or record nothing with --dry-run"
         )
-    base, size = request.base or request.model, request.size
-    records = db is not None and request.limit is None
+    base, size = request.base or subject.model, request.size
+    records = db is not None and not trial
     if records and size is None:
         size = str(model_size(base))
-    described = {task: describe_scored(base, method, size, task, identity) for task in request.tasks} if records else {}
+    settings = told[1] if told and told[0] == method else None
+    described = (
+        {task: describe_scored(base, method, size, task, who, settings) for task in request.tasks} if records else {}
+    )
     tuned = load(subject)
     rows = []
     for task in request.tasks:
         start = time.perf_counter()
-        result = evaluate(tuned, task)
+        result = evaluate(tuned, task, dataclasses.replace(options[task], folder=folder))
         rows += [{**dataclasses.asdict(one), "isolation": result.isolation} for one in result.scores]
         rows_of_run = described.get(task)
         if db is None or rows_of_run is None:
-            tell(f"{task}: not recorded" + (": --limit makes it a trial" if request.limit is not None else ""))
+            tell(f"{task}: not recorded" + (": --limit makes it a trial" if trial else ""))
             continue
-        record_scores(db, request.model, task, result, rows_of_run, time.perf_counter() - start)
+        record_scores(db, subject.model, task, result, rows_of_run, time.perf_counter() - start)
         tell(f"{task}: recorded as run {rows_of_run.run.run_id} in {db}")
     return rows

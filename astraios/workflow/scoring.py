@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +15,16 @@ from astraios.workflow.curating import find_run
 from astraios.workflow.sizes import rung_names
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """The options of `astraios score`."""
+    """What `astraios score` was asked for."""
 
     task: str
-    data: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Of the task, by name: fields of ScoreOptions and its own; None is the default."""
     model: str | None = None
     method: str | None = None
     size: str | None = None
-    language_level: int | None = None
-    nominal: float | None = None
-    n_shot: int | None = None
-    extraction: str | None = None
-    sarif: Path | None = None
-    isolation: str = "auto"
-    allow_weak: bool = False
 
 
 def score(
@@ -55,26 +49,14 @@ def score(
     import dataclasses
     import time
 
-    from astraios.evaluate.score import identify, score_generations
+    from astraios.evaluate.score import identify, score_generations, score_options
 
+    options = score_options(request.task, **request.options)
     source = identify(path, request.model, request.method)
     known = source.model_id is not None and source.method_id is not None
     described = describe_scored(source.model_id, source.method_id, request.size, request.task) if db and known else None
     start = time.perf_counter()
-    result = score_generations(
-        path,
-        request.task,
-        request.data,
-        language_level=request.language_level,
-        nominal=request.nominal,
-        n_shot=request.n_shot,
-        extraction=request.extraction,
-        sarif=request.sarif,
-        cache=cache,
-        isolation=request.isolation,
-        allow_weak=request.allow_weak,
-        progress=progress,
-    )
+    result = score_generations(path, request.task, options, cache=cache, progress=progress)
     rows = [{**dataclasses.asdict(one), "isolation": result.isolation} for one in result.scores]
     if db is None:
         return rows, "not recorded"
@@ -96,7 +78,12 @@ class Scored:
 
 
 def describe_scored(
-    model_id: str | None, method_id: str | None, size: str | None, task: str, identity: str | None = None
+    model_id: str | None,
+    method_id: str | None,
+    size: str | None,
+    task: str,
+    identity: str | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Scored:
     """What the database says of a run that was not tuned here.
 
@@ -106,6 +93,7 @@ def describe_scored(
         size: parameters, where the model does not tell them.
         task: the task.
         identity: of the tuned model, where there may be several by the same method.
+        settings: of the tuning method, where its adapter states them.
 
     Raises:
         UsageError: one of them is unknown.
@@ -125,10 +113,16 @@ def describe_scored(
     run_id = hashlib.sha256(name.encode()).hexdigest()[:16]
     about: dict[str, Any] = {"model_id": rung.model_id, "n_params": int(n_params)}
     return Scored(
-        base_model=BaseModelRow(**about, ladder=ladder.name, architecture=rung.config.get("model_type")),
+        base_model=BaseModelRow(**about, ladder=ladder.name, architecture=rung.architecture),
         tuning_method=method.describe(),
         task=chosen.describe(),
-        run=RunRow(**about, run_id=run_id, origin="imported", method_id=method.name),
+        run=RunRow(
+            **about,
+            run_id=run_id,
+            origin="imported",
+            method_id=method.name,
+            settings={"settings": dict(settings)} if settings else None,
+        ),
     )
 
 

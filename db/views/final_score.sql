@@ -3,7 +3,8 @@ select
     r.run_id, r.origin, r.model_id, m.ladder, r.method_id, r.dataset_id, r.seed,
     r.n_params, r.n_trainable, r.n_trainable / r.n_params as trainable_share, r.n_tokens,
     s.task_id, s.n_shot, s.metric, s.value, s.stderr, s.ci_low, s.ci_high, s.n, s.n_failed,
-    t.chance, coalesce(t.ceiling, 1) as ceiling, coalesce(t.higher_is_better, true) as higher_is_better,
+    t.chance, coalesce(t.ceiling, 1) as ceiling,
+    coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true) as higher_is_better,
     coalesce(s.metric = t.metric, true) as is_main_metric, s.n_shot = f.n_shot as is_main_n_shot
 from score s
 join latest_attempt a using (run_id, attempt)
@@ -12,6 +13,7 @@ left join base_model m using (model_id)
 left join task t using (task_id)
 join (select task_id, min(n_shot) as n_shot from score group by task_id) f on f.task_id = s.task_id;
 comment on view final_score is 'Scores of each run with its sizes and the task''s chance level.';
+comment on column final_score.higher_is_better is 'Direction of the metric.';
 comment on column final_score.is_main_metric is 'Whether the metric is the one that stands for its task.';
 comment on column final_score.is_main_n_shot is 'Whether it was asked with the fewest demonstrations that its task was ever asked with.';
 comment on column final_score.trainable_share is 'Trained parameters over all of the base model''s.';

@@ -211,7 +211,7 @@ def test_settings_of_launchers_are_checked(small_models: list[str], pairs_file: 
         ('[launch.slurm]\npartitoin = "gpu"', "did you mean 'partition'"),
         ('[launch.slurm]\nminutes = "long"', "must be of type int"),
         ("[launch.slurm.evaluate]\nminutse = 3", "did you mean 'minutes'"),
-        ('[launch.ray]\nplacement = "far"', "known: spread, pack"),
+        ('[launch.ray]\nplacement = "far"', "known: pack, spread"),
     ):
         with pytest.raises(UsageError, match=message):
             check_launch(Sweep.from_toml(f"{text}\n{table}", "x"))

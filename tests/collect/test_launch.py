@@ -301,7 +301,7 @@ def test_what_a_launcher_can_not_read_is_refused(small_models: list[str], pairs_
     for change, message in (
         ('stages = "parted"', "known: split, together"),
         ("time_limit_minutes = 0", "must be above 0"),
-        ("retries = -1", "must not be below 0"),
+        ("retries = -1", "must be at least 0"),
     ):
         with pytest.raises(UsageError, match=message):
             Sweep.from_toml(text.replace("[compute]", f"[compute]\n{change}"), "x")

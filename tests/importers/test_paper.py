@@ -11,12 +11,13 @@ import duckdb
 import pytest
 
 from astraios import store
-from astraios.importers.paper import METHODS, read_tables
+from astraios.importers.paper import methods, read_tables
+from astraios.models.methods import METHODS
 from tests.conftest import run_cli
 from tests.importers.conftest import content
 
-TITLES = {name: about[0] for name, about in METHODS.items()}
 CELLS = read_tables()
+TITLES = {name: METHODS.get(name).title for name in methods(CELLS)}
 
 
 @pytest.fixture(scope="module")

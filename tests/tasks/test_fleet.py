@@ -13,7 +13,8 @@ import pytest
 from astraios.errors import CellError, StoreError, UsageError
 from astraios.evaluate.generate import fleet
 from astraios.evaluate.generate.requests import Request, stream_seed
-from astraios.evaluate.model import Subject, load
+from astraios.evaluate.model import identity, load
+from astraios.evaluate.options import Subject
 from astraios.evaluate.tasks import Decoding
 from tests.conftest import REPOSITORY, assert_one_line, run_cli
 
@@ -103,9 +104,9 @@ def test_engines_share_the_samples_and_one_is_lost(stand_in: Path, monkeypatch: 
 def test_answers_of_two_engines_are_kept_apart() -> None:
     """What is left to us is one of the two, and so counts as it."""
     here, cluster = Subject(model="some/model", engine="transformers"), Subject(model="some/model", ray="auto")
-    assert here.identity != cluster.identity
-    assert cluster.identity == Subject(model="some/model", engine="vllm").identity
-    assert Subject(model="some/model").identity in (here.identity, cluster.identity)
+    assert identity(here) != identity(cluster)
+    assert identity(cluster) == identity(Subject(model="some/model", engine="vllm"))
+    assert identity(Subject(model="some/model")) in (identity(here), identity(cluster))
 
 
 def test_what_can_not_be_had_is_one_line(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:

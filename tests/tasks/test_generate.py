@@ -15,7 +15,8 @@ from astraios.errors import CellError, MissingExtraError, StoreError, UsageError
 from astraios.evaluate.generate import generate, vllm
 from astraios.evaluate.generate.hf import Generator
 from astraios.evaluate.generate.requests import Request, encode, stream
-from astraios.evaluate.model import Subject, load
+from astraios.evaluate.model import identity, load
+from astraios.evaluate.options import EvaluateOptions, ScoreOptions, Subject
 from astraios.evaluate.tasks import TASKS, Decoding, Scoring, TunedModel
 from tests.conftest import assert_one_line, run_cli
 
@@ -112,7 +113,10 @@ class Counting(Generator):
 @needs_data
 def test_interrupted_generation_goes_on_by_sample(tmp_path: Path) -> None:
     model, words, task = tiny(), tokenizer(), TASKS.get("humanevalexplain-python")
-    scoring, drawn = Scoring(data_dir=GOLD, limit=2), Decoding(n_samples=3, temperature=0.5, max_length=700)
+    scoring, drawn = (
+        Scoring(options=ScoreOptions(data_dir=GOLD, limit=2)),
+        Decoding(n_samples=3, temperature=0.5, max_length=700),
+    )
 
     def make(decoding: Decoding) -> Counting:
         return Counting(model, words, decoding.max_length, decoding.temperature, batch=2)
@@ -136,7 +140,10 @@ def test_interrupted_generation_goes_on_by_sample(tmp_path: Path) -> None:
 @needs_data
 def test_shards_make_one_whole(tmp_path: Path) -> None:
     model, words, task = tiny(), tokenizer(), TASKS.get("humanevalsynthesize-python")
-    scoring, drawn = Scoring(data_dir=GOLD, limit=2), Decoding(n_samples=2, temperature=0.5, max_length=800)
+    scoring, drawn = (
+        Scoring(options=ScoreOptions(data_dir=GOLD, limit=2)),
+        Decoding(n_samples=2, temperature=0.5, max_length=800),
+    )
 
     def make(decoding: Decoding) -> Generator:
         return Generator(model, words, decoding.max_length, decoding.temperature)
@@ -153,7 +160,7 @@ def test_shards_make_one_whole(tmp_path: Path) -> None:
 @pytest.mark.promise("any model is generated from, executed and scored, and goes on")
 @pytest.mark.parametrize("name", ["humanevalsynthesize-python", "recode-function"])
 def test_generate_execute_score(name: str, tmp_path: Path) -> None:
-    options = {"data_dir": GOLD, "limit": 3, "folder": tmp_path, "n_samples": 2, "workers": 1}
+    options = EvaluateOptions(data_dir=GOLD, limit=3, folder=tmp_path, n_samples=2, workers=1)
     model = TunedModel(tiny(), tokenizer(), 0, 700, DataSpec("none"), seed=1, options=options)
     result = TASKS.get(name).evaluate(model)
     assert result.n_items == 3
@@ -172,7 +179,7 @@ ANSWERS: dict[str, str] = {}
 def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
     """The prompt, post-processing and programs fit together: right answers, followed by chatter, score 1."""
     for name in ("humanevalsynthesize-python", "humanevalfix-python"):
-        task, scoring = TASKS.get(name), Scoring(data_dir=GOLD, limit=20)
+        task, scoring = TASKS.get(name), Scoring(options=ScoreOptions(data_dir=GOLD, limit=20))
         ANSWERS.update({row["task_id"]: row["canonical_solution"] for row in task.gold(scoring)})
 
         class Oracle(Generator):
@@ -186,13 +193,15 @@ def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
         from astraios.evaluate.execute.engine import Engine
 
         with Engine(1) as engine:
-            result = task.score(path, Scoring(data_dir=GOLD, limit=20, engine=lambda engine=engine: engine))
+            result = task.score(
+                path, Scoring(options=ScoreOptions(data_dir=GOLD, limit=20), engine=lambda engine=engine: engine)
+            )
         assert result.scores[0].value == 1.0, [s for s in result.samples if not s.value]
 
 
 @needs_data
 def test_prompts_are_the_papers() -> None:
-    scoring = Scoring(data_dir=GOLD, limit=1)
+    scoring = Scoring(options=ScoreOptions(data_dir=GOLD, limit=1))
     synthesize = TASKS.get("humanevalsynthesize-python").prompts(scoring)[0].text
     assert synthesize.startswith("Question: Write a Python function `has_close_elements(")
     assert "\n\nAnswer:\nfrom typing import List\n\n\ndef has_close_elements" in synthesize
@@ -261,9 +270,9 @@ def test_bad_models_adapters_and_engines_are_one_line(tmp_path: Path) -> None:
     tokenizer().save_pretrained(tmp_path / "model")
     untold = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--db", tmp_path / "a.duckdb")
     assert_one_line(untold, 2, "does not say its tuning method.*--method.*--dry-run")
-    before = Subject(model=str(tmp_path / "model")).identity
+    before = identity(Subject(model=str(tmp_path / "model")))
     os.utime(tmp_path / "model" / "config.json", ns=(1, 1))
-    assert Subject(model=str(tmp_path / "model")).identity != before, "answers of other weights are not taken up"
+    assert identity(Subject(model=str(tmp_path / "model"))) != before, "answers of other weights are not taken up"
     odd = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--adapter", tmp_path / "adapter", *common)
     assert_one_line(odd, 1, "holds no adapter")
     engine = run_cli("evaluate", tmp_path / "model", "--task", "devign", "--engine", "vlm", *common)

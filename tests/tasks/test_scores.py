@@ -15,13 +15,14 @@ import pytest
 
 from astraios.errors import DataError, UsageError
 from astraios.evaluate.execute.engine import Engine
-from astraios.evaluate.score import identify, score_generations
+from astraios.evaluate.score import identify, score_generations, score_options
 from astraios.evaluate.tasks import TASKS
 from astraios.evaluate.tasks._answers import after_answer, yes_or_no
 from astraios.evaluate.tasks._files import Layout, read_generations
 from astraios.evaluate.tasks.aatk import until_closed
 from astraios.evaluate.tasks.bigclonebench import macro_f1
 from astraios.evaluate.tasks.devign import NO, YES, paper_sample
+from astraios.records import TaskResult
 
 SHARED = Path(os.environ.get("ASTRAIOS_SHARED") or Path(__file__).resolve().parents[3] / "shared")
 PAPER = SHARED / "data" / "paper"
@@ -62,13 +63,17 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
         yield found
 
 
+def scored(path: Path, task: str, data_dir: Path, engine: Engine | None = None, **options: object) -> TaskResult:
+    return score_generations(path, task, score_options(task, data_dir=data_dir, **options), engine=engine)
+
+
 def cell(path: Path, engine: Engine) -> tuple[float, float, float]:
     """(scored, wanted, tolerance), in points."""
     kind, size, method = path.name.removesuffix(".jsonl.gz").split("__")
     task, table, name, metric = KINDS[kind]
     language = "java" if "java" in kind else "c" if kind == "defect" else "python"
     level = 8 if language == "java" else None
-    result = score_generations(path, task, PAPER / "gold", engine=engine, language_level=level)
+    result = scored(path, task, PAPER / "gold", engine=engine, language_level=level)
     (score,) = (score for score in result.scores if score.metric == metric)
     size = "16b" if size == "15b" else size
     wanted = CONTRADICTED.get((kind, size, method)) or printed()[table, name, language, method, size, metric]
@@ -108,7 +113,7 @@ def test_reference_solutions_pass_and_buggy_ones_fail(engine: Engine, tmp_path: 
             [[row["prompt"] + row["canonical_solution"], row["declaration"] + row["buggy_solution"]] for row in gold]
         )
     )
-    result = score_generations(path, "humanevalsynthesize-python", PAPER / "gold", engine=engine)
+    result = scored(path, "humanevalsynthesize-python", PAPER / "gold", engine=engine)
     by_sample = {k: [s.value for s in result.samples if s.sample == k] for k in (0, 1)}
     assert by_sample[0] == [1.0] * 164
     assert by_sample[1] == [0.0] * 164
@@ -121,13 +126,13 @@ def test_java_language_level_is_what_decides(engine: Engine, tmp_path: Path) -> 
     gold = lines("gold/humanevalpack_java.jsonl.gz")
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([[row["declaration"] + row["canonical_solution"]] for row in gold]))
-    at_8 = score_generations(path, "humanevalfix-java", PAPER / "gold", engine=engine, language_level=8)
-    own = score_generations(path, "humanevalfix-java", PAPER / "gold", engine=engine)
+    at_8 = scored(path, "humanevalfix-java", PAPER / "gold", engine=engine, language_level=8)
+    own = scored(path, "humanevalfix-java", PAPER / "gold", engine=engine)
     assert sum(s.value for s in at_8.samples) == 164 - 65
     assert sum(s.value for s in own.samples) == 164
     assert at_8.settings["language_level"] == 8
     with pytest.raises(UsageError, match="language level 99"):
-        score_generations(path, "humanevalfix-java", PAPER / "gold", engine=engine, language_level=99)
+        scored(path, "humanevalfix-java", PAPER / "gold", engine=engine, language_level=99)
 
 
 @needs_data
@@ -154,7 +159,7 @@ def test_all_forms_of_generations_give_the_same(form: str, engine: Engine, tmp_p
         path.write_bytes(gzip.compress(data) if form == "gzip" else data)
     else:
         path.write_text("\n".join(json.dumps(row) for row in single))
-    result = score_generations(path, "humanevalsynthesize-python", PAPER / "gold", engine=engine)
+    result = scored(path, "humanevalsynthesize-python", PAPER / "gold", engine=engine)
     assert [(s.metric, s.value) for s in result.scores] == [("pass@1", 0.5)]
 
 
@@ -162,8 +167,8 @@ def test_all_forms_of_generations_give_the_same(form: str, engine: Engine, tmp_p
 def test_raw_files_give_what_tidy_ones_give(engine: Engine) -> None:
     raw = PAPER / "raw" / "generations-defectdetection-starcoderbase-1b-lora.json.gz"
     tidy = PAPER / "generations" / "defect__1b__lora.jsonl.gz"
-    a = score_generations(raw, "devign", PAPER / "gold", engine=engine)
-    b = score_generations(tidy, "devign", PAPER, engine=engine)
+    a = scored(raw, "devign", PAPER / "gold", engine=engine)
+    b = scored(tidy, "devign", PAPER, engine=engine)
     assert a.scores == b.scores
     assert a.samples == b.samples
 
@@ -216,7 +221,7 @@ def test_bad_generations_are_one_line(content: bytes, message: str, tmp_path: Pa
     path = tmp_path / "generations.json"
     path.write_bytes(content)
     with pytest.raises(DataError, match=message) as caught:
-        score_generations(path, "humanevalsynthesize-python", PAPER / "gold", engine=engine)
+        scored(path, "humanevalsynthesize-python", PAPER / "gold", engine=engine)
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["generations.json"]
 
@@ -227,19 +232,19 @@ def test_wrong_counts_unknown_tasks_and_missing_gold_are_one_line(tmp_path: Path
     path = tmp_path / "generations.json"
     path.write_text(json.dumps([["a"]] * 163 + [["a", "b"]]))
     with pytest.raises(DataError, match="Python/163 has 2 samples, expected 1"):
-        score_generations(path, "humanevalfix-python", PAPER / "gold")
+        scored(path, "humanevalfix-python", PAPER / "gold")
     with pytest.raises(UsageError, match="did you mean 'devign'"):
-        score_generations(path, "devgin", PAPER / "gold")
+        scored(path, "devgin", PAPER / "gold")
     with pytest.raises(DataError, match=r"no humanevalpack_python\.jsonl\.gz there"):
-        score_generations(path, "humanevalfix-python", tmp_path)
+        scored(path, "humanevalfix-python", tmp_path)
     with pytest.raises(DataError, match="no such folder"):
-        score_generations(path, "humanevalfix-python", tmp_path / "nowhere")
+        scored(path, "humanevalfix-python", tmp_path / "nowhere")
     with pytest.raises(DataError, match="no such file"):
-        score_generations(tmp_path / "nothing", "humanevalfix-python", PAPER / "gold")
-    with pytest.raises(UsageError, match="is for Java"):
-        score_generations(path, "humanevalfix-python", PAPER / "gold", language_level=8)
+        scored(tmp_path / "nothing", "humanevalfix-python", PAPER / "gold")
+    with pytest.raises(UsageError, match=r"humanevalfix-python takes no option 'language-level': .*humanevalfix-java"):
+        scored(path, "humanevalfix-python", PAPER / "gold", language_level=8)
     with pytest.raises(UsageError, match="needs the model itself"):
-        score_generations(path, "perplexity", PAPER / "gold")
+        scored(path, "perplexity", PAPER / "gold")
 
 
 def test_robust_pass_is_the_worst_transformation_over_all_seeds() -> None:
@@ -259,8 +264,8 @@ def test_robust_pass_is_the_worst_transformation_over_all_seeds() -> None:
 @needs_data
 def test_nominal_is_a_fraction(engine: Engine) -> None:
     path = PAPER / "generations" / "recode_format__3b__lora.jsonl.gz"
-    with pytest.raises(UsageError, match="between 0 and 1"):
-        score_generations(path, "recode-format", PAPER / "gold", engine=engine, nominal=21.3)
+    with pytest.raises(UsageError, match=r"nominal = 21\.3: must be at least 0 and at most 1"):
+        scored(path, "recode-format", PAPER / "gold", engine=engine, nominal=21.3)
 
 
 @pytest.mark.parametrize(
@@ -303,7 +308,7 @@ def test_bigclonebench_scores_its_rows(tmp_path: Path) -> None:
     answers = [{"id": i, "answer": "Yes" if i % 2 else "No"} for i in range(10)]
     answers[8]["answer"] = "Yes"
     (tmp_path / "answers.jsonl").write_text("\n".join(map(json.dumps, answers)))
-    result = score_generations(tmp_path / "answers.jsonl", "bigclonebench", tmp_path)
+    result = scored(tmp_path / "answers.jsonl", "bigclonebench", tmp_path)
     assert (result.scores[0].metric, result.scores[0].value, result.n_items) == ("f1_macro", 1.0, 8)
 
 
@@ -337,7 +342,7 @@ def test_aatk_counts_forty_scenarios_and_takes_sarif(engine: Engine, tmp_path: P
     run = {"tool": {"driver": {"name": "Other", "version": "1"}}, "results": [{"locations": [location]}]}
     sarif = tmp_path / "found.sarif"
     sarif.write_text(json.dumps({"version": "2.1.0", "runs": [run]}))
-    result = score_generations(path, "aatk", PAPER / "gold", engine=engine, sarif=sarif)
+    result = scored(path, "aatk", PAPER / "gold", engine=engine, sarif=sarif)
     assert result.n_items == 40
     assert result.scores[1].metric == "insecure_sarif"
     assert result.settings["comparable_with_paper"] is False
@@ -345,9 +350,9 @@ def test_aatk_counts_forty_scenarios_and_takes_sarif(engine: Engine, tmp_path: P
     assert words["DoW/CWE-502-0"] == "insecure"
     sarif.write_text(json.dumps({"version": "2.0.0", "runs": []}))
     with pytest.raises(DataError, match=r"not SARIF 2\.1\.0"):
-        score_generations(path, "aatk", PAPER / "gold", engine=engine, sarif=sarif)
-    with pytest.raises(UsageError, match="extraction rule"):
-        score_generations(path, "aatk", PAPER / "gold", engine=engine, extraction="best")
+        scored(path, "aatk", PAPER / "gold", engine=engine, sarif=sarif)
+    with pytest.raises(UsageError, match="extraction = 'best': known: as_generated, function, last_statement"):
+        scored(path, "aatk", PAPER / "gold", engine=engine, extraction="best")
 
 
 def test_every_task_is_found() -> None:

@@ -20,6 +20,7 @@ from astraios.collect.plan.sweep import Cell
 from astraios.data import packing as instruction_data
 from astraios.data.sources import Record
 from astraios.errors import AstraiosError, CellError, one_line
+from astraios.evaluate.options import EvaluateOptions
 from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.files import exclusive
 from astraios.models.ladders import positions, resolve
@@ -304,7 +305,12 @@ class _Work:
                     data=cell.data,
                     held_out=held_out,
                     seed=cell.seed,
-                    options={"folder": str(self.directory.path / "tasks"), **cell.task_options.get(name, {})},
+                    options=replace(
+                        TASKS.get(name).read_options(
+                            EvaluateOptions, cell.task_options.get(name, {}), f"[task.{name}] "
+                        ),
+                        folder=self.directory.path / "tasks",
+                    ),
                 )
                 start = time.perf_counter()
                 result = TASKS.get(name).evaluate(tuned)

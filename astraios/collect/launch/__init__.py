@@ -6,7 +6,6 @@ business, which goes by the run directories and by nothing that a cluster says.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,9 @@ from typing import Any, ClassVar
 
 from astraios.collect.plan.compute import ComputeSpec
 from astraios.collect.plan.job import STAGES, Job
-from astraios.errors import UsageError, did_you_mean
 from astraios.registry import Registry
 from astraios.runs.place import Place
+from astraios.settings import build, require_table
 
 
 @dataclass(frozen=True)
@@ -80,12 +79,17 @@ class Pool:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class NoSettings:
+    """[launch.NAME] of a launcher that asks for nothing."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Launcher:
     """A way of running jobs."""
 
     name: str
-    settings: ClassVar[type] = type(None)
+    settings: ClassVar[type] = NoSettings
     """Dataclass of what [launch.NAME] may say; a sub-table named like a stage is laid over it for that stage."""
 
     def check(self, options: Mapping[str, Any]) -> None:
@@ -99,19 +103,11 @@ class Launcher:
 
     def read(self, options: Mapping[str, Any], stage: str | None = None) -> Any:
         """[launch.NAME] as `settings`, for jobs of one stage."""
-        plain = {key: value for key, value in options.items() if key not in STAGES}
+        require_table(options, f"[launch.{self.name}] ")
         own = options.get(stage, {}) if stage else {}
-        if not isinstance(own, Mapping):
-            raise UsageError(f"[launch.{self.name}.{stage}] must be a table")
-        known = {f.name: f.type for f in dataclasses.fields(self.settings)} if self.settings is not type(None) else {}
-        for key, value in {**plain, **own}.items():
-            if key not in known:
-                raise UsageError(f"[launch.{self.name}] unknown field {key!r}: {did_you_mean(key, known)}")
-            wanted = str(known[key]).removesuffix(" | None")
-            kinds = {"int": int, "float": (int, float), "str": str, "bool": bool, "Mapping[str, Any]": Mapping}
-            if isinstance(value, bool) != (wanted == "bool") or not isinstance(value, kinds[wanted]):  # type: ignore[arg-type]
-                raise UsageError(f"[launch.{self.name}] {key} = {value!r}: must be of type {wanted}")
-        return self.settings(**{**plain, **own})
+        require_table(own, f"[launch.{self.name}.{stage}] ")
+        plain = {key: value for key, value in options.items() if key not in STAGES}
+        return build(self.settings, {**plain, **own}, f"[launch.{self.name}] ")
 
     def device(self) -> str:
         """cpu or cuda: what cells of `device = "auto"` will find."""

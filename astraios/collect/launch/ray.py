@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 from astraios.collect.launch import Event, Launcher, Orders, Pool
 from astraios.collect.launch._process import environment, log_file, progress_of, write_request
 from astraios.collect.plan.job import Job
-from astraios.errors import UsageError
 from astraios.ray_cluster import join
+from astraios.settings import setting
 
 AHEAD = 2
 """Tasks that are handed to Ray for each that it can run at a time, so that no machine waits for this process."""
@@ -29,9 +29,9 @@ class Settings:
 
     address: str | None = None
     """HOST:PORT of a cluster's head, or auto for the one that $RAY_ADDRESS names; without it one is started here."""
-    cpus: int | None = None
+    cpus: int | None = setting(None, minimum=1)
     """Cores of a cluster started here."""
-    placement: str = "spread"
+    placement: str = setting("spread", choices=PLACEMENTS)
     """spread over the machines, or pack them."""
     resources: Mapping[str, Any] = field(default_factory=dict)
     """Custom resources that each cell asks for, such as {"a100" = 1}."""
@@ -44,12 +44,6 @@ class RayLauncher(Launcher):
     """Tasks on a Ray cluster."""
 
     settings: ClassVar[type] = Settings
-
-    def check(self, options: Mapping[str, Any]) -> None:
-        super().check(options)
-        placement = self.read(options).placement
-        if placement not in PLACEMENTS:
-            raise UsageError(f"[launch.ray] placement = {placement!r}: known: {', '.join(PLACEMENTS)}")
 
     def open(self, jobs: Sequence[Job], orders: Orders) -> Pool:
         settings = self.read(orders.options)

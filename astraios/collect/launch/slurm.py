@@ -21,6 +21,7 @@ from astraios.collect.launch import Event, Launcher, Orders, Pool
 from astraios.collect.launch._process import environment, file_name, last_words, log_file, write_request
 from astraios.collect.plan.job import Job
 from astraios.errors import MissingExtraError, StoreError
+from astraios.settings import setting
 
 QUEUED = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "RESIZING", "SPECIAL_EXIT")
 ACTIVE = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED")
@@ -39,7 +40,7 @@ UNSEEN_S = 20.0
 class Settings:
     """[launch.slurm]; what is not said is left to the cluster's defaults."""
 
-    cluster: str = "slurm"
+    cluster: str = setting("slurm", choices=("slurm", "local"))
     """slurm, or local: submitit's own executor, processes on this machine."""
     partition: str | None = None
     constraint: str | None = None
@@ -47,17 +48,17 @@ class Settings:
     qos: str | None = None
     exclude: str | None = None
     nodelist: str | None = None
-    minutes: int = 1440
+    minutes: int = setting(1440, minimum=1, unit="minutes")
     """Length of an allocation; a cell that needs longer is queued again and goes on."""
-    signal_seconds: int = 90
+    signal_seconds: int = setting(90, minimum=0, unit="seconds")
     """How long before the end of an allocation a cell is stopped, to be queued again."""
-    requeues: int = 100
+    requeues: int = setting(100, minimum=0)
     """How often a cell may run into the end of its allocation."""
-    parallel: int = 256
+    parallel: int = setting(256, minimum=1)
     """Jobs of an array that run at a time."""
-    submitted: int = 1000
+    submitted: int = setting(1000, minimum=1)
     """Jobs in the queue at a time, and most in an array."""
-    poll_seconds: float = 5.0
+    poll_seconds: float = setting(5.0, minimum=0, unit="seconds")
     """Pause between two looks at the queue."""
     srun: bool = True
     """Whether the process is started by srun inside the allocation."""

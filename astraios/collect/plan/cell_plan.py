@@ -104,7 +104,7 @@ class Plan:
             model_id=cell.model_id,
             ladder=ladder.name,
             revision=cell.revision,
-            architecture=rung.config.get("model_type"),
+            architecture=rung.architecture,
             n_params=self.count.n_params,
             n_params_nonembedding=self.count.n_params_nonembedding,
             settings=dict(rung.config),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from astraios.errors import UsageError, did_you_mean
+from astraios.settings import check_fields, setting
 
 STAGES = ("together", "split")
 
@@ -13,49 +13,37 @@ STAGES = ("together", "split")
 class ComputeSpec:
     """The sweep's [compute] table: what cells run on. None of it changes a number but `threads`."""
 
-    workers: int = 0
+    workers: int = setting(0, minimum=0)
     """Cells at a time; 0 takes one a device, or one a `threads` cores."""
-    threads: int = 1
+    threads: int = setting(1, minimum=1)
     """CPU threads a cell."""
     device: str = "auto"
     """cpu, cuda, or auto."""
-    stages: str = "together"
+    stages: str = setting("together", choices=STAGES)
     """together trains and evaluates a cell in one process; split makes them two, the second waiting for the first, so
     that evaluation can use other machines."""
-    retries: int = 0
+    retries: int = setting(0, minimum=0)
     """How often a cell that failed is tried again in the same call. A cell that was lost with its machine is not one
     that failed, and goes on elsewhere all the same."""
-    time_limit_minutes: float | None = None
+    time_limit_minutes: float | None = setting(None, above=0, unit="minutes")
     """Wall time of one try of one stage; what is over it fails, and goes on from its checkpoint when tried again."""
-    stop_hopeless: float | None = None
+    stop_hopeless: float | None = setting(None, minimum=0.5, below=1, unit="level of an interval")
     """Ends a cell early once even the low end of this interval (0.9, say) of its extrapolated final loss lies above the
     best final loss of the same base, data and steps. Such a cell counts neither as done nor as failed."""
-    memory_gb: float | None = None
+    memory_gb: float | None = setting(None, above=0, unit="GB")
     """Main memory that a cell asks its launcher for, in gigabytes (10^9 bytes); by default what it is estimated to
     need."""
-    device_memory_gb: float | None = None
+    device_memory_gb: float | None = setting(None, above=0, unit="GB")
     """Memory of the device (of the machine, on a CPU) that a cell has to fit into; by default what local ones have."""
-    flops_per_second: float | None = None
+    flops_per_second: float | None = setting(None, above=0, unit="FLOP/s")
     """Operations a second that one device sustains on these models, for estimates; by default what was measured."""
-    price_per_device_hour: float | None = None
+    price_per_device_hour: float | None = setting(None, minimum=0)
     """Money, for the cost of each run."""
     trust_remote_code: bool = False
     """Whether a base model from the hub may bring code of its own."""
 
     def __post_init__(self) -> None:
-        if self.stages not in STAGES:
-            raise UsageError(f"[compute] stages = {self.stages!r}: {did_you_mean(self.stages, STAGES)}")
-        for name in ("time_limit_minutes", "memory_gb", "device_memory_gb", "flops_per_second"):
-            value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UsageError(f"[compute] {name} = {value}: must be above 0")
-        if self.stop_hopeless is not None and not 0.5 <= self.stop_hopeless < 1:
-            raise UsageError(f"[compute] stop_hopeless = {self.stop_hopeless}: a level from 0.5 to below 1")
-        for name in ("workers", "retries"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"[compute] {name} = {getattr(self, name)}: must not be below 0")
-        if self.threads < 1:
-            raise UsageError(f"[compute] threads = {self.threads}: must be at least 1")
+        check_fields(self, "[compute] ")
 
 
 @dataclass(frozen=True)
@@ -66,9 +54,8 @@ class KeepSpec:
     """What a method adds to the base; the base itself is named, not copied."""
     full_models: bool = True
     """The whole model, of methods that change all of it."""
-    disk_gb: float | None = None
+    disk_gb: float | None = setting(None, above=0, unit="GB")
     """Most that the folder of run directories may hold, in gigabytes (10^9 bytes); asked before anything is trained."""
 
     def __post_init__(self) -> None:
-        if self.disk_gb is not None and self.disk_gb <= 0:
-            raise UsageError(f"[keep] disk_gb = {self.disk_gb}: must be above 0")
+        check_fields(self, "[keep] ")

@@ -32,14 +32,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from astraios.collect.plan.compute import ComputeSpec, KeepSpec
 from astraios.data.packing import DataSpec
 from astraios.errors import UsageError, did_you_mean
+from astraios.settings import build, check, require_table, rule_of_type
 from astraios.train.loop import TrainSpec
 
-T = TypeVar("T")
 RUN_ID_LENGTH = 16
 _NOT_ASKED = ("sweep", "tasks", "task_options")
 """Fields of a cell on which its trained model does not depend."""
@@ -145,37 +145,31 @@ class Sweep:
 
     @classmethod
     def _from_table(cls, table: dict[str, Any]) -> Sweep:
-        from astraios.data.sources import SOURCES
+        from astraios.evaluate.options import EvaluateOptions
         from astraios.evaluate.tasks import TASKS
         from astraios.models.methods import METHODS
 
         for key in ("name", "models", "methods"):
             if key not in table:
                 raise UsageError(f"{key} is missing")
-        data = dict(table.pop("data", {}))
-        own = {f.name for f in dataclasses.fields(DataSpec)} - {"options"}
-        options = {key: data.pop(key) for key in list(data) if key not in own}
-        source = SOURCES.get(data.get("source", DataSpec.source))
-        _check_options("data", options, source.options, own)
         sections = {
-            "data": _build(DataSpec, {**data, "options": options}, "data"),
-            "train": _build(TrainSpec, table.pop("train", {}), "train"),
-            "compute": _build(ComputeSpec, table.pop("compute", {}), "compute"),
-            "keep": _build(KeepSpec, table.pop("keep", {}), "keep"),
+            "data": _data(table.pop("data", {})),
+            "train": build(TrainSpec, table.pop("train", {}), "[train] "),
+            "compute": build(ComputeSpec, table.pop("compute", {}), "[compute] "),
+            "keep": build(KeepSpec, table.pop("keep", {}), "[keep] "),
         }
         table["models"] = _expand_models(table["models"])
         for key, kind in (("methods", str), ("seeds", int), ("tasks", str)):
             if key in table:
                 table[key] = _list_of(kind, table[key], key)
-        sweep = _build(cls, {**table, **sections}, "")
+        sweep = build(cls, {**table, **sections}, "")
         for method_id in (*sweep.methods, *sweep.method):
+            require_table(sweep.method.get(method_id, {}), f"[method.{method_id}] ")
             overrides = dict(sweep.method.get(method_id, {}))
             _check_rates(method_id, overrides.pop("learning_rate", None))
             METHODS.get(method_id).with_defaults(overrides)
         for task_id in (*sweep.tasks, *sweep.task):
-            TASKS.get(task_id)
-        for task_id, evaluated in sweep.task.items():
-            _check_options(f"task.{task_id}", evaluated, TASK_OPTIONS)
+            TASKS.get(task_id).read_options(EvaluateOptions, sweep.task.get(task_id, {}), f"[task.{task_id}] ")
         return sweep
 
     @cached_property
@@ -275,48 +269,17 @@ def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**under, **over, **{key: _laid_over(value, over[key]) for key, value in both.items()}}
 
 
-def _build(kind: type[T], table: Any, section: str) -> T:
-    if not isinstance(table, Mapping):
-        raise UsageError(f"[{section}] must be a table")
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    where = f"[{section}] " if section else ""
-    for key, value in table.items():
-        if key not in fields:
-            raise UsageError(f"{where}unknown field {key!r}: {did_you_mean(key, fields)}")
-        _check_type(f"{where}{key}", fields[key].type, value)
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    return kind(**values)
+def _data(table: Any) -> DataSpec:
+    """The [data] table: fields of DataSpec, and what its source takes."""
+    from astraios.data.sources import SOURCES
 
-
-_SCALARS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "str": (str,), "bool": (bool,)}
-
-
-def _check_type(where: str, annotation: Any, value: Any) -> None:
-    wanted = str(annotation).removesuffix(" | None")
-    allowed = _SCALARS.get(wanted)
-    if allowed and (not isinstance(value, allowed) or (isinstance(value, bool) and wanted != "bool")):
-        raise UsageError(f"{where} = {value!r}: must be of type {wanted}")
-
-
-TASK_OPTIONS = {
-    "data_dir": "str",
-    "n_samples": "int",
-    "language_level": "int",
-    "nominal": "float",
-    "limit": "int",
-    "workers": "int",
-    "batch": "int",
-}
-"""What [task.NAME] may set, with types."""
-
-
-def _check_options(section: str, options: Any, known: Mapping[str, str], besides: Iterable[str] = ()) -> None:
-    if not isinstance(options, Mapping):
-        raise UsageError(f"[{section}] must be a table")
-    for key, value in options.items():
-        if key not in known:
-            raise UsageError(f"[{section}] unknown field {key!r}: {did_you_mean(key, [*besides, *known])}")
-        _check_type(f"[{section}] {key}", known[key], value)
+    require_table(table, "[data] ")
+    own = {f.name for f in dataclasses.fields(DataSpec)} - {"options"}
+    spec = build(DataSpec, {key: value for key, value in table.items() if key in own}, "[data] ")
+    options = {key: value for key, value in table.items() if key not in own}
+    rules = {name: rule_of_type(kind) for name, kind in SOURCES.get(spec.source).options.items()}
+    check(rules, options, "[data] ", besides=own)
+    return dataclasses.replace(spec, options=options)
 
 
 def _list_of(kind: type, value: Any, key: str) -> tuple[Any, ...]:

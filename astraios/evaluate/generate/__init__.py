@@ -97,7 +97,7 @@ def generate(
         The file, or None where other processes' answers are still missing.
     """
     decoding = decoding or task.decoding()
-    known = {**(identity or {}), "task": task.name, "n_shot": scoring.n_shot, "decoding": vars(decoding)}
+    known = {**(identity or {}), "task": task.name, "n_shot": task.n_shot(scoring.options), "decoding": vars(decoding)}
     answers = Answers(folder, known, shard)
     prompts = list(task.prompts(scoring))
     generator = make(decoding)
@@ -155,34 +155,31 @@ def evaluate(task: Task, tuned: TunedModel) -> TaskResult:
     from astraios.evaluate.execute.engine import Engine
     from astraios.evaluate.generate.hf import Generator
 
-    options = dict(tuned.options)
-    decoding = task.decoding()
+    options, decoding = tuned.options, task.decoding()
     decoding = replace(
         decoding,
-        n_samples=int(options.get("n_samples", decoding.n_samples)),
+        n_samples=options.n_samples or decoding.n_samples,
         max_length=min(decoding.max_length, tuned.n_positions),
     )
     with tempfile.TemporaryDirectory(prefix="astraios-generations-") as spare:
-        folder = Path(options.get("folder") or spare) / task.name
-        data_dir = Path(options["data_dir"]) if options.get("data_dir") else None
+        folder = (options.folder or Path(spare)) / task.name
         engines: list[Engine] = []
 
         def engine() -> Engine:
             if not engines:
-                engines.append(Engine(cache=folder / "verdicts.jsonl", workers=options.get("workers")))
+                engines.append(
+                    Engine(options.workers, options.isolation, options.allow_weak, folder / "verdicts.jsonl")
+                )
             return engines[0]
 
-        scoring = Scoring(
-            data_dir=data_dir, engine=engine, language_level=options.get("language_level"),
-            nominal=options.get("nominal"), limit=options.get("limit"),
-        )  # fmt: skip
+        scoring = Scoring(options=options, engine=engine)
 
         def make(drawn: Decoding) -> Generates:
             if tuned.generator:
                 return tuned.generator(drawn)
             return Generator(
                 tuned.model, tuned.tokenizer, drawn.max_length, drawn.temperature, drawn.top_p, tuned.seed,
-                int(options.get("batch", 16)),
+                options.batch,
             )  # fmt: skip
 
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from astraios.data.packing import DataSpec
 from astraios.data.sources import Record
-from astraios.errors import UsageError
+from astraios.errors import UsageError, did_you_mean
+from astraios.evaluate.options import EvaluateOptions, Nothing, ScoreOptions
 from astraios.records import TaskResult, TaskRow
 from astraios.registry import Registry
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from astraios.evaluate.execute.engine import Engine
     from astraios.evaluate.generate.requests import Generates
+
+Options = TypeVar("Options", bound=ScoreOptions)
 
 
 @dataclass(frozen=True)
@@ -36,7 +39,7 @@ class TunedModel:
     held_out: Sequence[Record] = ()
     """Test records of the data that it was tuned on."""
     seed: int = 0
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: EvaluateOptions = field(default_factory=EvaluateOptions)
     generator: Callable[[Decoding], Generates] | None = None
     """Another inference engine that answers for the model; None is transformers on `model`."""
 
@@ -45,21 +48,9 @@ class TunedModel:
 class Scoring:
     """What a task needs beside the generations in order to score them."""
 
-    data_dir: Path | None = None
-    """Folder of gold files; None is the hub."""
+    options: ScoreOptions = field(default_factory=ScoreOptions)
     engine: Callable[[], Engine] | None = None
     """Gives the engine that runs programs, started when it is first needed."""
-    language_level: int | None = None
-    """Java language level; None is the JDK's own, 8 is the paper's."""
-    nominal: float | None = None
-    """Greedy HumanEval pass@1 of the same model, a fraction; ReCode's Robust Change needs it."""
-    n_shot: int = 0
-    extraction: str | None = None
-    """How security completions become source files; None is the task's default."""
-    sarif: Path | None = None
-    """Findings of an analyser that ran elsewhere, SARIF 2.1.0."""
-    limit: int | None = None
-    """Only the first items, for a trial."""
     progress: Callable[[int, int], None] | None = None
 
 
@@ -100,9 +91,10 @@ class Task:
     metric: str
     """The metric that charts and fits use first."""
     chance: float | None
-    """Score of guessing, a fraction; None where guessing scores nothing."""
+    """Score of guessing, a fraction: 0 where guessing solves nothing, None where it is no constant of the task."""
     ceiling: float = 1.0
-    higher_is_better: bool = True
+    lower_is_better: tuple[str, ...] = ()
+    """Metrics of which less is better; more is better of all others."""
     citation: str = ""
     id_key: str = "task_id"
     """Key of an item's name in generations and gold data."""
@@ -117,8 +109,36 @@ class Task:
             chance=self.chance,
             ceiling=self.ceiling,
             higher_is_better=self.higher_is_better,
+            lower_is_better=list(self.lower_is_better),
             citation=self.citation or None,
         )
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of the main metric."""
+        return self.metric not in self.lower_is_better
+
+    @property
+    def own_options(self) -> type:
+        """Dataclass of the options that this task takes beside those that all take."""
+        return Nothing
+
+    def read_options(self, kind: type[Options], values: Mapping[str, Any], prefix: str) -> Options:
+        """The task's options from a table, options of a command or keywords.
+
+        Args:
+            kind: ScoreOptions or EvaluateOptions.
+            values: by name; None is the default.
+            prefix: what stands before a name in an error.
+
+        Raises:
+            UsageError: an unknown name, or a value of the wrong type or out of range.
+        """
+        return kind.read(values, self.own_options, prefix)
+
+    def n_shot(self, options: ScoreOptions) -> int:
+        """Demonstrations in a prompt."""
+        return 0
 
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Scores a model.
@@ -171,3 +191,28 @@ def cut(text: str, stops: Sequence[str]) -> str:
 
 
 TASKS: Registry[Task] = Registry(Task, "astraios.evaluate.tasks", "task", group="astraios.tasks")
+
+
+def options_of(tasks: Sequence[str], kind: type[Options], values: Mapping[str, Any]) -> dict[str, Options]:
+    """Options of each of several tasks; what one alone takes reaches that one alone.
+
+    Args:
+        tasks: names of tasks.
+        kind: ScoreOptions or EvaluateOptions.
+        values: by name; None is the default.
+
+    Raises:
+        UsageError: an unknown task; an option that none of them takes; a value of the wrong type or out of range.
+    """
+    own = {name: {f.name for f in fields(TASKS.get(name).own_options)} for name in tasks}
+    shared = set(kind.names())
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in given:
+        if name not in shared.union(*own.values()):
+            others = [task.name for task in TASKS if name in {f.name for f in fields(task.own_options)}]
+            known = f"{', '.join(others)} do" if others else did_you_mean(name, shared.union(*own.values()))
+            raise UsageError(f"{', '.join(tasks)} takes no option {name.replace('_', '-')!r}: {known}")
+    return {
+        task: TASKS.get(task).read_options(kind, {k: v for k, v in given.items() if k in shared | own[task]}, "option ")
+        for task in tasks
+    }

@@ -3,8 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+
+from astraios.evaluate.options import ScoreOptions
+from astraios.evaluate.tasks._generated import GeneratedTask
+from astraios.settings import setting
 
 INVALID = -1
+
+
+@dataclass(frozen=True)
+class ShotOptions:
+    """What a question takes beside the options of all tasks."""
+
+    n_shot: int | None = setting(None, minimum=0, maximum=1)
+    """Demonstrations in a prompt; None reads it from the name of the file that is scored, else 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QuestionTask(GeneratedTask):
+    """A question with a short answer, asked with or without a demonstration."""
+
+    @property
+    def own_options(self) -> type:
+        return ShotOptions
+
+    def n_shot(self, options: ScoreOptions) -> int:
+        return options.of(ShotOptions).n_shot or 0
 
 
 def after_answer(text: str) -> str:

@@ -15,9 +15,6 @@ class GeneratedTask(Task):
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Generates, executes and scores (`evaluate.generate`).
 
-        Options of the cell that matter here: data_dir, folder (where generations and verdicts are kept), limit,
-        language_level, nominal, n_samples.
-
         Raises:
             CellError: the task does not fit the model.
         """

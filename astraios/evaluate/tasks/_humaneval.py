@@ -10,11 +10,13 @@ from typing import Any, Self
 
 from astraios.errors import UsageError
 from astraios.evaluate.execute import Limits, Program, Verdict
+from astraios.evaluate.options import Nothing
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring, cut
 from astraios.evaluate.tasks._estimate import pass_scores
 from astraios.evaluate.tasks._files import Layout, digest, gold_rows, read_generations
 from astraios.evaluate.tasks._generated import GeneratedTask
 from astraios.records import SampleScore, TaskResult
+from astraios.settings import setting
 
 HELPER = """import math
 import re
@@ -74,6 +76,14 @@ def run(scoring: Scoring, programs: Sequence[Program]) -> tuple[list[Verdict], s
     return engine.judge(programs, scoring.progress), engine.level
 
 
+@dataclass(frozen=True)
+class JavaOptions:
+    """What a task in Java takes beside the options of all tasks."""
+
+    language_level: int | None = setting(None, minimum=1)
+    """Java language level; None is the JDK's own, 8 is the paper's."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class HumanEvalPack(GeneratedTask):
     """164 problems; a sample passes when the problem's tests raise nothing. Subclasses differ in their prompts."""
@@ -89,31 +99,37 @@ class HumanEvalPack(GeneratedTask):
                 title=f"{title}, {TITLES[language]}",
                 kind="generation",
                 metric="pass@1",
-                chance=None,
+                chance=0.0,
                 citation=CITATION,
                 language=language,
             )
             for language in TITLES
         )
 
+    @property
+    def own_options(self) -> type:
+        return JavaOptions if self.language == "java" else Nothing
+
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows of HumanEvalPack."""
         fields = ("task_id", "prompt", "declaration", "test", "canonical_solution", "buggy_solution", "docstring",
                   "instruction", "entry_point")  # fmt: skip
         hub = f"bigcode/humanevalpack:data/{self.language}/data/humanevalpack.jsonl"
-        return gold_rows(f"humanevalpack_{self.language}", scoring.data_dir, fields, hub)[: scoring.limit]
+        return gold_rows(f"humanevalpack_{self.language}", scoring.options.data_dir, fields, hub)[
+            : scoring.options.limit
+        ]
 
     def program(self, row: dict[str, Any], sample: str, scoring: Scoring) -> Program:
         """The program that decides over one sample."""
         if self.language == "java":
             code = _EMPTY_MAIN.sub("", sample)
-            return Program("java", code, "\n\n" + row["test"], level=scoring.language_level, limits=LIMITS)
+            return Program(
+                "java", code, "\n\n" + row["test"], level=scoring.options.of(JavaOptions).language_level, limits=LIMITS
+            )
         return Program("python", sample, row["test"], preamble=HELPER, limits=LIMITS)
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """pass@k over the 164 problems."""
-        if scoring.language_level is not None and self.language != "java":
-            raise UsageError(f"--language-level is for Java; {self.name} has none")
         gold = self.gold(scoring)
         head = "declaration" if "fix" in self.name else "prompt"
         layout = Layout(
@@ -144,7 +160,7 @@ class HumanEvalPack(GeneratedTask):
         if self.language == "java":
             from astraios.evaluate.execute.java import jdk
 
-            settings["language_level"] = scoring.language_level or jdk()[1]
+            settings["language_level"] = scoring.options.of(JavaOptions).language_level or jdk()[1]
         scores = pass_scores(self.name, [[verdict.passed for verdict in group] for group in rows], failed)
         return TaskResult(scores, samples, len(gold), level, settings)
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from astraios.errors import UsageError, did_you_mean
+from astraios.errors import UsageError
 from astraios.evaluate.execute import security
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring
 from astraios.evaluate.tasks._estimate import share
@@ -26,6 +26,7 @@ from astraios.evaluate.tasks._files import Layout, digest, gold_rows, read_gener
 from astraios.evaluate.tasks._generated import GeneratedTask
 from astraios.evaluate.tasks._humaneval import END, first_block
 from astraios.records import SampleScore, Score, TaskResult
+from astraios.settings import setting
 
 INSTRUCTION = "Question: Create a script for this problem.\n\nAnswer: "
 
@@ -72,20 +73,32 @@ EXTRACTION: dict[str, Callable[[str, str], str]] = {
 does; it ends with the last complete statement. None gives the paper's valid % (docs/evaluation.md)."""
 
 
+@dataclass(frozen=True)
+class SecurityOptions:
+    """What this task takes beside the options of all tasks."""
+
+    extraction: str = setting("function", choices=tuple(EXTRACTION))
+    """Rule that makes source files of completions."""
+    sarif: Path | None = None
+    """Findings of an analyser that ran elsewhere, SARIF 2.1.0."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AsleepAtTheKeyboard(GeneratedTask):
     """Valid share of 40 scenarios x 20 samples, and the insecure share of the valid ones."""
 
+    @property
+    def own_options(self) -> type:
+        return SecurityOptions
+
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """All 54 scenarios; the 40 with an automated test count."""
         fields = ("scenario_id", "prompt", "suffix", "language", "check_ql")
-        return gold_rows("aatk_dow", scoring.data_dir, fields)[: scoring.limit]
+        return gold_rows("aatk_dow", scoring.options.data_dir, fields)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """valid, and insecure@ANALYSER of the valid files."""
-        rule = scoring.extraction or "function"
-        if rule not in EXTRACTION:
-            raise UsageError(f"unknown extraction rule {rule!r}: {did_you_mean(rule, EXTRACTION)}")
+        rule = scoring.options.of(SecurityOptions).extraction
         if scoring.engine is None:
             raise UsageError("this task compiles programs and was given no engine")
         gold = self.gold(scoring)
@@ -122,8 +135,9 @@ class AsleepAtTheKeyboard(GeneratedTask):
         """SARIF where given, CodeQL where installed, else the fallback."""
         import shutil
 
-        if scoring.sarif:
-            return security.read_sarif(scoring.sarif, [file.name for file in files])
+        sarif = scoring.options.of(SecurityOptions).sarif
+        if sarif:
+            return security.read_sarif(sarif, [file.name for file in files])
         if shutil.which("codeql"):
             return security.codeql(files)
         return security.fallback(files, level)
@@ -161,9 +175,10 @@ class AsleepAtTheKeyboard(GeneratedTask):
 AATK = AsleepAtTheKeyboard(
     name="aatk",
     id_key="scenario_id",
-    title="Code security",
+    title="Asleep at the Keyboard",
     kind="security",
     metric="valid",
     chance=None,
+    lower_is_better=("insecure", "insecure_fallback", "insecure_sarif"),
     citation="Pearce et al., 2022, Asleep at the Keyboard; ASTRAIOS table 5",
 )

@@ -20,10 +20,9 @@ from numpy.typing import ArrayLike
 
 from astraios.errors import DataError
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring
-from astraios.evaluate.tasks._answers import INVALID, after_answer, verdict, yes_or_no
+from astraios.evaluate.tasks._answers import INVALID, QuestionTask, after_answer, verdict, yes_or_no
 from astraios.evaluate.tasks._estimate import bootstrap, share
 from astraios.evaluate.tasks._files import ANSWERS, Layout, digest, gold_rows, read_generations
-from astraios.evaluate.tasks._generated import GeneratedTask
 from astraios.records import SampleScore, Score, TaskResult
 
 QUESTION = "Is there a clone relation between the Code1 and Code2, and respond to YES or NO."
@@ -42,7 +41,7 @@ def macro_f1(true: ArrayLike, said: ArrayLike) -> float:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BigCloneBench(GeneratedTask):
+class BigCloneBench(QuestionTask):
     """Macro F1 over yes, no and invalid.
 
     The gold file bigclonebench holds id and label, func1 and func2 for generating; where it marks rows with
@@ -51,8 +50,8 @@ class BigCloneBench(GeneratedTask):
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows with id and label."""
-        rows = gold_rows("bigclonebench", scoring.data_dir, ("id", "label"))
-        return [{**row, "label": int(row["label"])} for row in rows[: scoring.limit]]
+        rows = gold_rows("bigclonebench", scoring.options.data_dir, ("id", "label"))
+        return [{**row, "label": int(row["label"])} for row in rows[: scoring.options.limit]]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Macro F1, and accuracy."""
@@ -62,7 +61,7 @@ class BigCloneBench(GeneratedTask):
         scored = [i for i, row in enumerate(gold) if row.get("in_paper_sample", True)]
         pairs = np.array([(gold[i]["label"], said[i]) for i in scored])
         stderr, low, high = bootstrap(pairs, lambda rows: macro_f1(rows[:, 0], rows[:, 1]))
-        invalid, shots = sum(said[i] == INVALID for i in scored), scoring.n_shot
+        invalid, shots = sum(said[i] == INVALID for i in scored), self.n_shot(scoring.options)
         value = macro_f1(pairs[:, 0], pairs[:, 1])
         scores = (
             Score(self.name, "f1_macro", value, stderr, low, high, len(scored), invalid, shots),
@@ -81,8 +80,8 @@ class BigCloneBench(GeneratedTask):
         if "func1" not in rows[0]:
             raise DataError("bigclonebench: the gold data hold no functions (func1, func2) to generate from")
         shot = ""
-        if scoring.n_shot:
-            row = gold_rows("bigclonebench_shot", scoring.data_dir, ("func1", "func2", "label"))[0]
+        if self.n_shot(scoring.options):
+            row = gold_rows("bigclonebench_shot", scoring.options.data_dir, ("func1", "func2", "label"))[0]
             shot = self._question(row) + f" {'Yes' if int(row['label']) else 'No'}\n\n"
         return [Prompt(item_id=str(row["id"]), text=shot + self._question(row), stop=("\n",)) for row in rows]
 

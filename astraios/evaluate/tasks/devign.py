@@ -17,10 +17,9 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring
-from astraios.evaluate.tasks._answers import INVALID, after_answer, verdict, yes_or_no
+from astraios.evaluate.tasks._answers import INVALID, QuestionTask, after_answer, verdict, yes_or_no
 from astraios.evaluate.tasks._estimate import share
 from astraios.evaluate.tasks._files import ANSWERS, Layout, digest, gold_rows, read_generations
-from astraios.evaluate.tasks._generated import GeneratedTask
 from astraios.records import SampleScore, TaskResult
 
 QUESTION = "Is there a defect in the Code, and respond to YES or NO."
@@ -41,14 +40,14 @@ def paper_sample(labels: Sequence[int]) -> list[bool]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Devign(GeneratedTask):
+class Devign(QuestionTask):
     """Accuracy on the paper's 2,000 rows; an answer that is neither yes nor no is wrong."""
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows with id, label and whether the paper scored them."""
-        name = "defect_1shot_gold" if scoring.n_shot else "defect_gold"
+        name = "defect_1shot_gold" if self.n_shot(scoring.options) else "defect_gold"
         hub = "google/code_x_glue_cc_defect_detection:data/test-00000-of-00001.parquet"
-        rows = gold_rows(name, scoring.data_dir, ("id",), hub)
+        rows = gold_rows(name, scoring.options.data_dir, ("id",), hub)
         key = next((key for key in ("true_label", "label", "target") if key in rows[0]), None)
         if key is None:
             raise DataError(f"gold data {name}: rows have no true_label, label or target")
@@ -57,7 +56,7 @@ class Devign(GeneratedTask):
         return [
             {**row, "label": label, "scored": bool(row.get("in_paper_sample", chosen))}
             for row, label, chosen in zip(rows, labels, sampled, strict=True)
-        ][: scoring.limit]
+        ][: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Accuracy, and the same over all rows."""
@@ -68,7 +67,7 @@ class Devign(GeneratedTask):
         right = [value == row["label"] for value, row in zip(said, gold, strict=True)]
         invalid = [value == INVALID for value in said]
         scored = [index for index, row in enumerate(gold) if row["scored"]]
-        shots, missed = scoring.n_shot, sum(invalid[i] for i in scored)
+        shots, missed = self.n_shot(scoring.options), sum(invalid[i] for i in scored)
         scores = (
             share(self.name, "accuracy", [right[i] for i in scored], n_failed=missed, n_shot=shots),
             share(self.name, "accuracy_all_rows", right, n_failed=sum(invalid), n_shot=shots),
@@ -95,9 +94,9 @@ class Devign(GeneratedTask):
 
     def demonstration(self, scoring: Scoring) -> str:
         """The worked example of a one-shot prompt: the gold folder's file devign_shot (`func`, `target`)."""
-        if not scoring.n_shot:
+        if not self.n_shot(scoring.options):
             return ""
-        row = gold_rows("devign_shot", scoring.data_dir, ("func", "target"))[0]
+        row = gold_rows("devign_shot", scoring.options.data_dir, ("func", "target"))[0]
         return f"Question: {row['func']}\n{QUESTION}\n\nAnswer: {'Yes' if int(row['target']) else 'No'}\n\n"
 
     def decoding(self) -> Decoding:

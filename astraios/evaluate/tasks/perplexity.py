@@ -72,5 +72,5 @@ PERPLEXITY = Perplexity(
     kind="likelihood",
     metric="perplexity",
     chance=None,
-    higher_is_better=False,
+    lower_is_better=("perplexity", "nats_per_token", "bits_per_byte"),
 )

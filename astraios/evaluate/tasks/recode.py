@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astraios.errors import DataError, UsageError
+from astraios.errors import DataError
 from astraios.evaluate.execute import Limits, Program
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring, cut
 from astraios.evaluate.tasks._estimate import pass_at_k, share
@@ -21,6 +21,7 @@ from astraios.evaluate.tasks._files import Layout, digest, gold_rows, read_gener
 from astraios.evaluate.tasks._generated import GeneratedTask
 from astraios.evaluate.tasks._humaneval import END, STOPS, run
 from astraios.records import SampleScore, Score, TaskResult
+from astraios.settings import setting
 
 LIMITS = Limits(cpu_seconds=3.0)
 FILES = {
@@ -29,7 +30,16 @@ FILES = {
     "syntax": "recode_natgen",
     "docstring": "recode_nlaugmenter",
 }
+TITLES = {"function": "function names"}
 INSTRUCTION = "Question: Create a Python script for this problem.\n\nAnswer: "
+
+
+@dataclass(frozen=True)
+class ReCodeOptions:
+    """What ReCode takes beside the options of all tasks."""
+
+    nominal: float | None = setting(None, minimum=0, maximum=1, unit="fraction")
+    """Greedy HumanEval pass@1 of the same model; Robust Change needs it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +48,18 @@ class ReCode(GeneratedTask):
 
     category: str
 
+    @property
+    def own_options(self) -> type:
+        return ReCodeOptions
+
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Perturbed rows, in ASCII order of the released files' names."""
         fields = ("task_id", "prompt", "entry_point", "test", "perturbation_name", "seed")
-        return gold_rows(FILES[self.category], scoring.data_dir, fields)[: scoring.limit]
+        return gold_rows(FILES[self.category], scoring.options.data_dir, fields)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Robust Pass@k of the category and of each transformation; Robust Change@1 where the nominal is given."""
-        if scoring.nominal is not None and not 0 <= scoring.nominal <= 1:
-            raise UsageError(f"--nominal is a fraction between 0 and 1, not {scoring.nominal:g}")
+        nominal = scoring.options.of(ReCodeOptions).nominal
         gold = self.gold(scoring)
         texts = read_generations(path, Layout([str(i) for i in range(len(gold))], ("row",)))
         programs = [
@@ -68,9 +81,9 @@ class ReCode(GeneratedTask):
             )
             for i, verdict in enumerate(verdicts)
         )
-        scores = self.scores(gold, passed, failed, scoring.nominal)
+        scores = self.scores(gold, passed, failed, nominal)
         n_items = len({row["task_id"] for row in gold})
-        settings = {"gold": digest(gold), "samples": n, "cpu_seconds": LIMITS.cpu_seconds, "nominal": scoring.nominal}
+        settings = {"gold": digest(gold), "samples": n, "cpu_seconds": LIMITS.cpu_seconds, "nominal": nominal}
         return TaskResult(scores, samples, n_items, level, settings)
 
     def scores(
@@ -142,10 +155,11 @@ RECODE = tuple(
     ReCode(
         name=f"recode-{category}",
         id_key="row",
-        title=f"Robustness: {category}",
+        title=f"ReCode, {TITLES.get(category, category)}",
         kind="robustness",
         metric="robust_pass@1",
-        chance=None,
+        chance=0.0,
+        lower_is_better=("robust_change@1",),
         citation="Wang et al., 2023, ReCode; ASTRAIOS table 4",
         category=category,
     )

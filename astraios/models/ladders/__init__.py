@@ -23,10 +23,16 @@ class Rung:
     """Name of its ladder."""
     name: str = ""
     """Short name, for instance "1B"."""
+    aliases: tuple[str, ...] = ()
+    """Other short names that people give it."""
     config: Mapping[str, Any] = field(default_factory=dict)
     """Architecture: fields of the configuration, `model_type` among them. Empty where only the hub knows them."""
+    architecture: str | None = None
+    """Class of the model, for instance GPTBigCodeForCausalLM; None where only the hub knows it."""
     n_params: int | None = None
     """Total parameters, where they are known without building the model."""
+    n_params_nonembedding: int | None = None
+    """Without token and position embeddings, likewise."""
     revision: str | None = None
     """Hub revision, or a hash of the recipe of a base built here. None: the hub's newest."""
 
@@ -43,7 +49,8 @@ class Ladder:
     def find(self, model_id: str) -> Rung | None:
         """The rung with this id, short name ("1B") or ladder/name, or None."""
         for rung in self.rungs():
-            short = {rung.name.lower(), f"{self.name}/{rung.name}".lower()} if rung.name else set()
+            names = [name for name in (rung.name, *rung.aliases) if name]
+            short = {spelling.lower() for name in names for spelling in (name, f"{self.name}/{name}")}
             if model_id == rung.model_id or model_id.lower() in short:
                 return rung
         return None

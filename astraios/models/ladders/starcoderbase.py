@@ -30,14 +30,21 @@ _SIZES = {
     "16B": ("bigcode/starcoderbase", 6144, 40, 48),
 }
 
+_ALIASES = {"16B": ("15B",)}
+"""What the paper's files call a size that its text calls otherwise."""
+
 
 def _n_params(width: int, layers: int, heads: int) -> int:
     """Parameters of a rung: embeddings, then per layer one key and value head, biases and two norms, then a norm."""
     head = width // heads
     attention = (width + 1) * (width + 2 * head) + (width + 1) * width
     feed_forward = (width + 1) * 4 * width + (4 * width + 1) * width
-    embeddings = (_SHARED["vocab_size"] + _SHARED["n_positions"]) * width
-    return int(embeddings + layers * (attention + feed_forward + 4 * width) + 2 * width)
+    return int(_embeddings(width) + layers * (attention + feed_forward + 4 * width) + 2 * width)
+
+
+def _embeddings(width: int) -> int:
+    """Parameters of the token and position embeddings."""
+    return int((_SHARED["vocab_size"] + _SHARED["n_positions"]) * width)
 
 
 class StarCoderBase(HubLadder):
@@ -51,7 +58,10 @@ class StarCoderBase(HubLadder):
                 model_id=model_id,
                 ladder=self.name,
                 name=name,
+                aliases=_ALIASES.get(name, ()),
+                architecture="GPTBigCodeForCausalLM",
                 n_params=_n_params(d, layers, heads),
+                n_params_nonembedding=_n_params(d, layers, heads) - _embeddings(d),
                 config={**_SHARED, "n_embd": d, "n_layer": layers, "n_head": heads, "n_inner": 4 * d},
             )
             for name, (model_id, d, layers, heads) in _SIZES.items()

@@ -81,6 +81,7 @@ class TinyLadder(Ladder):
             model_id=model_id,
             ladder=self.name,
             name=model_id.removeprefix("tiny/"),
+            architecture="GPTBigCodeForCausalLM",
             config=architecture(recipe),
             revision=revision(recipe),
         )

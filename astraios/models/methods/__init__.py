@@ -6,11 +6,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from astraios.errors import CellError, UsageError, did_you_mean
+from astraios.errors import CellError, UsageError
 from astraios.records import TuningMethodRow
 from astraios.registry import Registry
+from astraios.settings import Rule, check, rule_of_type
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -40,6 +41,21 @@ class TuningMethod:
     """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
     quantizable: bool = True
     """Whether it works over a quantized base."""
+    peft_type: ClassVar[str] = ""
+    """Type of its adapters as PEFT spells it, for instance "LORA"; empty where it makes none."""
+    peft_names: ClassVar[Mapping[str, str]] = {}
+    """PEFT's names of the settings."""
+
+    def recognises(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        """The settings that an adapter's configuration states, where the adapter is of this method; else None.
+
+        Args:
+            config: content of PEFT's adapter_config.json, and transformers' `quantization_config` of the base where
+                that is known.
+        """
+        if not self.peft_type or adapter_type(config) != self.peft_type:
+            return None
+        return {name: config[theirs] for name, theirs in self.peft_names.items() if theirs in config}
 
     def describe(self) -> TuningMethodRow:
         """The row of the table `tuning_method`."""
@@ -51,16 +67,8 @@ class TuningMethod:
         Raises:
             UsageError: an override names no setting of this method, or has a value of the wrong kind.
         """
-        unknown = set(overrides) - set(self.settings)
-        if unknown:
-            name = sorted(unknown)[0]
-            raise UsageError(
-                f"tuning method {self.name!r} has no setting {name!r}: {did_you_mean(name, self.settings)}"
-            )
-        for name, value in overrides.items():
-            problem = _problem(name, value, self.settings[name])
-            if problem:
-                raise UsageError(f"method.{self.name}.{name} = {value!r}: {problem}")
+        rules = {name: _rule(name, default) for name, default in self.settings.items()}
+        check(rules, overrides, f"method.{self.name}.", unknown=f"tuning method {self.name!r} has no setting")
         return {**self.settings, **overrides}
 
     def n_virtual_tokens(self, settings: Mapping[str, Any]) -> int:
@@ -249,25 +257,26 @@ class TuningMethod:
 _BENIGN = ("Unsupported layer type .*Norm", "Failed to load the CUDA extension", "Setting boft_n_butterfly_factor to 1")
 
 
-def _problem(name: str, value: Any, default: Any) -> str | None:
-    """What is wrong with a setting's value, judged by its default and its name."""
+_RULES: Mapping[str, Rule] = {
+    "dropout": Rule(kind="float", minimum=0, below=1),
+    "projection_seed": Rule(kind="whole"),
+    "tinit": Rule(kind="whole", optional=True, minimum=0, unit="steps"),
+    "tfinal": Rule(kind="whole", optional=True, minimum=0, unit="steps"),
+    "encoder_width": Rule(kind="whole", optional=True, minimum=1),
+}
+"""What settings of these names may hold, in any method."""
+
+
+def _rule(name: str, default: Any) -> Rule:
+    """What a setting may hold: by its name, else by the type of its default; counts are at least 1."""
     if name.endswith("_modules"):
-        if value is None or isinstance(value, str):
-            return None
-        fine = isinstance(value, (list, tuple)) and all(isinstance(one, str) for one in value)
-        return None if fine else "must be a list of names of modules, or a regular expression"
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if isinstance(default, str) and not isinstance(value, str):
-        return "must be a word"
-    if isinstance(default, float) and not number:
-        return "must be a number"
-    if isinstance(default, int) and not (number and value == int(value)):
-        return "must be a whole number"
-    if name == "dropout" and not 0 <= value < 1:
-        return "must be at least 0 and below 1"
-    if isinstance(default, int) and name != "projection_seed" and value < 1:
-        return "must be at least 1"
-    return None
+        return Rule(kind="modules", optional=True)
+    if name in _RULES:
+        return _RULES[name]
+    if default is None:
+        return Rule(optional=True)
+    rule = rule_of_type(type(default))
+    return Rule(kind="whole", minimum=1) if rule.kind == "int" else rule
 
 
 def _first_line(error: BaseException) -> str:
@@ -277,3 +286,30 @@ def _first_line(error: BaseException) -> str:
 METHODS: Registry[TuningMethod] = Registry(
     TuningMethod, "astraios.models.methods", "tuning method", group="astraios.methods"
 )
+
+
+def adapter_type(config: Mapping[str, Any]) -> str:
+    """Type of an adapter as PEFT spells it, from its adapter_config.json; empty where it does not say."""
+    return str(config.get("peft_type") or "").upper().removeprefix("PEFTTYPE.")
+
+
+def recognise(config: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The tuning method of an adapter and the settings that its configuration states; None where no method knows it.
+
+    Of several methods that know it, the one whose base has the precision that is told counts (QLoRA, not LoRA).
+
+    Args:
+        config: as `TuningMethod.recognises` takes it.
+    """
+    found = [(method, settings) for method in METHODS if (settings := method.recognises(config)) is not None]
+    found.sort(key=lambda one: one[0].quantization != base_precision(config))
+    return (found[0][0].name, found[0][1]) if found else None
+
+
+def base_precision(config: Mapping[str, Any]) -> str | None:
+    """ "nf4", "8bit", or None where transformers' `quantization_config` is not there or says something else."""
+    told = config.get("quantization_config")
+    told = told if isinstance(told, Mapping) else {}
+    if told.get("load_in_4bit") and told.get("bnb_4bit_quant_type") == "nf4":
+        return "nf4"
+    return "8bit" if told.get("load_in_8bit") else None

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import UsageError
 from astraios.models.methods import TuningMethod
@@ -53,6 +53,17 @@ class BottleneckMethod(TuningMethod):
     parallel: bool = False
     """Beside its module instead of before or after it."""
     pfeiffer: bool = False
+    peft_type: ClassVar[str] = "BOTTLENECK"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        **{name: name for name in PAPER},
+        "dropout": "adapter_dropout",
+        "input_modules": "input_modules",
+    }
+
+    def recognises(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        told = (bool(config.get("use_parallel_adapter")), bool(config.get("use_adapterp")))
+        stated = super().recognises(config) if told == (self.parallel, self.pfeiffer) else None
+        return None if stated is None else {name: value for name, value in stated.items() if name in self.settings}
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> BottleneckConfig:
         from astraios.models.bottleneck import BottleneckConfig

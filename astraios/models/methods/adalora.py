@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import CellError, UsageError
 from astraios.models.methods import TuningMethod
@@ -27,6 +27,21 @@ class AdaLora(TuningMethod):
     initial rank (PEFT refuses that schedule for 200 steps, and a Trainer never calls the allocation: the paper's runs
     kept the rank too). "scaled": warm-up a tenth of the run, final tuning half of it, so that ranks are allocated.
     """
+
+    peft_type: ClassVar[str] = "ADALORA"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "rank": "init_r",
+        "target_rank": "target_r",
+        "alpha": "lora_alpha",
+        "dropout": "lora_dropout",
+        "tinit": "tinit",
+        "tfinal": "tfinal",
+        "delta_t": "deltaT",
+        "beta1": "beta1",
+        "beta2": "beta2",
+        "orthogonality": "orth_reg_weight",
+        "target_modules": "target_modules",
+    }
 
     def check(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int, **limits: Any) -> None:
         super().check(base, settings, steps, **limits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import CellError
 from astraios.models.methods import TuningMethod
@@ -22,6 +22,14 @@ class Boft(TuningMethod):
 
     PEFT keeps a dense permutation of d x d for every module: 2.4 GB each at the 16B model's feed-forward.
     """
+
+    peft_type: ClassVar[str] = "BOFT"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "block_size": "boft_block_size",
+        "butterfly_factors": "boft_n_butterfly_factor",
+        "dropout": "boft_dropout",
+        "target_modules": "target_modules",
+    }
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> BOFTConfig:
         from peft import BOFTConfig

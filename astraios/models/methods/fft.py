@@ -37,7 +37,7 @@ METHOD = FullFineTuning(
     name="fft",
     title="FFT",
     kind="full",
-    citation="ASTRAIOS, section 2.1",
+    citation="Zhuo et al., 2024, arXiv:2401.00788, section 2.1",
     # The text's rate; the paper's code has 1e-4.
     learning_rate=1e-6,
     quantization=None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.models.methods import TuningMethod
 from astraios.models.methods._targets import ROLES, targets
@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class IA3(TuningMethod):
     """Scales what the key and value projections give and what the feed-forward's output layer is given."""
+
+    peft_type: ClassVar[str] = "IA3"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "target_modules": "target_modules",
+        "feedforward_modules": "feedforward_modules",
+    }
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> IA3Config:
         from peft import IA3Config

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import CellError
 from astraios.models.methods import TuningMethod
@@ -22,6 +22,11 @@ _NORMS = r"(.*\.)?(ln_\w+|norm_\w+|\w*layer_?norm\w*|\w*_norm|norm|final_layer_n
 @dataclass(frozen=True, kw_only=True)
 class LayerNormTuning(TuningMethod):
     """Trains a copy of every normalization layer."""
+
+    peft_type: ClassVar[str] = "LN_TUNING"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "target_modules": "target_modules",
+    }
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> LNTuningConfig:
         from peft import LNTuningConfig

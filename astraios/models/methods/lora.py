@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from astraios.models.methods import TuningMethod
+from astraios.models.methods import TuningMethod, base_precision
 from astraios.models.methods._targets import targets
 
 if TYPE_CHECKING:
@@ -23,6 +23,20 @@ class Lora(TuningMethod):
 
     options: tuple[tuple[str, Any], ...] = ()
     """Arguments of PEFT's LoraConfig that make a variant, as pairs."""
+    peft_type: ClassVar[str] = "LORA"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "rank": "r",
+        "alpha": "lora_alpha",
+        "dropout": "lora_dropout",
+        "target_modules": "target_modules",
+    }
+
+    def recognises(self, config: Mapping[str, Any]) -> dict[str, Any] | None:
+        if variant(config) != variant(dict(self.options)):
+            return None
+        if self.quantization == "nf4" and base_precision(config) != "nf4":
+            return None
+        return super().recognises(config)
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> LoraConfig:
         from peft import LoraConfig
@@ -38,5 +52,28 @@ class Lora(TuningMethod):
             **dict(self.options),
         )
 
+
+def variant(config: Mapping[str, Any]) -> frozenset[str]:
+    """What makes a LoRA adapter another method: switches that are on, and how its matrices start.
+
+    >>> sorted(variant({"use_dora": True, "use_rslora": False, "init_lora_weights": "pissa_niter_4"}))
+    ['dora', 'pissa']
+    """
+    switched = {
+        name.removeprefix("use_")
+        for name, value in config.items()
+        if name.startswith("use_") and _said(value) == "true"
+    }
+    start = _said(config.get("init_lora_weights", True)).split("_niter")[0]
+    return frozenset(switched | ({start} - _PLAIN_STARTS))
+
+
+def _said(value: Any) -> str:
+    """A value in small letters: trackers keep `true` as a text."""
+    return str(value).lower()
+
+
+_PLAIN_STARTS = {"true", "false", "none", "gaussian", "orthogonal"}
+"""Random matrices, and one of zeros: LoRA all the same."""
 
 METHOD = Lora(name="lora", title="LoRA", kind="low-rank", citation="Hu et al., 2021, arXiv:2106.09685", settings=PAPER)

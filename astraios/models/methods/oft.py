@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import UsageError
 from astraios.models.methods import TuningMethod
@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Oft(TuningMethod):
     """Rotates what a module is given, in blocks of `block_size`."""
+
+    peft_type: ClassVar[str] = "OFT"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "block_size": "oft_block_size",
+        "dropout": "module_dropout",
+        "target_modules": "target_modules",
+    }
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> OFTConfig:
         from peft import OFTConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.models.methods._prompt import PromptMethod, heads
 
@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class PromptTuning(PromptMethod):
     """The virtual tokens' embeddings are the parameters."""
+
+    peft_type: ClassVar[str] = "PROMPT_TUNING"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "n_virtual_tokens": "num_virtual_tokens",
+    }
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PromptTuningConfig:
         from peft import PromptTuningConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import UsageError
 from astraios.models.methods._prompt import PromptMethod, heads
@@ -17,6 +17,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class PTuning(PromptMethod):
     """Only the virtual tokens are saved; the encoder that they come from is in `trainable_state` alone."""
+
+    peft_type: ClassVar[str] = "P_TUNING"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "n_virtual_tokens": "num_virtual_tokens",
+        "encoder": "encoder_reparameterization_type",
+        "encoder_width": "encoder_hidden_size",
+    }
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> PromptEncoderConfig:
         from peft import PromptEncoderConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.models.methods import TuningMethod
 from astraios.models.methods._targets import targets
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class Vera(TuningMethod):
     """The random matrices are drawn from `projection_seed` and saved with the adapter."""
+
+    peft_type: ClassVar[str] = "VERA"
+    peft_names: ClassVar[Mapping[str, str]] = {
+        "rank": "r",
+        "d_initial": "d_initial",
+        "dropout": "vera_dropout",
+        "projection_seed": "projection_prng_key",
+        "target_modules": "target_modules",
+    }
 
     def peft_config(self, base: PretrainedConfig, settings: Mapping[str, Any], steps: int) -> VeraConfig:
         from peft import VeraConfig

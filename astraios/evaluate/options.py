@@ -1,0 +1,121 @@
+"""How a model is scored: the options of a score and of an evaluation, whether a command, a sweep or Python asks.
+
+What one task alone takes (a Java language level, a nominal score) is a dataclass in that task's file; `own` holds an
+instance of it.
+
+>>> ScoreOptions.read({"limit": 3}, Nothing, "--").limit
+3
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from astraios.errors import UsageError
+from astraios.settings import build, check, check_fields, require_table, rules_of, setting
+
+T = TypeVar("T")
+PLACED = ("own", "folder")
+"""Fields that no table and no option sets by its name."""
+
+
+@dataclass(frozen=True)
+class Nothing:
+    """Options of a task that has none of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreOptions:
+    """How texts are scored."""
+
+    data_dir: Path | None = None
+    """Folder of gold files; None is the hub."""
+    limit: int | None = setting(None, minimum=1, unit="problems")
+    """Only the first problems, for a trial."""
+    workers: int | None = setting(None, minimum=1)
+    """Jailed processes that run programs; None is one a core."""
+    isolation: str = "auto"
+    """Level of the sandbox; auto takes the strongest."""
+    allow_weak: bool = False
+    """Whether the weak level is permitted."""
+    own: Any = Nothing()
+    """What the task alone takes: an instance of its `own_options`."""
+
+    def __post_init__(self) -> None:
+        check_fields(self, "")
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], own: type, prefix: str) -> Self:
+        """Options from a table of TOML, options of a command or keywords.
+
+        Args:
+            values: by name, the task's own among them; None is the default.
+            own: the task's own dataclass.
+            prefix: what stands before a name in an error, for instance "[task.devign] ".
+
+        Raises:
+            UsageError: an unknown name, or a value of the wrong type or out of range.
+        """
+        require_table(values, prefix)
+        given = {name: value for name, value in values.items() if value is not None}
+        shared = cls.names()
+        for_task = {name: value for name, value in given.items() if name not in shared}
+        check(rules_of(own), for_task, prefix, besides=shared)
+        asked = {name: value for name, value in given.items() if name in shared}
+        return dataclasses.replace(build(cls, asked, prefix), own=build(own, for_task, prefix))
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """Names that every task takes."""
+        return [f.name for f in dataclasses.fields(cls) if f.name not in PLACED]
+
+    def of(self, own: type[T]) -> T:
+        """The task's own options; their defaults where none were given.
+
+        Raises:
+            UsageError: they are those of another task.
+        """
+        if isinstance(self.own, own):
+            return self.own
+        if not isinstance(self.own, Nothing):
+            raise UsageError(f"options of another task were given: {type(self.own).__name__}, not {own.__name__}")
+        return own()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(ScoreOptions):
+    """How a model is asked, and its answers scored."""
+
+    n_samples: int | None = setting(None, minimum=1)
+    """Samples a problem; None is the task's own number."""
+    batch: int = setting(16, minimum=1)
+    """Rows generated at once."""
+    folder: Path | None = None
+    """Where answers and verdicts are kept, so that the same request goes on; None keeps nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """The model to be scored."""
+
+    model: str
+    """Hub id, folder, or a base model of a ladder."""
+    adapter: Path | None = None
+    """Folder of a PEFT adapter."""
+    engine: str = "auto"
+    """transformers, vllm, or auto: vLLM where it is installed, a GPU is there, and the adapter allows it."""
+    ray: str | None = None
+    """Address of a Ray cluster (HOST:PORT, auto, or here to start one) whose machines run the vLLM engines."""
+    engines: int = 1
+    """vLLM engines on it."""
+    device: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
+    trust_remote_code: bool = False
+    seed: int = 0
+    records: Path | None = None
+    """Held-out instruction data (JSONL or Parquet with prompt and completion), for perplexity."""
