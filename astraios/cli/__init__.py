@@ -8,7 +8,7 @@ from importlib import import_module
 from astraios.cli.app import app
 
 # The order in which help shows them.
-for _room in ("collect", "importing", "results", "fit", "report", "database", "curation", "machine"):
+for _room in ("collect", "importing", "results", "studies", "fit", "report", "database", "curation", "machine"):
     import_module(f"astraios.cli.{_room}")
 
 __all__ = ["app", "main"]

@@ -26,6 +26,12 @@ Out = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder of the r
 Runs = Annotated[
     str, typer.Option("--out", metavar="DIR", help="Folder of the run directories, or its URL (s3://...).")
 ]
+Study = Annotated[
+    str | None,
+    typer.Option(
+        "--study", metavar="NAME", help="A study, or the beginning of its name; several with commas are joined."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, Json, app, example
+from astraios.cli.app import Db, Json, Study, app, example
 
 
 @app.command(
@@ -19,6 +19,7 @@ from astraios.cli.app import Db, Json, app, example
         "astraios fit-scaling",
         "astraios fit-scaling --target 16B --level 0.9 --json",
         "astraios fit-scaling --data runs.csv --n n_params --d tokens --loss loss --group method",
+        "astraios fit-scaling --study tiny --where rank=8 --target 7B --target-tokens 140B",
         "astraios fit-scaling --backtest",
         "astraios fit-scaling --reuse 1a2b3c --target 30B",
     ),
@@ -36,8 +37,27 @@ def fit_scaling(
     split: Annotated[str, typer.Option(help="Split of the loss.")] = "test",
     definition: Annotated[str, typer.Option(help="Which final loss: last, min or mean_last5.")] = "last",
     ladder: Annotated[str | None, typer.Option(help="Only runs on this ladder of base models.")] = None,
+    study: Study = None,
+    by: Annotated[
+        list[str] | None, typer.Option(metavar="FACT,...", help="Facts to compare: a series for each value.")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(metavar="FACT=VALUE", help="Hold a fact at a value; may be repeated.")
+    ] = None,
+    best_over: Annotated[
+        list[str] | None, typer.Option(metavar="FACT", help="Tuned facts: each point counts at its best value.")
+    ] = None,
+    repeat: Annotated[list[str] | None, typer.Option(metavar="FACT", help="Facts that are noise.")] = None,
     target: Annotated[
         list[str] | None, typer.Option(metavar="SIZE", help="Size to project to, for instance 16B; may be repeated.")
+    ] = None,
+    target_tokens: Annotated[str | None, typer.Option(metavar="N", help="Tokens of the targets, as 140B.")] = None,
+    tokens_per_param: Annotated[
+        float | None, typer.Option(metavar="X", help="Tokens of the targets, as a multiple of the parameters.")
+    ] = None,
+    target_flops: Annotated[
+        str | None,
+        typer.Option(metavar="C", help="Training FLOPs of the targets (6 N D); without --target the best size."),
     ] = None,
     holdout: Annotated[
         str, typer.Option(metavar="largest|none|SIZE", help="Size to hide in the backtest.")
@@ -60,7 +80,15 @@ def fit_scaling(
     """
     from astraios import store, workflow
 
-    request = workflow.FitRequest(
+    request = workflow.FitRequest.of_options(
+        study=study,
+        by=by or (),
+        where=where or (),
+        best_over=best_over or (),
+        repeat=repeat or (),
+        target_tokens=target_tokens,
+        tokens_per_param=tokens_per_param,
+        target_flops=target_flops,
         law=law,
         split=split,
         loss_definition=definition,
@@ -79,7 +107,7 @@ def fit_scaling(
     if data is not None:
         content = workflow.fit_file(data, request, workflow.FileColumns(n, d, loss, group)).to_json()
     else:
-        content = workflow.fit_scaling(path, request).to_json()
+        content = workflow.fit_scaling(path, request)
     if as_json:
         terminal.print_json(content)
     else:
@@ -92,6 +120,7 @@ def design(
     target: Annotated[str | None, typer.Option(metavar="SIZE", help="Size that matters; else the next rung.")] = None,
     split: Annotated[str, typer.Option(help="Split of the loss.")] = "test",
     ladder: Annotated[str | None, typer.Option(help="Only runs on this ladder of base models.")] = None,
+    study: Study = None,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     db: Db = None,
     as_json: Json = False,
@@ -99,7 +128,9 @@ def design(
     """Say which runs to do next: those that buy the most certainty about the target a device-hour."""
     from astraios import store, workflow
 
-    request = workflow.FitRequest(split=split, targets=(target,) if target else (), ladder=ladder, seed=seed)
+    request = workflow.FitRequest(
+        split=split, targets=(target,) if target else (), ladder=ladder, study=study, seed=seed
+    )
     _print_plan(workflow.design(store.database_path(db), request, budget), as_json)
 
 
@@ -129,6 +160,7 @@ def _print_plan(plan: Any, as_json: bool) -> None:
 
 def _print_analysis(content: Mapping[str, Any]) -> None:
     """An analysis as `astraios fit-scaling --json` has it, for people."""
+    _print_study(content)
     projections = [{"group": fit["group"], **p} for fit in content["fits"] for p in fit["projections"]]
     for role, quantity, title in (
         ("backtest", "loss", "Backtest: the hidden size, predicted from the smaller ones (loss, nats)"),
@@ -141,14 +173,40 @@ def _print_analysis(content: Mapping[str, Any]) -> None:
             terminal.print_table(rows, title)
     if content["ranking"]:
         terminal.print_table([_ranking_row(row) for row in content["ranking"]], "Ranking at the target")
+    if content.get("optimum"):
+        terminal.print_table([_optimum_row(row) for row in content["optimum"]], "Best values at the target")
+    if content.get("since_last_fit"):
+        terminal.print_table(content["since_last_fit"], "Since the last fit")
     for key, value in (content.get("summary") or {}).items():
         terminal.say(f"{key.replace('_', ' ')}: {terminal.cell_text(value)}")
     for warning in _warnings(content):
         terminal.say(f"warning: {warning}")
 
 
+def _print_study(content: Mapping[str, Any]) -> None:
+    """What is compared, above the tables: the study, the role of each axis, and the targets' data."""
+    study = content.get("study") or {}
+    if study.get("study"):
+        terminal.say(f"study: {study['study']} ({study['origin']}, {study['n_runs']:,} runs)")
+    for axis in content.get("axes") or ():
+        values = [terminal.cell_text(value) for value in axis["values"]]
+        more = f", ... ({len(values)} in all)" if len(values) > 6 else ""
+        terminal.say(f"  {axis['fact']}: {axis['role']}, {', '.join(values[:6])}{more}")
+    if content.get("data_rule"):
+        terminal.say(f"projected {content['data_rule']}")
+
+
+def _optimum_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "series": row["series"], "fact": row["fact"], "n_params": int(row["n_params"]), "n_tokens": row["n_tokens"],
+        "value": f"{row['value']:.3g}", "interval": f"{row['low']:.2g} to {row['high']:.2g}",
+    }  # fmt: skip
+
+
 def _projection_row(p: Mapping[str, Any]) -> dict[str, Any]:
     row = {"method": p["group"], "n_params": int(p["n_params"])}
+    if p.get("n_tokens") is not None:
+        row["n_tokens"] = int(p["n_tokens"])
     if p["quantity"] == "score":
         row |= {"task": p["task_id"], "metric": p["metric"]}
     row |= {
@@ -167,9 +225,11 @@ def _projection_row(p: Mapping[str, Any]) -> dict[str, Any]:
 
 def _ranking_row(row: Mapping[str, Any]) -> dict[str, Any]:
     others = row["not_separable_from"]
+    tokens = {} if row.get("n_tokens") is None else {"n_tokens": int(row["n_tokens"])}
     return {
         "method": row["method_id"],
         "n_params": int(row["n_params"]),
+        **tokens,
         "mean": row["mean"],
         "low": row["low"],
         "high": row["high"],

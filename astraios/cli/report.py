@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, app, example
+from astraios.cli.app import Db, Study, app, example
 
 
 @app.command(
@@ -30,7 +30,7 @@ def report(
     ] = None,
     width: Annotated[str, typer.Option(help="column or page, for a single figure.")] = "page",
     scheme: Annotated[str, typer.Option(help="light or dark, for a single figure.")] = "light",
-    study: Annotated[str | None, typer.Option(help="Ladder, origin or data set, where there are several.")] = None,
+    study: Study = None,
     serve: Annotated[bool, typer.Option("--serve", help="Serve the page, refreshed as runs arrive.")] = False,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on; 0 takes a free one.")] = 8765,

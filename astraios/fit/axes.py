@@ -137,6 +137,7 @@ def arrange(
     settings: Sequence[str] = (),
     not_facts: Iterable[str] = (),
     curated: bool = False,
+    only_axes: bool = False,
 ) -> Points:
     """Sorts runs into series and points by the roles of their facts.
 
@@ -152,6 +153,7 @@ def arrange(
         curated: whether every column that is left is a fact about how a run was made. Of a user's own table that is not
             known: there, columns that go with the inputs (a width) pass, and numbers that never come back are taken
             for measurements, with a warning.
+        only_axes: look at the axes alone: one without a role has the role "none", and nothing is tuned.
 
     Raises:
         UsageError: an axis without a role, with the ways out; a fact that isn't there.
@@ -165,7 +167,10 @@ def arrange(
     facts = [name for name in frame.columns if name not in apart and _is_plain(frame, name)]
     frame, used = _name_series(frame, keys, [name for name in settings if name in facts and name not in roles.facts])
     spread = _Spread.of(frame, [name for name in facts if name not in used], inputs)
-    chosen, measured = _choose(frame, spread, roles, curated)
+    chosen, measured, lacking = _choose(frame, spread, roles, curated)
+    if lacking and not only_axes:
+        raise UsageError(_ways_out(frame, lacking))
+    chosen |= dict.fromkeys(lacking, "none")
     # Settings that only tell one method from another are what the method is, and no axis of their own.
     chosen = {fact: role for fact, role in chosen.items() if role != "series" or fact not in set(settings)}
     axes = [Axis(name, "input", _values(frame, name)) for name in inputs]
@@ -175,7 +180,7 @@ def arrange(
     axes += [Axis(fact, "fixed", values) for fact, values in held.items()]
     named = dict(frame.select("run_id", "series").iter_rows()) if "run_id" in frame.columns else {}
     points = Points(frame, tuple(axes), warnings=_measured_note(measured), series_of=named)
-    tuned = [fact for fact, role in chosen.items() if role == "tuned" and fact in spread.in_point]
+    tuned = [fact for fact, role in chosen.items() if role == "tuned" and fact in spread.in_point and not only_axes]
     # Repeats that shift a loss as a whole (another base) are tuned apart; seeds are noise around the curve.
     apart_too = [f for f, role in chosen.items() if role == "repeat" and f != "seed" and f in spread.in_point]
     return _tune(points, tuned, list(inputs), apart_too, loss) if tuned else points
@@ -249,7 +254,7 @@ class _Spread:
             if not facts:
                 return set()
             counts = frame.group_by(keys).agg(pl.col(name).n_unique() for name in facts)
-            return {name for name in facts if (counts[name].max() or 0) > 1}
+            return {name for name in facts if int(np.max(counts[name].to_numpy(), initial=0)) > 1}
 
         point, series = several(["series", *inputs]), several(["series"])
         return cls(
@@ -259,8 +264,10 @@ class _Spread:
         )
 
 
-def _choose(frame: pl.DataFrame, spread: _Spread, roles: Roles, curated: bool) -> tuple[dict[str, str], list[str]]:
-    """The role of each fact that varies and is neither input nor part of a series by itself; and measurements."""
+def _choose(
+    frame: pl.DataFrame, spread: _Spread, roles: Roles, curated: bool
+) -> tuple[dict[str, str], list[str], list[str]]:
+    """The role of each fact that varies and is neither input nor part of a series; measurements; what lacks a role."""
     chosen: dict[str, str] = {}
     lacking, measured = [], []
     for fact in (*spread.in_point, *spread.along, *spread.between):
@@ -275,9 +282,7 @@ def _choose(frame: pl.DataFrame, spread: _Spread, roles: Roles, curated: bool) -
             lacking.append(fact)
         elif fact in spread.between:
             chosen[fact] = "series"
-    if lacking:
-        raise UsageError(_ways_out(frame, lacking))
-    return chosen, measured
+    return chosen, measured, lacking
 
 
 def _never_returns(frame: pl.DataFrame, fact: str) -> bool:

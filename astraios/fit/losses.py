@@ -131,8 +131,8 @@ def _refuse_mixed_amounts(frame: pl.DataFrame) -> None:
         series, size, least, most = mixed.row(0)
         raise UsageError(
             f"runs that would be averaged differ in n_tokens ({number(least)} and {number(most)} for {series} at "
-            f"{number(size)} parameters), too few amounts for a law of data: hold one with --where n_tokens={most:.0f}, "
-            "or add runs with a third amount"
+            f"{number(size)} parameters), too few amounts for a law of data: hold one with --where "
+            f"n_tokens={most:.0f}, or add runs with a third amount"
         )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from astraios.errors import UsageError
 from astraios.fit.axes import Roles
+from astraios.fit.sizes import parse_size
 from astraios.fit.targets import DataRule
 
 
@@ -40,7 +43,32 @@ class FitRequest:
     seed: int = 0
     estimator: str = "huber"
 
+    @classmethod
+    def of_options(
+        cls, *, by: Sequence[str] = (), where: Sequence[str] = (), best_over: Sequence[str] = (),
+        repeat: Sequence[str] = (), target_tokens: str | None = None, tokens_per_param: float | None = None,
+        target_flops: str | None = None, **options: Any,
+    ) -> FitRequest:  # fmt: skip
+        """A request from options as people write them: facts with commas, FACT=VALUE, 140B.
+
+        Raises:
+            UsageError: an option that makes no sense.
+        """
+        pairs = []
+        for text in where:
+            fact, found, value = text.partition("=")
+            if not found or not fact:
+                raise UsageError(f"--where {text!r}: write FACT=VALUE, for instance --where rank=16")
+            pairs.append((fact.strip(), value.strip()))
+        roles = Roles(_facts(by), tuple(pairs), _facts(best_over), _facts(repeat))
+        tokens, flops = (None if text is None else parse_size(text) for text in (target_tokens, target_flops))
+        return cls(roles=roles, data_rule=DataRule(tokens, tokens_per_param, flops), **options)
+
     def check(self) -> None:
         """Raises a UsageError unless the level is a probability."""
         if not 0 < self.level < 1:
             raise UsageError(f"level {self.level} is not between 0 and 1: write for instance 0.9")
+
+
+def _facts(texts: Sequence[str]) -> tuple[str, ...]:
+    return tuple(fact.strip() for text in texts for fact in text.split(",") if fact.strip())

@@ -77,8 +77,8 @@ class Tokens:
             return cls("unknown", None)
         size, data = ladder.column("n_params"), ladder.column("n_tokens")
         if np.ptp(data) < SAME:
-            return cls("constant", float(np.exp(np.mean(data))))
-        largest = float(np.exp(data[size > size.max() - 1e-9].max()))
+            return cls("constant", _whole(np.mean(data)))
+        largest = _whole(data[size > size.max() - 1e-9].max())
         if free:
             return cls("free", largest)
         ratio = data - size
@@ -104,6 +104,12 @@ class Tokens:
         }[self.kind]
 
 
+def _whole(log_value: float) -> float:
+    """A count from its logarithm."""
+    value = float(np.exp(log_value))
+    return float(round(value)) if value > 100 else value
+
+
 def targets(sizes: Sequence[float], rule: DataRule, tokens: Tokens) -> tuple[list[Target], str | None]:
     """Points to project to, and the rule that gave their amount of data, in words.
 
@@ -120,8 +126,8 @@ def targets(sizes: Sequence[float], rule: DataRule, tokens: Tokens) -> tuple[lis
         return [Target(size, tokens.at(size)) for size in sizes], tokens.text
     for size, amount in zip(sizes, asked, strict=True):
         known = tokens.at(size)
-        if tokens.kind != "free" and (known is None or abs(np.log(amount / known)) > SAME):
-            raise FitError(_off(tokens, size, float(amount or 0)))
+        if amount is not None and tokens.kind != "free" and (known is None or abs(np.log(amount / known)) > SAME):
+            raise FitError(_off(tokens, size, amount))
     said = (
         f"at {number(rule.tokens)} tokens" if rule.tokens is not None
         else f"at {rule.tokens_per_param:.4g} tokens a parameter" if rule.tokens_per_param is not None
@@ -162,7 +168,7 @@ def of_targets(ladder: Ladder, points: Sequence[Target]) -> list[FitWarning]:
     if not ladder.has("n_tokens"):
         return found
     most = {s.name: float(np.exp(s.inputs["n_tokens"].max())) for s in ladder.series}
-    for amount in dict.fromkeys(point.n_tokens for point in points if point.n_tokens is not None):
+    for amount in dict.fromkeys(float(point.n_tokens) for point in points if point.n_tokens is not None):
         top = max(most.values())
         if amount > FAR * top:
             times = f"{amount / top:.0f} times the most that any run saw ({top:.4g})"

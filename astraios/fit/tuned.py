@@ -226,7 +226,7 @@ class _System:
     def _centre(self, rows: Array) -> tuple[Array, Array]:
         """Each point's mean, and what is left of the rows."""
         sums = np.zeros((len(self.count), rows.shape[1]))
-        np.add.at(sums, self.one.point, rows)
+        np.add.at(sums, self.one.point.astype(int), rows)
         means = sums / np.maximum(self.count, 1.0)[:, None]
         return means, rows - means[self.one.point]
 
@@ -235,10 +235,9 @@ class _System:
         """Points that have runs."""
         return int((self.count > 0).sum())
 
-    def place(self, kind: str, a: int, b: int = -1) -> int | None:
+    def at(self, kind: str, a: int, b: int = -1) -> int:
         """Position of a column."""
-        key = (kind, a, b)
-        return self.names.index(key) if key in self.names else None
+        return self.names.index((kind, a, b))
 
     def solve(self, prior: Array, sigma2: float, ratio: float) -> _Solved:
         """Best values under the prior of the curvatures (mean, standard deviation), (axes, 2)."""
@@ -287,7 +286,7 @@ class _Solved:
         """Curvature of each axis, 0 where it can't be seen."""
         found = np.zeros(self.system.n_axes)
         for j in self.system.bent:
-            found[j] = self.theta[self.system.place("bend", j)]  # type: ignore[index]
+            found[j] = self.theta[self.system.at("bend", j)]
         return found
 
     def row(self, p: int, x: Array, derivative: int | None = None) -> Array:
@@ -328,7 +327,7 @@ class _Solved:
         optimum = np.full((n_points, system.n_axes), np.nan)
         edge = np.zeros((n_points, system.n_axes), bool)
         level, level_row = self._best_level()
-        for p in np.flatnonzero(system.count):
+        for p in map(int, np.flatnonzero(system.count)):
             tried = [whole.tried(p, j) for j in range(system.n_axes)]
             vertex = self.vertex(p)
             at = np.array([np.clip(v, t[0], t[-1]) for v, t in zip(vertex, tried, strict=True)])
@@ -362,10 +361,10 @@ class _Solved:
         n_levels = system.one.levels.shape[1]
         if not n_levels:
             return None, row
-        effects = [0.0, *(self.theta[system.place("level", k)] for k in range(1, n_levels))]  # type: ignore[index]
+        effects = [0.0, *(float(self.theta[system.at("level", k)]) for k in range(1, n_levels))]
         level = int(np.argmin(effects))
         if level:
-            row[system.place("level", level)] = 1.0
+            row[system.at("level", level)] = 1.0
         return level, row
 
     def _law(
@@ -375,9 +374,9 @@ class _Solved:
         if bend <= 0 or edge[system.count > 0, j].all():
             return None
         columns = [
-            system.place("slope", j),
-            *(system.place("move", j, i) for i in system.varied),
-            system.place("bend", j),
+            system.at("slope", j),
+            *(system.at("move", j, i) for i in system.varied),
+            system.at("bend", j),
         ]
         theta, cov = self.theta[columns], covariance[np.ix_(columns, columns)]
         n = len(system.varied)
@@ -408,8 +407,8 @@ def _curvatures(systems: Sequence[_System]) -> Array:
         inverse = np.linalg.pinv(system.fixed.T @ system.fixed, hermitian=True)
         theta = inverse @ (system.fixed.T @ system.y)
         for j in system.bent:
-            place = system.place("bend", j)
-            found[j].append((float(theta[place]), float(noise * inverse[place, place])))  # type: ignore[index]
+            place = system.at("bend", j)
+            found[j].append((float(theta[place]), float(noise * inverse[place, place])))
     rows = []
     for pairs in found:
         if not pairs:

@@ -102,6 +102,11 @@ class Projection:
     n_train_points: int = 0
 
     @property
+    def series(self) -> str:
+        """What is compared: the tuning method, and what else tells series apart."""
+        return self.method_id
+
+    @property
     def relative_error(self) -> float | None:
         """|mean - observed| / |observed|."""
         return _relative(self.mean, self.observed)
@@ -119,7 +124,7 @@ class Projection:
     def to_dict(self) -> dict[str, Any]:
         """As JSON prints it."""
         names = (
-            "fit_id role quantity task_id metric n_params n_tokens mean low high new_low new_high level observed"
+            "fit_id role quantity series task_id metric n_params n_tokens mean low high new_low new_high level observed"
             " relative_error"
         )
         row = {name: getattr(self, name) for name in names.split()}

@@ -182,7 +182,7 @@ def rows_hash(connection: DuckDBPyConnection, sql: str) -> str:
 
 
 def stale_fits(connection: DuckDBPyConnection) -> dict[str, str]:
-    """Studies (by key) whose newest fit no longer has the rows that its query gives, with the command that renews it."""
+    """Studies (by key) whose newest fit rests on other rows than its query gives now; the command that renews it."""
     newest = run_query(
         connection,
         "select study_key, data_sql, query_hash, split from fit where study_key is not null and role = 'target' "

@@ -10,6 +10,7 @@ from astraios.workflow.importing import ImportRequest, import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
+from astraios.workflow.studies import hints, studies
 
 __all__ = [
     "EvaluateRequest",
@@ -29,6 +30,7 @@ __all__ = [
     "evaluate",
     "fit_file",
     "fit_scaling",
+    "hints",
     "import_results",
     "load_fit",
     "plan",
@@ -38,6 +40,7 @@ __all__ = [
     "serve_report",
     "show",
     "status",
+    "studies",
     "sweep_again",
     "write_report",
 ]

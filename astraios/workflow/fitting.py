@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from astraios import store
 from astraios.errors import StoreError, UsageError
@@ -14,6 +14,7 @@ from astraios.records import frame
 from astraios.workflow.correlating import record_correlations
 from astraios.workflow.selecting import FileColumns, select, select_file
 from astraios.workflow.sizes import ladder_names, runnable_sizes
+from astraios.workflow.studies import since_last_fit
 
 if TYPE_CHECKING:
     import polars as pl
@@ -23,8 +24,8 @@ if TYPE_CHECKING:
     from astraios.fit.reuse import StoredFit
 
 
-def fit_scaling(db: Path, request: FitRequest) -> Analysis:
-    """Projections, backtests, score predictions and ranking from a database, written back to it.
+def fit_scaling(db: Path, request: FitRequest) -> dict[str, Any]:
+    """Projections, backtests, score predictions and ranking from a database, written back to it, as JSON prints them.
 
     A database with scores and no losses (published tables) has its scores projected from size alone.
 
@@ -37,9 +38,33 @@ def fit_scaling(db: Path, request: FitRequest) -> Analysis:
 
     request.check()
     analysis = analyse(select(db, request), request)
+    with store.reading(db) as connection:
+        before = since_last_fit(connection, analysis.study.get("study_key"), request.split)
     store.write_fits(db, [(analysis.fitted(), analysis.projections)])
     record_correlations(db)
-    return analysis
+    return {**analysis.to_json(), "since_last_fit": _changes(before, analysis)}
+
+
+def _changes(before: pl.DataFrame, analysis: Analysis) -> list[dict[str, Any]]:
+    """Projections that an earlier fit made too: then and now, and how many runs came in between."""
+    now = {(p.method_id, round(p.n_params), p.n_tokens): p for p in analysis.of("target", "loss")}
+    series = analysis.points.series_of if analysis.points else {}
+    found = []
+    for row in before.iter_rows(named=True):
+        p = now.get((row["method_id"], round(row["n_params"]), row["n_tokens"]))
+        runs = {run for run, name in series.items() if name == row["method_id"]}
+        fresh = len(runs - set(row["run_ids"] or ()))
+        if p is not None and (fresh or abs(p.mean - row["mean"]) > 1e-9):
+            found.append(
+                {
+                    "series": p.method_id,
+                    "n_params": int(p.n_params),
+                    "then": row["mean"],
+                    "now": p.mean,
+                    "new_runs": fresh,
+                }
+            )
+    return found
 
 
 def fit_file(path: Path, request: FitRequest, columns: FileColumns) -> Analysis:

@@ -114,12 +114,12 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
 
 def _refuse_two_tokenizers(losses: pl.DataFrame, study: store.Study) -> None:
     """Nats a token of two tokenizers are two units."""
-    known = losses["bytes_per_token"].drop_nulls()
-    if len(known) and float(known.max()) > 1.005 * float(known.min()):  # type: ignore[arg-type]
+    known = [float(value) for value in losses["bytes_per_token"].drop_nulls()]
+    if known and max(known) > 1.005 * min(known):
         raise UsageError(
-            f"study {study.name}: losses in nats a token over several tokenizers ({known.min():.3f} to "
-            f"{known.max():.3f} bytes a token) can't be compared: hold one with --study or --where model_id=..., or fit "
-            "bits per byte (column bits_per_byte of final_loss) with --data"
+            f"study {study.name}: losses in nats a token over several tokenizers ({min(known):.3f} to {max(known):.3f} "
+            "bytes a token) can't be compared: hold one with --study or --where model_id=..., or fit bits per byte "
+            "(column bits_per_byte of final_loss) with --data"
         )
 
 

@@ -1,21 +1,20 @@
 create or replace view crossing as
 with point as (
-    select origin, ladder, dataset_id, method_id, n_params, mean, fit_id,
-        lead(n_params) over (partition by origin, ladder, dataset_id, method_id order by n_params) as next_n,
-        lead(mean) over (partition by origin, ladder, dataset_id, method_id order by n_params) as next_mean
+    select study_key, origin, ladder, dataset_id, method_id, n_params, mean, fit_id,
+        lead(n_params) over (partition by study_key, method_id order by n_params) as next_n,
+        lead(mean) over (partition by study_key, method_id order by n_params) as next_mean
     from latest_projection
     where role = 'target' and quantity = 'loss' and coalesce(split, 'test') = 'test'
 ),
 pair as (
-    select a.origin, a.ladder, a.dataset_id, a.method_id, b.method_id as next_method_id, a.n_params, a.next_n,
+    select a.study_key, a.origin, a.ladder, a.dataset_id, a.method_id, b.method_id as next_method_id, a.n_params, a.next_n,
         a.mean, a.next_mean, a.mean - b.mean as gap, a.next_mean - b.next_mean as next_gap, a.fit_id
     from point a
     join point b
-        on a.origin is not distinct from b.origin and a.ladder is not distinct from b.ladder
-        and a.dataset_id is not distinct from b.dataset_id and a.n_params = b.n_params and a.method_id <> b.method_id
+        on a.study_key is not distinct from b.study_key and a.n_params = b.n_params and a.method_id <> b.method_id
     where a.next_n is not null and b.next_n = a.next_n
 )
-select origin, ladder, dataset_id, method_id, next_method_id,
+select study_key, origin, ladder, dataset_id, method_id, next_method_id,
     exp(ln(n_params) + gap / (gap - next_gap) * (ln(next_n) - ln(n_params))) as n_params,
     mean + gap / (gap - next_gap) * (next_mean - mean) as loss, fit_id
 from pair

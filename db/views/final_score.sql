@@ -1,6 +1,6 @@
 create or replace view final_score as
 select
-    r.run_id, r.origin, r.model_id, m.ladder, r.method_id, r.dataset_id, r.seed,
+    r.run_id, g.study_key, r.origin, r.model_id, m.ladder, r.method_id, g.series, r.dataset_id, r.seed,
     r.n_params, r.n_trainable, r.n_trainable / r.n_params as trainable_share, r.n_tokens,
     s.task_id, s.n_shot, s.metric, s.value, s.stderr, s.ci_low, s.ci_high, s.n, s.n_failed,
     t.chance, coalesce(t.ceiling, 1) as ceiling,
@@ -9,6 +9,7 @@ select
 from score s
 join latest_attempt a using (run_id, attempt)
 join run r using (run_id)
+join run_series g using (run_id)
 left join base_model m using (model_id)
 left join task t using (task_id)
 join (select task_id, min(n_shot) as n_shot from score group by task_id) f on f.task_id = s.task_id;
