@@ -234,9 +234,16 @@ def _ranking_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "low": row["low"],
         "high": row["high"],
         "best with probability": row["p_best"],
+        "behind the first": _gap(row),
         "expected regret": row["expected_regret"],
         "not separable from": ", ".join(others) or "-",
     }
+
+
+def _gap(row: Mapping[str, Any]) -> str:
+    if row["gap"] == row["gap_low"] == row["gap_high"] == 0:
+        return "-"
+    return f"{row['gap']:.2%} ({row['gap_low']:.2%} to {row['gap_high']:.2%})"
 
 
 def _warnings(content: Mapping[str, Any]) -> list[str]:

@@ -27,6 +27,11 @@ class Rank:
     quantity: str = "loss"
     n_tokens: float | None = None
     """Tokens of the target, where they are known."""
+    gap: float = 0.0
+    """How much worse than the first: of losses a share of the first's, of scores a difference."""
+    gap_low: float = 0.0
+    gap_high: float = 0.0
+    """Ends of its interval, from joint draws."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON prints it."""
@@ -60,10 +65,15 @@ def rank(
     p_best = (wins / wins.sum(0)).mean(1)
     tail = (1 - level) / 2
     found = []
-    for g in np.argsort(sign * mean, kind="stable"):
+    order = np.argsort(sign * mean, kind="stable")
+    first = order[0]
+    for g in order:
         ahead = (draws[g] < draws).mean(1)
         close = tuple(n for h, n in enumerate(names) if h != g and tail <= ahead[h] <= 1 - tail)
         regret = float((draws[g] - best).mean())
+        apart = draws[g] / draws[first] - 1 if quantity == "loss" else draws[g] - draws[first]
+        gap = mean[g] / mean[first] - 1 if quantity == "loss" else mean[first] - mean[g]
+        gap_low, gap_high = np.quantile(apart, [tail, 1 - tail])
         found.append(
             Rank(
                 names[g],
@@ -76,6 +86,9 @@ def rank(
                 close,
                 quantity,
                 n_tokens,
+                float(gap),
+                min(float(gap_low), float(gap)),
+                max(float(gap_high), float(gap)),
             )
         )
     return found
