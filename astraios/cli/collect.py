@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, Json, Runs, app, example
+from astraios.cli.app import Db, Json, Runs, Study, app, example
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -61,6 +61,7 @@ def collect(
     finally:
         progress.stop()
     _print_outcome(outcome, ingested, store.database_path(db), as_json)
+    terminal.say_all(workflow.hints(store.database_path(db)))
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -69,6 +70,8 @@ def collect(
 def status(
     sweep: Annotated[str | None, typer.Argument(help="A sweep, to see what it still lacks.")] = None,
     out: Runs = "runs",
+    study: Study = None,
+    db: Db = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on and show the changes, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: how often to look.")] = 5.0,
     as_json: Json = False,
@@ -77,9 +80,9 @@ def status(
     from astraios import workflow
 
     if watch:
-        _watch_status(lambda: workflow.status(out, sweep), every)
+        _watch_status(lambda: workflow.status(out, sweep, db, study), every)
     else:
-        _print_status(*workflow.status(out, sweep), as_json)
+        _print_status(*workflow.status(out, sweep, db, study), as_json)
 
 
 @app.command(

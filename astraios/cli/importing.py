@@ -45,6 +45,8 @@ def import_(
     path = store.database_path(db)
     request = workflow.ImportRequest(form, mapping or [], facts or [], keep_private, dry_run)
     _print_imported(workflow.import_results(path, source, request), path, dry_run, as_json)
+    if not dry_run:
+        terminal.say_all(workflow.hints(path))
 
 
 def _print_imported(content: Mapping[str, Any], db: Any, dry_run: bool, as_json: bool) -> None:

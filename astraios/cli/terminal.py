@@ -21,6 +21,12 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
+def say_all(messages: Sequence[str]) -> None:
+    """Messages, a line each."""
+    for message in messages:
+        say(message)
+
+
 def print_json(content: Any) -> None:
     """JSON on stdout; what JSON can't say (NaN, infinity) becomes null."""
     print(json.dumps(_plain(content), indent=2, allow_nan=False))

@@ -16,6 +16,10 @@ VANISHING = 0.02
 """Share of the smallest loss below which an irreducible loss counts as none."""
 
 
+SMALL = 10_000.0
+"""No language model has fewer parameters than this."""
+
+
 def of_data(ladder: Ladder) -> list[FitWarning]:
     """Warnings that need no fit: few sizes, losses that rise, data that do not vary, identical seeds."""
     found = []
@@ -30,6 +34,7 @@ def of_data(ladder: Ladder) -> list[FitWarning]:
             )
         found += [_rising(s) for s in ladder.series if s.rises]
     found += _collinear(ladder)
+    found += _small(ladder)
     found += _crowded(ladder)
     found += _identical(ladder)
     return found
@@ -108,6 +113,14 @@ def _collinear(ladder: Ladder) -> list[FitWarning]:
     if abs(np.corrcoef(size, data)[0, 1]) > 0.99:
         return [FitWarning("collinear", "size and data vary together: their effects cannot be told apart")]
     return []
+
+
+def _small(ladder: Ladder) -> list[FitWarning]:
+    largest = float(np.exp(ladder.column("n_params").max()))
+    if largest >= SMALL:
+        return []
+    text = f"the largest size is {largest:g} parameters: if sizes are in billions or millions, give them in full"
+    return [FitWarning("small_sizes", text)]
 
 
 def _crowded(ladder: Ladder) -> list[FitWarning]:

@@ -77,7 +77,7 @@ class Tokens:
             return cls("unknown", None)
         size, data = ladder.column("n_params"), ladder.column("n_tokens")
         if np.ptp(data) < SAME:
-            return cls("constant", _whole(np.mean(data)))
+            return cls("constant", _whole(float(np.mean(data))))
         largest = _whole(data[size > size.max() - 1e-9].max())
         if free:
             return cls("free", largest)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,12 @@ if TYPE_CHECKING:
 
 BEST_DRAW = -1
 """Number of the draw that holds each law's best estimate."""
+
+
+def fingerprint(rows: Iterable[Sequence[Any]]) -> str:
+    """SHA-256 over rows, whatever their order: tells whether a query still gives what a fit was made of."""
+    lines = sorted(json.dumps([str(value) for value in row]) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class Figure:
     caption: str
     """What is drawn, with units, and how to read it."""
     sql: str
-    """Reads the views; the columns origin, ladder and dataset_id tell the studies apart."""
+    """Reads the views, as if they held one study: they are limited to it before the query runs."""
     draw: Callable[[pl.DataFrame], alt.TopLevelMixin]
     """Draws the rows of `sql`, of one study; never called without rows."""
     missing: str
@@ -47,7 +47,7 @@ class Figure:
 class Table:
     """A table of the report, selected in long form and laid out by `astraios.report.layout`.
 
-    The query gives the columns origin, ladder, dataset_id; block (group of rows), row (text or method), head (group of
+    The query gives the columns block (group of rows), row (text or method), head (group of
     columns), sub (column), value (double) or text (varchar); better (1 higher, -1 lower, 0 neither: what is bold),
     and optionally note (marks a cell, and is printed below the table).
     """

@@ -48,7 +48,11 @@ def draw(figure: Figure, query: Query, study: Study | None) -> Drawn:
     """Runs the figure's query on one study and draws what it gives."""
     sql = study.select(figure.sql) if study else figure.sql
     frame = tame(query(sql))
-    spec = specification(figure.draw(frame.drop(KEYS))) if frame.height else None
+    spec = (
+        specification(figure.draw(frame.drop([name for name in KEYS if name in frame.columns])))
+        if frame.height
+        else None
+    )
     return Drawn(figure, sql, frame, spec)
 
 

@@ -7,14 +7,12 @@ import re
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.report.base import FIGURES, TABLES, Figure, Query, Table, find_figure, find_table
 from astraios.report.draw import Drawn, draw, resize
 from astraios.report.layout import lay_out, to_html, to_latex, to_markdown
 from astraios.report.pdf import settled
-from astraios.report.study import Study, choose, studies
+from astraios.report.study import Study, choose, fit_state, studies
 from astraios.report.theme import config
 
 WIDTHS = {"column": 317, "page": 662}
@@ -44,7 +42,7 @@ def save_figure(
             file's name ends.
         width: "column" or "page" of a paper.
         scheme: "light" or "dark".
-        study: ladder, origin or data set, where the database holds several; by default the largest with data.
+        study: a study by name; needed where the database holds several.
 
     Raises:
         UsageError: no such figure, format, width or scheme.
@@ -90,12 +88,10 @@ def _known(name: str, known: Any, what: str) -> None:
 
 
 def _drawn(figure: Figure, query: Query, wanted: str | None) -> Drawn:
-    """The figure of the wanted study, or of the first that has data for it."""
-    chosen = [choose(query, wanted)] if wanted else studies(query)
-    for study in chosen:
-        drawn = draw(figure, query, study)
-        if drawn.spec is not None:
-            return drawn
+    """The figure of the wanted study, or of the only one."""
+    drawn = draw(figure, query, choose(query, wanted))
+    if drawn.spec is not None:
+        return drawn
     raise DataError(f"{figure.name}: {figure.missing}")
 
 
@@ -170,11 +166,8 @@ def _markdown_value(value: Any) -> str:
 
 def _export_table(table: Table, query: Query, format: str, wanted: str | None) -> bytes:
     _known(format, TABLE_FORMATS, "format of a table")
-    frame = pl.DataFrame()
-    for study in [choose(query, wanted)] if wanted else studies(query):
-        frame = query(study.select(table.sql) if study else table.sql)
-        if frame.height:
-            break
+    study = choose(query, wanted)
+    frame = query(study.select(table.sql) if study else table.sql)
     if frame.is_empty():
         raise DataError(f"{table.name}: {table.missing}")
     if format == "csv":
@@ -191,24 +184,30 @@ def _export_table(table: Table, query: Query, format: str, wanted: str | None) -
     return f"{head}{to_html(grid)}{notes}</html>\n".encode()
 
 
-def render_markdown(query: Query, *, title: str = "Scaling report") -> str:
+def render_markdown(query: Query, *, title: str = "Scaling report", study: str | None = None) -> str:
     """The report for a wiki or a pull request: summaries, tables, and the data of the figures folded away."""
     from astraios.report.layout import escape_markdown
     from astraios.report.summary import summary
 
     out = [f"# {escape_markdown(title)}", ""]
-    known: list[Study | None] = [*studies(query)]
-    for study in known or [None]:
-        if study:
-            out += [f"## {escape_markdown(study.title)}", "", f"{study.counts}.", ""]
-        out += [f"- **{term}.** {escape_markdown(words)}" for term, words in summary(query, study)]
+    known: list[Study | None] = [choose(query, study)] if study else [*studies(query)]
+    for one in known or [None]:
+        if one:
+            state = fit_state(query, one)
+            out += [f"## {escape_markdown(one.title)}", "", f"{one.counts}.", ""]
+            out += [
+                escape_markdown(text) + "\n"
+                for text in (state.axes and f"Compared: {state.axes}.", state.warning)
+                if text
+            ]
+        out += [f"- **{term}.** {escape_markdown(words)}" for term, words in summary(query, one)]
         out.append("")
         for table in TABLES:
-            frame = query(study.select(table.sql) if study else table.sql)
+            frame = query(one.select(table.sql) if one else table.sql)
             if frame.height:
                 out += [f"### {table.title}", "", table.caption, "", to_markdown(lay_out(table, frame))]
         for figure in FIGURES:
-            drawn = draw(figure, query, study)
+            drawn = draw(figure, query, one)
             if drawn.spec is not None:
                 summary_line = f"<details><summary>{figure.title}: data</summary>"
                 out += [summary_line, "", figure_markdown(drawn, limit=60), "</details>", ""]

@@ -22,7 +22,7 @@ from markupsafe import Markup
 from astraios import __version__
 from astraios.report.base import FIGURES, SECTIONS, TABLES, Figure, Query, Table
 from astraios.report.draw import KEYS, Drawn, draw
-from astraios.report.study import Study, studies
+from astraios.report.study import FitState, Study, choose, fit_state, studies
 from astraios.report.summary import summary
 from astraios.report.theme import clip, config
 
@@ -50,17 +50,21 @@ class Item:
     spec: Markup | None = None
     alt: str = ""
     table: Markup | None = None
+    warning: str = ""
+    """Why its numbers are not those of the runs as they are now."""
 
 
-def render_page(query: Query, *, title: str = "Scaling report", live: str = "") -> str:
+def render_page(query: Query, *, title: str = "Scaling report", live: str = "", study: str | None = None) -> str:
     """The whole report as HTML.
 
     Args:
         query: runs one statement of SQL on the database, read only, and gives its rows.
         title: heading of the page.
         live: JavaScript that the server adds to reload the page; empty for a file.
+        study: a study by name (several with commas are joined); by default all, each by itself.
     """
-    known = studies(query)
+    wanted = choose(query, study) if study else None
+    known = [wanted] if wanted else studies(query)
     parts = [_part(query, study, i) for i, study in enumerate(known)] or [_part(query, None, 0)]
     subtitle = "; ".join(f"{study.title}: {study.counts}" for study in known) or "An empty database"
     return _render(parts, title, subtitle, live)
@@ -98,12 +102,15 @@ def _render(parts: list[dict[str, Any]], title: str, subtitle: str, live: str) -
 def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
     """One study's summary, sections and what is missing."""
     prefix = f"study-{number}-" if number else ""
+    state = fit_state(query, study) if study else FitState("", "")
     sections, missing = [], []
     for name in SECTIONS:
         shown = []
         for thing in _things(name):
             make = _figure if isinstance(thing, Figure) else _table
             item = make(thing, query, study, prefix)  # type: ignore[arg-type]
+            if item is not None and item.fits:
+                item.warning = state.warning
             if item is None:
                 missing.append({"title": _title(thing), "why": thing.missing})
             else:
@@ -113,6 +120,8 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
         "id": f"study-{number}",
         "title": study.title if study else "An empty database",
         "counts": study.counts if study else "",
+        "axes": state.axes,
+        "warning": state.warning,
         "summary": summary(query, study),
         "sections": sections,
         "missing": missing,

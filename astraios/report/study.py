@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from astraios.errors import UsageError, did_you_mean
+from astraios.errors import AstraiosError, UsageError, did_you_mean
+from astraios.records.fitted import fingerprint
 from astraios.report.theme import clip
 
 if TYPE_CHECKING:
@@ -165,3 +167,44 @@ def _joined(parts: list[Study]) -> Study:
         any(study.has_settings for study in parts),
         False,
     )
+
+
+@dataclass(frozen=True)
+class FitState:
+    """How the newest fit of a study stands to its runs."""
+
+    axes: str
+    """What is compared and along what, in words."""
+    warning: str
+    """Empty, or why the fit's numbers are not those of the runs as they are now, and the command that renews it."""
+
+
+def fit_state(query: Query, study: Study) -> FitState:
+    """The axes of a study's newest fit, and whether it is stale."""
+    newest = query(
+        f"select data_sql, query_hash, axes, before_studies from newest_fit where study_key = {_literal(study.key)}"
+    )
+    if newest.is_empty():
+        return FitState("", "")
+    row = newest.row(0, named=True)
+    how = f"run astraios fit-scaling --study {study.name}"
+    axes = "; ".join(_axis(axis) for axis in json.loads(row["axes"] or "[]"))
+    if row["before_studies"]:
+        return FitState(axes, f"These projections were made before studies existed, and may mix them: {how}.")
+    try:
+        fresh = fingerprint(query(row["data_sql"]).rows())
+    except AstraiosError:
+        fresh = ""
+    if fresh == row["query_hash"]:
+        return FitState(axes, "")
+    return FitState(axes, f"These projections are stale: the runs have changed since they were made; {how}.")
+
+
+def _axis(axis: dict[str, Any]) -> str:
+    values = [clip(_plain(value)) for value in axis["values"][:6]]
+    more = f", ... ({len(axis['values'])} in all)" if len(axis["values"]) > 6 else ""
+    return f"{axis['fact']} ({axis['role']}): {', '.join(values)}{more}"
+
+
+def _plain(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

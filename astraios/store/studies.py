@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError, UsageError, did_you_mean
+from astraios.records.fitted import fingerprint
 from astraios.store.connect import run_query
 
 if TYPE_CHECKING:
@@ -175,27 +175,24 @@ def _column(values: Iterable[Any]) -> pl.Series:
 
 
 def rows_hash(connection: DuckDBPyConnection, sql: str) -> str:
-    """SHA-256 over the rows that a query gives, whatever their order."""
-    rows = run_query(connection, sql).rows()
-    lines = sorted(json.dumps([str(value) for value in row]) for row in rows)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    """Hash of the rows that a query gives, whatever their order."""
+    return fingerprint(run_query(connection, sql).rows())
 
 
 def stale_fits(connection: DuckDBPyConnection) -> dict[str, str]:
     """Studies (by key) whose newest fit rests on other rows than its query gives now; the command that renews it."""
-    newest = run_query(
-        connection,
-        "select study_key, data_sql, query_hash, split from fit where study_key is not null and role = 'target' "
-        "qualify row_number() over (partition by study_key order by created_at desc) = 1 order by study_key",
-    )
     names = dict(studies(connection).select("study_key", "study").iter_rows())
+    newest = run_query(connection, "select study_key, data_sql, query_hash from newest_fit order by study_key")
     found = {}
-    for key, sql, known, _ in newest.iter_rows():
-        try:
-            fresh = rows_hash(connection, sql)
-        except StoreError:
-            fresh = None
-        if fresh != known:
+    for key, sql, known in newest.iter_rows():
+        if known is None or not _gives(connection, sql, known):
             name = ",".join(names.get(part, part) for part in key.split(","))
             found[key] = f"astraios fit-scaling --study {name}"
     return found
+
+
+def _gives(connection: DuckDBPyConnection, sql: str, known: str) -> bool:
+    try:
+        return rows_hash(connection, sql) == known
+    except StoreError:
+        return False

@@ -141,8 +141,13 @@ class _Ingester:
                 continue
 
 
-def status(out: str | Path, sweep_name: str | None) -> tuple[list[dict[str, Any]], StatusSummary]:
-    """How the runs stand: those in the folder, and where a sweep is named those that it still lacks; and in sum."""
+def status(
+    out: str | Path, sweep_name: str | None, db: Path | None = None, study: str | None = None
+) -> tuple[list[dict[str, Any]], StatusSummary]:
+    """How the runs stand: those in the folder, and where a sweep is named those that it still lacks; and in sum.
+
+    Where a study of the database is named, only its runs.
+    """
     from astraios.runs.place import Place
     from astraios.runs.status import standings, summary
 
@@ -159,4 +164,10 @@ def status(out: str | Path, sweep_name: str | None) -> tuple[list[dict[str, Any]
     place = Place(out)
     place.fetch()
     found = standings(place.path, wanted)
+    if study is not None:
+        path = store.database_path(db)
+        with store.reading(path) as connection:
+            chosen = store.choose_study(connection, path, study)
+            rows = store.run_query(connection, f"select run_id from run_study where {chosen.condition_of_key}")
+        found = [row for row in found if row.run_id in set(rows["run_id"])]
     return [row.to_dict() for row in found], summary(found, flops)

@@ -58,7 +58,7 @@ def write_report(db: Path, output: Path | None, request: ReportRequest) -> Path:
             if request.form not in (None, "html", "markdown"):
                 raise UsageError(f"--format {request.form}: the whole report is html or markdown; or name a --figure")
             output = output or Path("report.md" if as_markdown else "report.html")
-            page = (render_markdown if as_markdown else render_page)(ask, title=title)
+            page = (render_markdown if as_markdown else render_page)(ask, title=title, study=request.study)
             output.parent.mkdir(parents=True, exist_ok=True)
             output.write_text(page, encoding="utf-8")
         except OSError as error:
