@@ -86,6 +86,8 @@ def read_losses(selection: Selection, roles: Roles) -> Arranged:
     _one_size_a_model(losses)
     if "n_tokens" not in losses.columns:
         losses = losses.with_columns(n_tokens=pl.lit(None, pl.Int64))
+    said = [name for name in selection.repeats if name in losses.columns and name not in roles.facts]
+    roles = replace(roles, repeat=(*roles.repeat, *said))
     known = losses["n_tokens"].null_count() == 0
     whole = ["n_params", "n_tokens"] if known else ["n_params"]
     unused = () if known else ("n_tokens",)

@@ -32,6 +32,8 @@ class Selection:
     """Facts that are settings of the tuning method: where they vary they make series of their own."""
     not_facts: tuple[str, ...] = ()
     """Columns of `losses` that follow from others."""
+    repeats: tuple[str, ...] = ()
+    """Facts that are noise because of how the runs were chosen: the origin, where studies were joined on purpose."""
     curated: bool = True
     """Whether every other column is a fact about how a run was made (not so in a user's own table)."""
     study: Mapping[str, Any] = field(default_factory=dict)

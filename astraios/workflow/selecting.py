@@ -95,6 +95,7 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
         sql=sql,
         settings=facts.settings,
         not_facts=("unique_tokens", "tokens_per_step"),
+        repeats=("origin",) if len(study.keys) > 1 else (),
         study=_described(connection, study),
         query_hash=store.rows_hash(connection, sql),
     )

@@ -110,7 +110,7 @@ def test_two_studies_are_drawn_apart() -> None:
         query: Query = lambda sql: con.sql(sql).pl()  # noqa: E731
         known = studies(query)
         page = render_page(query)
-        second = choose(query, "imported")
+        second = choose(query, "gpt-x")
     assert [study.origin for study in known] == ["measured", "imported"]
     assert second is not None
     assert second.n_runs == 1
