@@ -82,7 +82,8 @@ def read_losses(selection: Selection, roles: Roles) -> Arranged:
     losses = selection.losses
     if losses is None or losses.is_empty():
         raise DataError("no rows to fit: collect or import some runs first")
-    _refuse_bad_losses(losses)
+    if selection.curated:
+        _refuse_bad_losses(losses)
     _one_size_a_model(losses)
     if "n_tokens" not in losses.columns:
         losses = losses.with_columns(n_tokens=pl.lit(None, pl.Int64))
@@ -108,7 +109,7 @@ def _refuse_bad_losses(losses: pl.DataFrame) -> None:
     """A loss that is no number has the name of its run, not of its row."""
     import polars as pl
 
-    if not losses.schema["loss"].is_numeric() or "run_id" not in losses.columns:
+    if not {"loss", "run_id"} <= set(losses.columns) or not losses.schema["loss"].is_numeric():
         return
     bad = losses.filter(~(pl.col("loss").is_finite() & (pl.col("loss") > 0)).fill_null(value=False))
     if len(bad) and len(bad) < len(losses):

@@ -29,7 +29,7 @@ def test_backtest_beats_carrying_forward(analysis: Analysis) -> None:
 
 def test_json_holds_what_scripts_rely_on(analysis: Analysis) -> None:
     document = json.loads(json.dumps(analysis.to_json(), allow_nan=False))
-    assert set(document) == {"fits", "ranking", "warnings", "summary"}
+    assert set(document) == {"fits", "ranking", "warnings", "summary", "study", "axes", "optimum", "data_rule"}
     keys = {
         "role", "quantity", "task_id", "metric", "n_params", "n_tokens", "mean", "low", "high", "new_low", "new_high",
         "level", "observed", "relative_error",
@@ -68,7 +68,7 @@ def test_rows_fill_the_tables(analysis: Analysis, tmp_path: Path) -> None:
     for frame in frames.values():
         assert not frame.is_empty()
         assert set(frame["fit_id"]) <= set(frames["fit"]["fit_id"])
-    never = {"backtest": {"n_tokens"}, "projection": {"n_tokens"}, "fit_point": {"n_tokens"}, "fit": {"data_sql"}}
+    never = {"fit_point": {"n_tokens"}, "fit": {"data_sql", "study_key", "query_hash"}}
     for table, frame in frames.items():
         empty = {column.name for column in frame if column.null_count() == len(frame)}
         assert empty == never.get(table, set()), f"columns of {table} that nobody fills"

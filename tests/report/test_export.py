@@ -76,7 +76,7 @@ def test_what_can_not_be_drawn_says_why(query: Query, tmp_path: Path) -> None:
         save_figure(5, query, tmp_path / "fig5.svg")
     with pytest.raises(UsageError, match="unknown width 'poster'"):
         save_figure(3, query, tmp_path / "x.svg", width="poster")
-    with pytest.raises(DataError, match="no study 'other'"):
+    with pytest.raises(UsageError, match="--study other is no study"):
         save_figure(3, query, tmp_path / "x.svg", study="other")
     with pytest.raises(DataError, match="can't be written"):
         save_figure(3, query, tmp_path / "none" / "x.csv")

@@ -205,6 +205,7 @@ def test_checks_find_what_is_wrong(tmp_path: Path) -> None:
         "loss_summary_unique": "insert into loss_summary select * from loss_summary",
         "load_key_matches": "update loss_point set load_key = load_key + 1",
         "curation_has_run": "insert into curation values ('run0', 'exclude', null, null, null, now()::timestamp)",
+        "sizes_positive": "update run set n_params = 0",
         "fit_parameter_unique": "insert into fit_parameter (fit_id, name) values ('a', 'b'), ('a', 'b')",
     }
     assert set(damage) == set(store.sql_files("checks")), "every check is proven to find something"
