@@ -15,7 +15,7 @@ from functools import cached_property
 
 __all__ = ["Limits", "Program", "Verdict"]
 
-RULES = 1
+RULES = 2
 """Raised whenever the same program could get another verdict than before; part of the cache key."""
 
 
@@ -51,14 +51,12 @@ class Program:
     level: int | None = None
     """Java language level; None is the JDK's own."""
     limits: Limits = Limits()
-    apart: bool = True
-    """Whether the test only calls functions of the program with plain data, so that it can run in another process."""
 
     @cached_property
     def key(self) -> str:
         """Hash of all that decides the verdict."""
         parts = [RULES, self.language, self.level, self.preamble, self.code, self.test, self.limits.cpu_seconds,
-                 self.limits.memory_bytes, self.limits.wall_factor, self.apart]  # fmt: skip
+                 self.limits.memory_bytes, self.limits.wall_factor]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -67,7 +65,7 @@ class Verdict:
     """What came of a program."""
 
     verdict: str
-    """passed, failed, timeout, memory, crashed, refused (weak isolation) or broken (the sandbox, not the program)."""
+    """passed, failed, timeout, memory, crashed, or broken (the sandbox, not the program)."""
     detail: str
     isolation: str
     """Level at which it was reached."""
@@ -81,4 +79,4 @@ class Verdict:
     @property
     def judged(self) -> bool:
         """Whether the program itself was judged."""
-        return self.verdict not in ("refused", "broken")
+        return self.verdict != "broken"

@@ -51,7 +51,6 @@ class Engine:
     Args:
         workers: jailed processes a language; default one a core.
         isolation: level, or "auto" for the strongest that this machine offers.
-        allow_weak: the word without which the weak level is refused.
         cache: file of verdicts; None remembers within this engine only.
         share: judge identical programs once.
         user_namespace: take user namespaces even as root.
@@ -61,13 +60,12 @@ class Engine:
         self,
         workers: int | None = None,
         isolation: str = "auto",
-        allow_weak: bool = False,
         cache: Path | None = None,
         share: bool = True,
         user_namespace: bool = False,
     ) -> None:
         self.workers = workers or len(os.sched_getaffinity(0))
-        self.level = choose(isolation, allow_weak)
+        self.level = choose(isolation)
         self.share, self.user_namespace = share, user_namespace
         self.cache = VerdictCache(cache)
         self.executed = 0

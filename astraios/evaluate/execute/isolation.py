@@ -15,14 +15,13 @@ from pathlib import Path
 
 from astraios.errors import AstraiosError, UsageError, did_you_mean
 
-LEVELS = ("namespaces", "confined", "weak")
-"""From strong to weak.
+LEVELS = ("namespaces", "confined")
+"""From strong to less strong; nothing runs below the second.
 
 namespaces: own user or root-dropped identity, pid, mount, network, IPC and UTS namespaces with a root of its own,
     seccomp, Landlock, rlimits; nothing of the machine is writable, no network, no process outlives its program.
 confined: no namespaces; Landlock lets only the interpreter's files be read and nothing be written, seccomp forbids
-    processes, signals and network; rlimits.
-weak: rlimits only, so that only plain computation is run and everything else is refused. Needs an explicit word.
+    processes, signals and sockets, unix sockets included; rlimits.
 """
 _SCRIPT = Path(__file__).parent / "inside" / "jail.py"
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/ld.so.cache", "/etc/alternatives")
@@ -46,12 +45,15 @@ class Jail:
     proc: bool = False
     numpy: bool = True
     """Whether a Python worker has numpy loaded."""
+    judge: bool = False
+    """Be the process that runs tests, not the one that runs programs."""
 
-    def start(self, life: int) -> subprocess.Popen[bytes]:
+    def start(self, life: int, peers: Sequence[int] = ()) -> subprocess.Popen[bytes]:
         """The jailed process, with pipes on stdin and stdout.
 
         Args:
             life: read end of a pipe; when its write end closes, the jail ends.
+            peers: further descriptors that the jailed process gets.
         """
         scratch = "/scratch-" + secrets.token_hex(8)
         config = {
@@ -67,6 +69,9 @@ class Jail:
             "processes": self.processes,
             "proc": self.proc,
             "numpy": self.numpy,
+            "judge": self.judge,
+            "own_user": os.geteuid() == 0,
+            "peers": list(peers),
             "life": life,
         }
         environment = {
@@ -82,7 +87,7 @@ class Jail:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            pass_fds=(life,),
+            pass_fds=(life, *peers),
             env=environment,
             bufsize=0,
         )
@@ -119,7 +124,7 @@ class Isolation:
     """What this machine offers."""
 
     level: str | None
-    """The strongest level, or None where only the weak one can be had."""
+    """The strongest level, or None where there is none."""
     reasons: Mapping[str, str]
     """For each level: "available", or why not."""
     layers: tuple[str, ...]
@@ -130,7 +135,7 @@ class Isolation:
         if self.level == LEVELS[0]:
             return f"{self.level}: {', '.join(self.layers)}"
         missing = "; ".join(f"no {name}: {why}" for name, why in self.reasons.items() if why != "available")
-        return f"{self.level or 'weak only, and only with --allow-weak'} ({missing})"
+        return f"{self.level or 'none: generated programs are not run'} ({missing})"
 
 
 def _probe(jail: Jail) -> str:
@@ -158,44 +163,38 @@ def isolation() -> Isolation:
     reasons = {
         "namespaces": _probe(Jail("namespaces", command=(true,))),
         "confined": _probe(Jail("confined", command=(true,))),
-        "weak": "available",
     }
-    level = next((name for name in LEVELS[:2] if reasons[name] == "available"), None)
+    level = next((name for name in LEVELS if reasons[name] == "available"), None)
     layers = {
         "namespaces": ("root dropped" if os.geteuid() == 0 else "user namespace", "pid, mount, network, IPC and UTS "
                        "namespaces", "root of its own", "seccomp", "rlimits"),
         "confined": ("seccomp", "Landlock", "rlimits"),
-        None: ("rlimits", "plain computation only"),
+        None: (),
     }[level]  # fmt: skip
     if level == "namespaces" and reasons["confined"] == "available":
         layers = (*layers, "Landlock")
     return Isolation(level, reasons, layers)
 
 
-def choose(wanted: str = "auto", allow_weak: bool = False) -> str:
+def choose(wanted: str = "auto") -> str:
     """The level to run at.
 
     Args:
         wanted: a name from LEVELS, or "auto" for the strongest.
-        allow_weak: the explicit word without which the weak level is never used.
 
     Raises:
-        UsageError: no such level, or weak without the word.
+        UsageError: no such level.
         AstraiosError: the machine does not offer it.
     """
+    if wanted == "weak":
+        raise UsageError("isolation level weak is gone: it ran programs without a sandbox; choose another or auto")
     if wanted not in (*LEVELS, "auto"):
         raise UsageError(f"unknown isolation level {wanted!r}: {did_you_mean(wanted, (*LEVELS, 'auto'))}")
     offered = isolation()
-    if wanted == "auto" and offered.level:
-        return offered.level
-    if wanted in ("weak", "auto"):
-        if allow_weak:
-            return "weak"
-        if wanted == "weak":
-            raise UsageError("isolation level weak runs programs without a sandbox: say --allow-weak to use it")
-        raise AstraiosError(
-            f"this machine offers no sandbox ({offered.explain()}); --allow-weak runs plain programs only"
-        )
+    if wanted == "auto":
+        if offered.level:
+            return offered.level
+        raise AstraiosError(f"this machine offers no sandbox: {offered.explain()}")
     if offered.reasons[wanted] != "available":
         raise AstraiosError(f"isolation level {wanted} can't be had here: {offered.reasons[wanted]}")
     return wanted
@@ -208,7 +207,7 @@ def doctor() -> dict[str, object]:
     found = isolation()
     tools = {name: shutil.which(name) for name in ("java", "javac", "gcc", "codeql")}
     return {
-        "isolation": found.level or "weak",
+        "isolation": found.level or "none",
         "explanation": found.explain(),
         "layers": list(found.layers),
         "levels": dict(found.reasons),

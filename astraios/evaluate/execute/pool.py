@@ -7,10 +7,12 @@ import json
 import os
 import re
 import select
+import socket
 import subprocess
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from astraios.errors import AstraiosError
@@ -62,30 +64,55 @@ class Channel:
             self.buffer = self.buffer[4 + size :]
         return found
 
-    def close(self, patience: float = 5.0) -> str:
+    def close(self) -> str:
         """End the process; the last line of its stderr."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:
                 pipe.close()
-        try:
-            self.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        error = self.process.stderr.read().decode("utf-8", "replace") if self.process.stderr else ""
-        if self.process.stderr:
-            self.process.stderr.close()
-        lines = error.strip().splitlines()
-        return lines[-1] if lines else f"exit code {self.process.returncode}"
+        return ended(self.process)
+
+
+def ended(process: subprocess.Popen[bytes], patience: float = 5.0) -> str:
+    """Wait for the end of a process whose pipes are closed, or end it; the last line of its stderr."""
+    try:
+        process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    error = process.stderr.read().decode("utf-8", "replace") if process.stderr else ""
+    if process.stderr:
+        process.stderr.close()
+    lines = error.strip().splitlines()
+    return lines[-1] if lines else f"exit code {process.returncode}"
 
 
 class Worker:
-    """One jailed Python worker and what waits at it."""
+    """A jailed judge, which knows the tests, the jailed process that runs programs for it, and what waits at them."""
 
     def __init__(self, jail: Jail, life: int) -> None:
-        self.channel = Channel(jail.start(life))
+        here, there = socket.socketpair()
+        with here, there:
+            self.runner = jail.start(life, (there.fileno(),))
+            self.channel = Channel(replace(jail, judge=True).start(life, (here.fileno(),)))
         self.waiting: deque[int] = deque()
         self.since = time.monotonic()
+        self.heard = False
+        """Whether it has ever replied."""
+
+    def kill(self) -> None:
+        """End both processes at once."""
+        self.channel.process.kill()
+        self.runner.kill()
+
+    def close(self) -> str:
+        """End both processes; what they said last."""
+        said = self.channel.close()
+        if self.runner.stdin:
+            self.runner.stdin.close()
+        if self.runner.stdout:
+            self.runner.stdout.close()
+        other = ended(self.runner)
+        return said if other.startswith("exit code") else f"{said}; {other}"
 
 
 _ASKS_FOR_NUMPY = re.compile(
@@ -146,11 +173,13 @@ class Crew:
         self.size = workers
         self.workers: list[Worker] = []
         self._life = os.pipe()
+        self.stillborn = 0
+        """Workers in a row that never said a word."""
 
     def close(self) -> None:
         """End all workers."""
         for worker in self.workers:
-            worker.channel.close()
+            worker.close()
         self.workers = []
         for descriptor in self._life:
             with contextlib.suppress(OSError):
@@ -177,6 +206,9 @@ class Crew:
                     worker = by_descriptor[descriptor]
                     try:
                         for reply in worker.channel.messages():
+                            if "ready" in reply:
+                                worker.heard = True
+                                continue
                             index = self._expected(worker, reply)
                             open_count -= 1
                             yield index, self._verdict(reply)
@@ -186,7 +218,7 @@ class Crew:
                             yield index, verdict
                 for worker in list(self.workers):
                     if worker.waiting and time.monotonic() - worker.since > self._patience(worker, programs):
-                        worker.channel.process.kill()
+                        worker.kill()
         except GeneratorExit:
             self._forget()
             raise
@@ -217,27 +249,28 @@ class Crew:
                         "cpu": program.limits.cpu_seconds,
                         "wall": program.limits.wall_seconds,
                         "memory": program.limits.memory_bytes,
-                        "apart": program.apart,
                     }
                 )
 
     def _replace(
         self, worker: Worker, todo: deque[int], tries: dict[int, int], poll: Any, known: dict[int, Worker]
     ) -> list[tuple[int, Verdict]]:
-        """A new worker for a dead one; its programs are queued again, the one it died of at most twice."""
+        """A new worker for a dead one; its programs are queued again, the one that it died of once."""
         poll.unregister(worker.channel.back)
         del known[worker.channel.back]
-        reason = worker.channel.close()
+        reason = worker.close()
         self.workers.remove(worker)
         lost = list(worker.waiting)
         given_up = []
-        if lost:
+        self.stillborn = 0 if worker.heard else self.stillborn + 1
+        if self.stillborn > 3:
+            raise AstraiosError(f"the sandbox does not start: {reason}")
+        if lost and worker.heard:
             tries[lost[0]] = tries.get(lost[0], 0) + 1
-            if tries[lost[0]] > 2:
-                given_up = [(lost.pop(0), Verdict("broken", reason, self.jail.level))]
+            if tries[lost[0]] > 1:
+                word = "timeout" if "SIGXCPU" in reason else "failed"
+                given_up = [(lost.pop(0), Verdict(word, f"ended its sandbox twice: {reason}", self.jail.level))]
         todo.extendleft(reversed(lost))
-        if sum(tries.values()) > 200:
-            raise AstraiosError(f"the sandbox keeps dying: {reason}")
         fresh = Worker(self.jail, self._life[0])
         self.workers.append(fresh)
         poll.register(fresh.channel.back, select.POLLIN | select.POLLHUP)
@@ -246,19 +279,15 @@ class Crew:
 
     def _verdict(self, reply: dict[str, Any]) -> Verdict:
         word, _, detail = str(reply.get("verdict", "")).partition(" ")
-        if word == "flagged":
-            word, detail = "passed", f"flagged: {detail}"
-        if word == "exited":
-            word, detail = "failed", "ended without a verdict"
-        if word not in ("passed", "failed", "timeout", "memory", "crashed", "refused"):
+        if word not in ("passed", "failed", "timeout", "memory", "crashed"):
             word, detail = "failed", "no verdict"
         return Verdict(word, detail, self.jail.level, float(reply.get("cpu", 0.0)))
 
     def _forget(self) -> None:
         """Workers with unread verdicts are of no more use."""
         for worker in self.workers:
-            worker.channel.process.kill()
-            worker.channel.close()
+            worker.kill()
+            worker.close()
         self.workers = []
 
     def run_commands(self, requests: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -272,10 +301,10 @@ class Crew:
                 channel.send({**request, "id": index})
                 replies: list[dict[str, Any]] = []
                 while not replies:
-                    replies = channel.messages()
+                    replies = [reply for reply in channel.messages() if "ready" not in reply]
                 results.append(replies[0])
             except (EOFError, BrokenPipeError):
-                reason = self.workers.pop(0).channel.close()
+                reason = self.workers.pop(0).close()
                 results.append({"code": None, "output": reason})
                 self.workers.insert(0, Worker(self.jail, self._life[0]))
         return results

@@ -9,11 +9,13 @@ Not covered: faults of the kernel, timing side channels, and other tenants of th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import select
 import signal
+import stat
 import sys
 from typing import Any
 
@@ -46,8 +48,10 @@ class Scratch:
             raise RuntimeError("not inside the jail: nothing is deleted")
 
     def clean(self) -> None:
-        """Delete what a program left in the folder."""
+        """Delete what a program left in the folder, however deep it lies."""
         self.assert_jailed()
+        with contextlib.suppress(PermissionError):  # below a user namespace the folder is the program's own
+            os.chmod(self.path, 0o777)
         if os.listdir(self.path):
             top = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
@@ -55,19 +59,31 @@ class Scratch:
             finally:
                 os.close(top)
 
-    def _empty(self, folder: int) -> None:
-        for name in os.listdir(folder):
-            status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-            if (status.st_mode & 0o170000) != 0o040000:
-                os.unlink(name, dir_fd=folder)
-                continue
-            os.chmod(name, 0o700, dir_fd=folder)
-            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
-            try:
-                self._empty(inner)
-            finally:
-                os.close(inner)
-            os.rmdir(name, dir_fd=folder)
+    def _empty(self, top: int) -> None:
+        """Folders inside a folder are moved up before it goes, so that two descriptors do for any depth."""
+        count = 0
+        while names := os.listdir(top):
+            for name in names:
+                if not self._is_folder(name, top):
+                    os.unlink(name, dir_fd=top)
+                    continue
+                os.chmod(name, 0o700, dir_fd=top)
+                folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=top)
+                try:
+                    for inner in os.listdir(folder):
+                        if not self._is_folder(inner, folder):
+                            os.unlink(inner, dir_fd=folder)
+                            continue
+                        count += 1
+                        os.chmod(inner, 0o700, dir_fd=folder)
+                        os.rename(inner, f".{os.urandom(8).hex()}-{count}", src_dir_fd=folder, dst_dir_fd=top)
+                finally:
+                    os.close(folder)
+                os.rmdir(name, dir_fd=top)
+
+    @staticmethod
+    def _is_folder(name: str, folder: int) -> bool:
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
 
 
 def _write(path: str, text: str) -> None:
@@ -172,6 +188,8 @@ def guard(child: int, life: int) -> None:
             break
         poll.unregister(life)
     _, status = os.waitpid(child, 0)
+    if os.WIFSIGNALED(status):
+        os.write(2, f"ended by {signal.Signals(os.WTERMSIG(status)).name}\n".encode())
     os._exit(0 if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0 else 1)
 
 
@@ -181,7 +199,7 @@ def enter(config: dict[str, Any]) -> Scratch | None:
     below = new_namespaces(config["user_namespace"]) if scratch else False
     child = os.fork()
     if child:
-        for descriptor in (0, 1):
+        for descriptor in (0, 1, *config["peers"]):
             os.close(descriptor)
         guard(child, config["life"])
     os.close(config["life"])
@@ -191,15 +209,14 @@ def enter(config: dict[str, Any]) -> Scratch | None:
         build_root(config)
         scratch.assert_jailed()
     limits(config)
-    if config["level"] != "weak":
-        drop_identity(below)
-        readable = ["/"] if scratch else [*config["visible"], "/dev/null", "/dev/urandom", "/dev/zero"]
-        try:
-            writable = [config["scratch"]] if scratch else []
-            system.landlock(readable, [*writable, "/dev/null"])
-        except OSError:
-            if not scratch:
-                raise
+    drop_identity(below)
+    readable = ["/"] if scratch else [*config["visible"], "/dev/null", "/dev/urandom", "/dev/zero"]
+    try:
+        writable = [config["scratch"]] if scratch else []
+        system.landlock(readable, [*writable, "/dev/null"])
+    except OSError:
+        if not scratch:
+            raise
     system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)
     return scratch
 
@@ -209,21 +226,25 @@ def main() -> None:
     config = json.loads(sys.argv[1])
     if config["command"]:
         enter(config)
-        if config["level"] != "weak":
-            system.Filter(processes=True).install()
+        system.Filter(processes=True).install()
         child = os.fork()
         if not child:
             os.execve(config["command"][0], config["command"], config["environment"])
-        os.close(0)
-        os.close(1)
+        for descriptor in (0, 1, *config["peers"]):
+            os.close(descriptor)
         while True:
             pid, status = os.wait()
             if pid == child:
                 os._exit(0 if status == 0 else 1)
-    else:
-        import worker
+    import worker
 
-        worker.preload(config["numpy"])
+    worker.preload(config["numpy"])
+    if config["judge"]:
+        import judge
+
+        enter(config)
+        judge.serve(config)
+    else:
         worker.serve(enter(config), config)
 
 

@@ -15,21 +15,23 @@ NUMBERS: dict[str, dict[str, Any]] = {
         "pivot_root": 155, "seccomp": 317, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
         "landlock_restrict_self": 446, "capset": 126, "_arch": 0xC000003E, "EPERM": (101, 310, 311, 165, 166,
         161, 272, 308, 246, 320, 175, 313, 176, 321, 298, 323, 250, 248, 249, 425, 426, 427, 303, 304, 167, 168,
-        169, 170, 171, 172, 173, 163, 179, 442, 429, 430, 431, 432, 433, 428, 438, 135, 434, 155, 443, 319, 29,
-        30, 31, 64, 66, 240, 68, 69, 227, 164, 424), "fork": (57, 58, 59, 322), "signal": (62, 200, 129, 297),
-        "session": (112, 109), "clone": 56, "clone3": 435, "socket": 41, "tgkill": 234, "prlimit64": 302,
+        169, 170, 171, 172, 173, 163, 179, 442, 429, 430, 431, 432, 433, 428, 438, 135, 155, 443, 319, 29,
+        30, 31, 64, 66, 240, 68, 69, 227, 164, 424, 251), "fork": (57, 58, 59, 322), "signal": (62, 200, 129, 297),
+        "session": (112, 109), "clone": 56, "clone3": 435, "socket": 41, "bind": 49, "connect": 42, "socketpair": 53,
+        "tgkill": 234, "of_process": (302, 141, 142, 144, 203, 314), "setpriority": 141,
     },
     "aarch64": {
         "pivot_root": 41, "seccomp": 277, "landlock_create_ruleset": 444, "landlock_add_rule": 445,
         "landlock_restrict_self": 446, "capset": 91, "_arch": 0xC00000B7, "EPERM": (117, 270, 271, 40, 39, 51,
         97, 268, 104, 294, 105, 273, 106, 280, 241, 282, 219, 217, 218, 425, 426, 427, 264, 265, 224, 225, 142,
-        161, 162, 89, 60, 442, 429, 430, 431, 432, 433, 428, 438, 92, 434, 41, 443, 279, 194, 195, 196, 190,
+        161, 162, 89, 60, 442, 429, 430, 431, 432, 433, 428, 438, 92, 41, 443, 279, 30, 194, 195, 196, 190,
         191, 180, 186, 187, 112, 170, 424), "fork": (221, 281), "signal": (129, 130, 138, 240), "session": (157,
-        154), "clone": 220, "clone3": 435, "socket": 198, "tgkill": 131, "prlimit64": 261,
+        154), "clone": 220, "clone3": 435, "socket": 198, "bind": 200, "connect": 203, "socketpair": 199,
+        "tgkill": 131, "of_process": (261, 140, 118, 119, 122, 274), "setpriority": 140,
     },
 }  # fmt: skip
 """Syscall numbers. EPERM: mount, namespaces, tracing, modules, bpf, perf, keys, io_uring, handles, System V and POSIX
-IPC, memfd, pidfd; the others are judged by their arguments or by what the process is for."""
+IPC, memfd, priority of input and output; the others are judged by their arguments or by what the process is for."""
 
 NEWNS, NEWUTS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
 ALL_NEW = NEWNS | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET | 0x2000000 | 0x80
@@ -110,70 +112,97 @@ def _jump(code: int, value: int, yes: int, no: int) -> bytes:
     return struct.pack("HBBI", code, yes, no, value & 0xFFFFFFFF)
 
 
-_LOAD, _EQUAL, _ANY_BIT, _RETURN = 0x20, 0x15, 0x45, 0x06
+_LOAD, _EQUAL, _ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x45, 0x06, 0x54
+_ZERO = ctypes.c_ulong(0)
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 
 class Filter:
-    """A seccomp filter as a list of instructions.
+    """A seccomp filter, built once and installed as often as wanted.
 
     Args:
-        processes: whether the process may fork, execute programs and send signals (a compiler, a JVM).
+        processes: whether the process may start others and send signals (a worker, a compiler, a JVM).
+        sockets: whether it may open sockets of its own, which are unix sockets in any case.
+        signals: whether it may send signals, with `processes` false.
+        narrow: leave out what a filter of the parent process forbids already.
     """
 
-    def __init__(self, processes: bool) -> None:
+    def __init__(self, processes: bool, sockets: bool = True, signals: bool = False, narrow: bool = False) -> None:
         self.numbers = NUMBERS[MACHINE]
-        self.processes = processes
         self.code: list[bytes] = []
+        self._head()
+        if not narrow:
+            self._always()
+            if not sockets:
+                self._no_sockets()
+        self.own = -1
+        if not processes:
+            self._no_processes(signals)
+        self.code.append(_jump(_RETURN, _ALLOW, 0, 0))
+        self.program = ctypes.create_string_buffer(b"".join(self.code), 8 * len(self.code))
+        header = struct.pack("HxxxxxxQ", len(self.code), ctypes.addressof(self.program))
+        self.header = ctypes.create_string_buffer(header, len(header))
 
     def _deny(self, number: int, error: int) -> None:
         self.code += [_jump(_EQUAL, number, 0, 1), _jump(_RETURN, _ERRNO | error, 0, 0)]
 
-    def _deny_if(self, number: int, argument: int, code: int, value: int, when: bool, error: int) -> None:
-        """Deny `number` when the test of its argument gives `when`."""
+    def _deny_if(
+        self, number: int, argument: int, code: int, value: int, when: bool, error: int, mask: int = 0xFFFFFFFF
+    ) -> None:
+        """Deny `number` when the test of its argument, under the mask, gives `when`."""
         yes, no = (0, 1) if when else (1, 0)
         self.code += [
-            _jump(_EQUAL, number, 0, 4),
+            _jump(_EQUAL, number, 0, 5),
             _jump(_LOAD, 16 + 8 * argument, 0, 0),
+            _jump(_AND, mask, 0, 0),
             _jump(code, value, yes, no),
             _jump(_RETURN, _ERRNO | error, 0, 0),
             _jump(_LOAD, 0, 0, 0),
         ]
 
-    def build(self, pid: int) -> bytes:
-        """The program for the process `pid`."""
-        n = self.numbers
-        self.code = [
+    def _head(self) -> None:
+        self.code += [
             _jump(_LOAD, 4, 0, 0),
-            _jump(_EQUAL, n["_arch"], 1, 0),
+            _jump(_EQUAL, self.numbers["_arch"], 1, 0),
             _jump(_RETURN, _KILL, 0, 0),
             _jump(_LOAD, 0, 0, 0),
         ]
         if MACHINE == "x86_64":  # the x32 interface has its own numbers
             self.code += [_jump(0x35, 0x40000000, 0, 1), _jump(_RETURN, _KILL, 0, 0)]
+
+    def _always(self) -> None:
+        n = self.numbers
         for number in n["EPERM"]:
             self._deny(number, errno.EPERM)
         self._deny(n["clone3"], errno.ENOSYS)
         self._deny_if(n["clone"], 0, _ANY_BIT, ALL_NEW & ~0x80, True, errno.EPERM)
         self._deny_if(n["socket"], 0, _EQUAL, 1, False, errno.EACCES)
-        self._deny_if(n["prlimit64"], 0, _EQUAL, 0, False, errno.EPERM)
-        if not self.processes:
-            for number in (*n["fork"], *n["signal"], *n["session"]):
-                self._deny(number, errno.EPERM)
-            self._deny_if(n["clone"], 0, _ANY_BIT, 0x10000, False, errno.EPERM)  # threads only
-            self._deny_if(n["tgkill"], 0, _EQUAL, pid, False, errno.EPERM)
-        self.code.append(_jump(_RETURN, _ALLOW, 0, 0))
-        return b"".join(self.code)
+        for number in n["of_process"]:  # limits, priority, affinity and scheduling: of the process itself only
+            self._deny_if(number, 0, _EQUAL, 0, False, errno.EPERM)
+        self._deny_if(n["setpriority"], 1, _EQUAL, 0, False, errno.EPERM)
+
+    def _no_sockets(self) -> None:
+        """Only connected pairs of streams, whose ends nobody can point elsewhere."""
+        n = self.numbers
+        for number in (n["socket"], n["bind"], n["connect"]):
+            self._deny(number, errno.EACCES)
+        self._deny_if(n["socketpair"], 1, _EQUAL, 1, False, errno.EACCES, mask=15)
+
+    def _no_processes(self, signals: bool) -> None:
+        n = self.numbers
+        for number in (*n["fork"], *n["session"], *(() if signals else n["signal"])):
+            self._deny(number, errno.EPERM)
+        self._deny_if(n["clone"], 0, _ANY_BIT, 0x10000, False, errno.EPERM)  # threads only
+        if not signals:
+            self._deny_if(n["tgkill"], 0, _EQUAL, 0, False, errno.EPERM)
+            self.own = 8 * (len(self.code) - 3) + 4
 
     def install(self) -> None:
         """Bind the calling process, for good."""
-        program = self.build(os.getpid())
-        buffer = ctypes.create_string_buffer(program, len(program))
-        header = struct.pack("HxxxxxxQ", len(program) // 8, ctypes.addressof(buffer))
+        if self.own >= 0:
+            struct.pack_into("I", self.program, self.own, os.getpid())
         prctl(PR_SET_NO_NEW_PRIVS, 1)
-        pointer = ctypes.create_string_buffer(header, len(header))
-        zero = ctypes.c_ulong(0)
-        result = _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), pointer, zero, zero)
+        result = _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), self.header, _ZERO, _ZERO)
         _checked(result, "seccomp")
 
 

@@ -1,7 +1,7 @@
-"""The worker inside the jail: a fork for each program, one after the other.
+"""The worker inside the jail that runs programs: a fork for each of them, one after the other.
 
-Requests and replies are JSON behind a length of four bytes, over the descriptors that were 0 and 1. The child of a
-program has neither of them; its verdict comes over a pipe of its own.
+It never sees a test. Requests come from the judge over a socket, a program speaks with its judge over one of its own,
+and how it ended goes back when the judge has heard enough.
 """
 
 from __future__ import annotations
@@ -16,16 +16,20 @@ import random
 import resource
 import select
 import signal
+import socket
+import struct
 import sys
 import time
 import warnings
-from types import CodeType
 from typing import Any
 
-import apart
-import plain
+import program
 import system
 
+ENDED = struct.Struct("!i?d")
+"""How a program ended: wait status, whether it was late, CPU seconds."""
+THREADS = 32
+"""Threads that a program may have beside its first."""
 _BASE_BYTES = 0
 
 
@@ -91,25 +95,25 @@ class Patience:
 
 
 class Worker:
-    """Judges programs; `scratch` is None where the jail has no namespaces."""
+    """Runs programs; what they return is judged elsewhere, and no test ever gets here.
+
+    Args:
+        scratch: None where the jail has no namespaces.
+        config: the jail's.
+    """
 
     def __init__(self, scratch: Any, config: dict[str, Any]) -> None:
         self.scratch, self.config = scratch, config
         self.preambles: dict[str, dict[str, Any]] = {}
-        self.tests: dict[str, CodeType] = {}
-        # With namespaces one filter for the worker and all its children does (a filter costs a program 1.5 ms), and
-        # RLIMIT_NPROC forbids processes; but the kernel exempts root from that limit.
-        self.cheap = scratch is not None and os.geteuid() != 0
-        self.filter = system.Filter(processes=False) if config["level"] != "weak" and not self.cheap else None
-        if self.cheap:
-            system.Filter(processes=True).install()
-        self.requests, self.replies = os.dup(0), os.dup(1)
-        null = os.open("/dev/null", os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(null, descriptor)
-        os.close(null)
-        sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
-        warnings.simplefilter("ignore")
+        # One filter for the worker and all its children does most; what a program's own process may not do besides is
+        # forbidden there, by a filter that is built already.
+        system.Filter(processes=True, sockets=scratch is not None).install()
+        self.filter = system.Filter(processes=False, signals=scratch is not None, narrow=True)
+        self.threads = os.geteuid() != 0 and (scratch is not None or config["own_user"])
+        self.control = socket.socket(fileno=config["peers"][0])
+        silence()
+        for number in (signal.SIGINT, signal.SIGTERM):  # nothing that process 1 has no handler for can reach it
+            signal.signal(number, signal.SIG_DFL)
         if not scratch:
             system.prctl(system.PR_SET_CHILD_SUBREAPER, 1)
 
@@ -117,40 +121,31 @@ class Worker:
         """Serve until the requests end."""
         gc.collect()
         gc.freeze()
-        while (head := self._read(4)) is not None:
-            request = json.loads(self._read(int.from_bytes(head, "big")) or b"null")
-            begin = time.perf_counter()
-            kind = next((name for name in ("command", "compile") if name in request), "python")
-            reply = getattr(self, kind)(request)
-            data = json.dumps({**reply, "id": request["id"], "wall": time.perf_counter() - begin}).encode()
-            data = len(data).to_bytes(4, "big") + data
-            while data:
-                data = data[os.write(self.replies, data) :]
+        while (head := exactly(self.control, 4)) is not None:
+            request = json.loads(exactly(self.control, int.from_bytes(head, "big")) or b"null")
+            kind = next((name for name in ("command", "compile") if name in request), "program")
+            self.control.sendall(getattr(self, kind)(request))
 
-    def _read(self, size: int) -> bytes | None:
-        parts = []
-        while size:
-            part = os.read(self.requests, size)
-            if not part:
-                return None
-            parts.append(part)
-            size -= len(part)
-        return b"".join(parts)
+    def program(self, request: dict[str, Any]) -> bytes:
+        """Run one program until its judge has heard enough; how it ended.
 
-    def python(self, request: dict[str, Any]) -> dict[str, Any]:
-        """Verdict on one Python program."""
+        The judge gets its end of the program's channel before the program starts.
+        """
         preamble = self._preamble(request["preamble"])
-        test = self._test(request["test"])
-        reader, writer = os.pipe()
+        here, there = socket.socketpair()
         child = system.fork()
         if not child:
             try:
-                verdict = self._child(request, preamble, test, reader)
-                os.write(writer, verdict.encode("utf-8", "replace")[:300])
+                here.close()
+                self.control.close()
+                self._confine(request)
+                program.main(there, request["code"], request["preamble"], preamble)
             finally:
                 os._exit(0)
-        os.close(writer)
-        return self._collect(child, reader, request)
+        there.close()
+        socket.send_fds(self.control, [b"p"], [here.fileno()])
+        here.close()
+        return ENDED.pack(*self._watch(child, self.control, request["wall"]))
 
     def _preamble(self, text: str) -> dict[str, Any]:
         if text not in self.preambles:
@@ -159,44 +154,17 @@ class Worker:
             self.preambles[text] = namespace
         return self.preambles[text]
 
-    def _test(self, text: str) -> CodeType:
-        if text not in self.tests:
-            if len(self.tests) > 512:
-                self.tests.clear()
-            self.tests[text] = compile(text, "<test>", "exec")
-        return self.tests[text]
-
-    def _child(self, request: dict[str, Any], preamble: dict[str, Any], test: CodeType, reader: int) -> str:
-        """What the forked process does; its return value is the verdict."""
-        for descriptor in (reader, self.requests, self.replies):
-            os.close(descriptor)
+    def _confine(self, request: dict[str, Any]) -> None:
+        """The bars around one program's own process."""
+        null = os.open("/dev/null", os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        os.close(null)
         self._limit(request)
+        if self.threads:
+            resource.setrlimit(resource.RLIMIT_NPROC, (THREADS + 2, THREADS + 2))
+        self.filter.install()
         random.seed(0)
-        try:
-            text = request["code"]
-            # The judged text is preamble + program: only the joint text shows a misplaced __future__ import.
-            joint = request["preamble"] + "\n" + text if "__future__" in text and request["preamble"] else text
-            code = compile(joint, "<program>", "exec")
-            names = frozenset().union(*(one.co_names for one in plain.codes(test)))
-            reason = plain.suspicious(code, text, names)
-        except (SyntaxError, ValueError) as error:
-            return f"failed {type(error).__name__}"
-        except (RecursionError, MemoryError, OverflowError) as error:
-            return f"failed {type(error).__name__} in the compiler"
-        if reason and self.config["level"] == "weak":
-            return f"refused {reason}"
-        if reason and request["apart"]:
-            return apart.judge(code, test, preamble, self._confine)
-        self._confine()
-        namespace = dict(preamble)
-        try:
-            exec(code, namespace)
-            exec(test, namespace)
-        except MemoryError:
-            return "memory"
-        except BaseException as error:
-            return f"failed {type(error).__name__}"
-        return f"flagged {reason}" if reason else "passed"
 
     def _limit(self, request: dict[str, Any]) -> None:
         seconds = math.ceil(request["cpu"])
@@ -204,43 +172,30 @@ class Worker:
         size = _BASE_BYTES + request["memory"]
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
-    def _confine(self) -> None:
-        if self.filter:
-            self.filter.install()
-        elif self.cheap:
-            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
-
-    def _collect(self, child: int, reader: int, request: dict[str, Any]) -> dict[str, Any]:
-        """Wait for the child within the wall cap; read its verdict; leave nothing behind."""
-        patience = Patience(child, request["wall"])
+    def _watch(self, child: int, control: socket.socket, wall: float) -> tuple[int, bool, float]:
+        """Wait until the judge is done, the child is late or ends; its wait status, whether late, CPU seconds."""
+        patience = Patience(child, wall)
+        handle = os.pidfd_open(child)
         poll = select.poll()
-        poll.register(reader, select.POLLIN | select.POLLHUP)
-        poll.register(self.requests, select.POLLHUP)
-        output, late = b"", False
-        while True:
-            events = dict(poll.poll(patience.wait() * 1000))
-            if reader in events:
-                part = os.read(reader, 4096)
-                if not part:
-                    break
-                output += part
-                if len(output) > 4096:
-                    break
-            elif not events:
-                if not patience.over():
-                    continue
+        poll.register(handle, select.POLLIN)
+        poll.register(control, select.POLLIN | select.POLLHUP)
+        late = False
+        while not (events := poll.poll(patience.wait() * 1000)):
+            if patience.over():
                 late = True
                 break
-            elif events.get(self.requests, 0) & (select.POLLHUP | select.POLLERR):
-                os.kill(child, signal.SIGKILL)
-                os._exit(1)
-        os.close(reader)
-        if late or len(output) > 4096:
+        heard = any(descriptor == control.fileno() for descriptor, _ in events)
+        if not any(descriptor == handle for descriptor, _ in events):
             os.kill(child, signal.SIGKILL)
+        os.close(handle)
         _, status, usage = os.wait4(child, 0)
         self._sweep()
-        verdict = output.decode("utf-8", "replace")
-        return {"verdict": _verdict(verdict, status, usage, late, request), "cpu": usage.ru_utime + usage.ru_stime}
+        if not heard:
+            poll.unregister(handle)
+            poll.poll()
+        if exactly(control, 1) is None:
+            os._exit(1)
+        return status, late, usage.ru_utime + usage.ru_stime
 
     def _sweep(self) -> None:
         """End what a program left running, delete what it left lying."""
@@ -254,31 +209,45 @@ class Worker:
         if self.scratch:
             self.scratch.clean()
 
-    def compile(self, request: dict[str, Any]) -> dict[str, Any]:
+    def compile(self, request: dict[str, Any]) -> bytes:
         """Exit code 0 where a Python source file compiles; nothing of it runs."""
-        reader, writer = os.pipe()
         child = os.fork()
         if not child:
             try:
                 self._limit(request)
-                self._confine()
+                self.filter.install()
                 compile(request["compile"], "<source>", "exec")
-                os.write(writer, b"valid")
-            finally:
                 os._exit(0)
-        os.close(writer)
-        verdict = self._collect(child, reader, request)["verdict"]
-        return {"code": 0 if verdict == "valid" else 1, "output": verdict}
+            finally:
+                os._exit(1)
+        late = self._late(child, request["wall"])
+        _, status, _ = os.wait4(child, 0)
+        self._sweep()
+        return _framed({"code": -signal.SIGKILL if late else os.waitstatus_to_exitcode(status), "output": ""})
 
-    def command(self, request: dict[str, Any]) -> dict[str, Any]:
+    @staticmethod
+    def _late(child: int, wall: float) -> bool:
+        patience = Patience(child, wall)
+        handle = os.pidfd_open(child)
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        try:
+            while not poll.poll(patience.wait() * 1000):
+                if patience.over():
+                    os.kill(child, signal.SIGKILL)
+                    return True
+            return False
+        finally:
+            os.close(handle)
+
+    def command(self, request: dict[str, Any]) -> bytes:
         """Exit code and end of the output of a command, for instance a compiler."""
         files = {name: text for name, text in request["files"].items() if "/" not in name}
         reader, writer = os.pipe()
         child = os.fork()
         if not child:
             try:
-                os.close(self.requests)
-                os.close(self.replies)
+                self.control.close()
                 os.setsid()
                 self._limit(request)
                 for name, text in files.items():
@@ -286,8 +255,6 @@ class Worker:
                         file.write(text)
                 os.dup2(writer, 1)
                 os.dup2(writer, 2)
-                if self.filter:
-                    system.Filter(processes=True).install()
                 os.execvpe(request["command"][0], request["command"], {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"})
             finally:
                 os._exit(127)
@@ -299,7 +266,7 @@ class Worker:
         _, status, _ = os.wait4(child, 0)
         self._sweep()
         code = os.waitstatus_to_exitcode(status)
-        return {"code": -signal.SIGKILL if late else code, "output": output.decode("utf-8", "replace")}
+        return _framed({"code": -signal.SIGKILL if late else code, "output": output.decode("utf-8", "replace")})
 
     def _drain(self, reader: int, wall: float) -> tuple[bytes, bool]:
         deadline, output = time.monotonic() + wall, b""
@@ -316,13 +283,31 @@ class Worker:
             os.close(reader)
 
 
-def _verdict(text: str, status: int, usage: resource.struct_rusage, late: bool, request: dict[str, Any]) -> str:
-    if late or os.WIFSIGNALED(status):
-        cpu = usage.ru_utime + usage.ru_stime
-        if late or (os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL) and cpu >= math.ceil(request["cpu"]) - 0.5):
-            return "timeout"
-        return f"crashed {signal.Signals(os.WTERMSIG(status)).name}"
-    return text or "exited"
+def exactly(connection: socket.socket, size: int) -> bytes | None:
+    """So many bytes, or None where they end before."""
+    parts = []
+    while size:
+        part = connection.recv(min(size, 1 << 20))
+        if not part:
+            return None
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)
+
+
+def _framed(reply: dict[str, Any]) -> bytes:
+    data = json.dumps(reply).encode()
+    return len(data).to_bytes(4, "big") + data
+
+
+def silence() -> None:
+    """Nothing is read from or written to the descriptors of a terminal."""
+    null = os.open("/dev/null", os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(null, descriptor)
+    os.close(null)
+    sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
+    warnings.simplefilter("ignore")
 
 
 def serve(scratch: Any, config: dict[str, Any]) -> None:

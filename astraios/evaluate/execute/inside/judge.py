@@ -1,0 +1,213 @@
+"""The judge inside a jail of its own: runs tests, while the programs run elsewhere and are asked over a channel.
+
+Requests and verdicts are JSON behind a length of four bytes, over the descriptors that were 0 and 1; the worker that
+runs programs is at the end of a socket.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import dis
+import gc
+import json
+import math
+import os
+import random
+import resource
+import signal
+import socket
+import sys
+import threading
+from dataclasses import dataclass
+from types import CodeType
+from typing import Any
+
+import system
+from remote import Died, Session
+from values import Channel, Closed
+from worker import ENDED, exactly, silence
+
+STACK = 256 << 20
+"""Bytes: values can be nested deeper than a program's own limit of recursion."""
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test, compiled."""
+
+    code: CodeType
+    names: list[str]
+    """What it may mean of the program."""
+    handed: frozenset[str]
+    """Those that it hands to a function of its own, as in check(sum): the program's whatever else has the name."""
+
+
+def _codes(code: CodeType) -> list[CodeType]:
+    found = [code]
+    for one in found:
+        found.extend(constant for constant in one.co_consts if isinstance(constant, CodeType))
+    return found
+
+
+def understand(text: str) -> Test:
+    """Compile a test and find the names that it looks up outside of itself."""
+    code = compile(text, "<test>", "exec")
+    steps = [step for one in _codes(code) for step in dis.get_instructions(one)]
+    used = {str(step.argval) for step in steps if step.opname in ("LOAD_NAME", "LOAD_GLOBAL", "DELETE_NAME")}
+    made = {str(step.argval) for step in dis.get_instructions(code) if step.opname == "STORE_NAME"}
+    handed = {
+        argument.id
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in made
+        for argument in node.args
+        if isinstance(argument, ast.Name)
+    }
+    names = sorted(name for name in used - made if name in handed or not hasattr(builtins, name))
+    return Test(code, names, frozenset(handed))
+
+
+class Judge:
+    """Judges one program after the other."""
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.config = config
+        self.tests: dict[str, Test] = {}
+        self.preambles: dict[str, dict[str, Any]] = {}
+        self.requests, self.replies = os.dup(0), os.dup(1)
+        self.worker = socket.socket(fileno=config["peers"][0])
+        silence()
+        system.Filter(processes=False, sockets=False).install()
+        sys.set_int_max_str_digits(0)
+
+    def run(self) -> None:
+        """Serve until the requests end or the worker does."""
+        gc.collect()
+        gc.freeze()
+        self._reply({"ready": True})
+        while (head := self._read(4)) is not None:
+            data = self._read(int.from_bytes(head, "big")) or b"null"
+            request = json.loads(data)
+            judged = "test" in request
+            reply = self.python(request) if judged else self._relay(data)
+            self._reply({**reply, "id": request["id"]})
+
+    def _reply(self, reply: dict[str, Any]) -> None:
+        data = json.dumps(reply).encode()
+        data = len(data).to_bytes(4, "big") + data
+        while data:
+            data = data[os.write(self.replies, data) :]
+
+    def _read(self, size: int) -> bytes | None:
+        parts = []
+        while size:
+            part = os.read(self.requests, size)
+            if not part:
+                return None
+            parts.append(part)
+            size -= len(part)
+        return b"".join(parts)
+
+    def _to_worker(self, data: bytes) -> None:
+        self.worker.sendall(len(data).to_bytes(4, "big") + data)
+
+    def _from_worker(self, size: int) -> bytes:
+        data = exactly(self.worker, size)
+        if data is None:
+            raise OSError("the worker is gone")
+        return data
+
+    def _relay(self, data: bytes) -> dict[str, Any]:
+        """A command that is run in the worker's jail."""
+        self._to_worker(data)
+        return dict(json.loads(self._from_worker(int.from_bytes(self._from_worker(4), "big"))))
+
+    def python(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Verdict on one Python program."""
+        test = self._test(request["test"])
+        preamble = self._preamble(request["preamble"])
+        self._limit(request)
+        needed = ("preamble", "code", "cpu", "wall", "memory")
+        self._to_worker(json.dumps({name: request[name] for name in needed}).encode())
+        _, descriptors, _, _ = socket.recv_fds(self.worker, 1, 1)
+        if not descriptors:
+            raise OSError("the worker is gone")
+        with socket.socket(fileno=descriptors[0]) as connection:
+            channel = Channel(connection)
+            random.seed(0)
+            outcome = self._outcome(channel, test, preamble)
+            self.worker.sendall(b"e")
+        status, late, cpu = ENDED.unpack(self._from_worker(ENDED.size))
+        if channel.closed:
+            outcome = ended(status, late, cpu, request["cpu"]) or outcome
+        return {"verdict": outcome, "cpu": cpu}
+
+    def _outcome(self, channel: Channel, test: Test, preamble: dict[str, Any]) -> str:
+        space = dict(preamble)
+        try:
+            session = Session(channel, space)
+            found = session.names(test.names)
+            space.update(
+                (name, value) for name, value in found.items() if name in test.handed or name not in preamble
+            )
+            exec(test.code, space)
+            return "failed ended without a verdict" if channel.closed else "passed"
+        except Closed as error:
+            channel.closed = True
+            return f"failed {error}" if str(error) != "closed" else "failed ended without a verdict"
+        except MemoryError:
+            return "memory"
+        except Died as error:
+            return "memory" if str(error) == "MemoryError" else f"failed {error}"
+        except BaseException as error:
+            return f"failed {type(error).__name__}"
+
+    def _test(self, text: str) -> Test:
+        if text not in self.tests:
+            if len(self.tests) > 512:
+                self.tests.clear()
+            self.tests[text] = understand(text)
+        return self.tests[text]
+
+    def _preamble(self, text: str) -> dict[str, Any]:
+        if text not in self.preambles:
+            namespace: dict[str, Any] = {}
+            exec(compile(text, "<preamble>", "exec"), namespace)
+            self.preambles[text] = namespace
+        return self.preambles[text]
+
+    @staticmethod
+    def _limit(request: dict[str, Any]) -> None:
+        """A value can be made so that what the test does with it never ends: then this process does."""
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = math.ceil(usage.ru_utime + usage.ru_stime + 2 * request["cpu"]) + 2
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def ended(status: int, late: bool, cpu: float, limit: float) -> str | None:
+    """What the end of a program's process says; None where it says nothing."""
+    if late:
+        return "timeout"
+    if not os.WIFSIGNALED(status):
+        return None
+    if os.WTERMSIG(status) in (signal.SIGXCPU, signal.SIGKILL):
+        return "timeout" if cpu >= math.ceil(limit) - 0.5 else None
+    return f"crashed {signal.Signals(os.WTERMSIG(status)).name}"
+
+
+def serve(config: dict[str, Any]) -> None:
+    """Judge in this process until the requests end, then end it."""
+
+    def run() -> None:
+        try:
+            sys.setrecursionlimit(20_000)
+            Judge(config).run()
+        except OSError:
+            os._exit(3)
+        os._exit(0)
+
+    threading.stack_size(STACK)
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    os._exit(4)
