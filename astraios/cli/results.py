@@ -45,7 +45,7 @@ def score(
     extraction: Annotated[str | None, typer.Option(help="How security completions become source files.")] = None,
     sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Findings of an analyser, SARIF 2.1.0.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation level; auto takes the strongest.")] = "auto",
-    allow_weak: Annotated[bool, typer.Option("--allow-weak", help="Permit the weak level.")] = False,
+    allow_weak: Annotated[bool, typer.Option("--allow-weak", help="Without effect: the weak level is gone.")] = False,
     out: Out = Path("runs"),
     db: Db = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Score and print, record nothing.")] = False,
@@ -62,11 +62,12 @@ def score(
         "extraction": extraction,
         "sarif": sarif,
         "isolation": isolation,
-        "allow_weak": allow_weak,
     }
     request = workflow.ScoreRequest(
         task=task, options={**options, **pairs(set_ or (), "--set")}, model=model, method=method, size=size
     )
+    if allow_weak:
+        terminal.say("--allow-weak has no effect: the level that ran programs without a sandbox is gone")
     path = None if dry_run else store.database_path(db)
     with terminal.counted("programs", quiet=as_json) as progress:
         rows, recorded = workflow.score(path, generations, request, out / "verdicts.jsonl", progress)

@@ -85,7 +85,7 @@ def score_generations(
         if not own:
             from astraios.evaluate.execute.engine import Engine as Fresh
 
-            own.append(Fresh(options.workers, options.isolation, options.allow_weak, Path(cache) if cache else None))
+            own.append(Fresh(options.workers, options.isolation, Path(cache) if cache else None))
         return own[0]
 
     scoring = Scoring(options=options, engine=running, progress=progress)

@@ -238,7 +238,7 @@ def main() -> None:
                 os._exit(0 if status == 0 else 1)
     import worker
 
-    worker.preload(config["numpy"])
+    worker.preload(config["numpy"], config["level"] == "confined")
     if config["judge"]:
         import judge
 

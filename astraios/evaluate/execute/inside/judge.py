@@ -24,8 +24,8 @@ from types import CodeType
 from typing import Any
 
 import system
-from remote import Died, Session
-from values import Channel, Closed
+from remote import Died, Mistaken, Session
+from values import Channel, Closed, Writer
 from worker import ENDED, exactly, silence
 
 STACK = 256 << 20
@@ -39,6 +39,8 @@ class Test:
     code: CodeType
     names: list[str]
     """What it may mean of the program."""
+    plan: list[Any]
+    """Calls that it makes first, as [name, arguments as text]; emptied when it turns out to make others."""
     handed: frozenset[str]
     """Those that it hands to a function of its own, as in check(sum): the program's whatever else has the name."""
 
@@ -52,19 +54,62 @@ def _codes(code: CodeType) -> list[CodeType]:
 
 def understand(text: str) -> Test:
     """Compile a test and find the names that it looks up outside of itself."""
-    code = compile(text, "<test>", "exec")
+    tree = ast.parse(text)
+    code = compile(tree, "<test>", "exec")
     steps = [step for one in _codes(code) for step in dis.get_instructions(one)]
     used = {str(step.argval) for step in steps if step.opname in ("LOAD_NAME", "LOAD_GLOBAL", "DELETE_NAME")}
     made = {str(step.argval) for step in dis.get_instructions(code) if step.opname == "STORE_NAME"}
     handed = {
         argument.id
-        for node in ast.walk(ast.parse(text))
+        for node in ast.walk(tree)
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in made
         for argument in node.args
         if isinstance(argument, ast.Name)
     }
     names = sorted(name for name in used - made if name in handed or not hasattr(builtins, name))
-    return Test(code, names, frozenset(handed))
+    return Test(code, names, plan(tree, set(names)), frozenset(handed))
+
+
+def plan(tree: ast.Module, names: set[str]) -> list[Any]:
+    """The calls of the program with which a test begins, as long as their arguments are literals.
+
+    Only literals: nothing that another program answered may reach this one.
+    """
+    functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    calls = [node.value for node in tree.body if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call)]
+    body, meant = tree.body, {name: name for name in names}
+    if len(calls) == 1 and isinstance(calls[0].func, ast.Name) and calls[0].func.id in functions:
+        check = functions[calls[0].func.id]
+        if len(check.args.args) != len(calls[0].args) or calls[0].keywords:
+            return []
+        body = check.body
+        for parameter, argument in zip(check.args.args, calls[0].args, strict=True):
+            meant.pop(parameter.arg, None)
+            if isinstance(argument, ast.Name) and argument.id in names:
+                meant[parameter.arg] = argument.id
+    found: list[Any] = []
+    for statement in body:
+        if isinstance(statement, (ast.Import, ast.ImportFrom)):
+            continue
+        if not isinstance(statement, (ast.Assert, ast.Expr)) or not _plan_of(statement, meant, found):
+            break
+    return found
+
+
+def _plan_of(node: ast.AST, meant: dict[str, str], found: list[Any]) -> bool:
+    """Add the calls below a node in the order of their evaluation; False where it can't be told."""
+    if isinstance(node, (ast.BoolOp, ast.IfExp, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)):
+        return False
+    if isinstance(node, ast.Assert):
+        return _plan_of(node.test, meant, found)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in meant:
+        try:
+            args = [ast.literal_eval(argument) for argument in node.args]
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+            return False
+        found.append([meant[node.func.id], Writer(lambda value: None).write(args)])
+        return not node.keywords
+    return all([_plan_of(child, meant, found) for child in ast.iter_child_nodes(node)])
 
 
 class Judge:
@@ -138,29 +183,35 @@ class Judge:
             outcome = self._outcome(channel, test, preamble)
             self.worker.sendall(b"e")
         status, late, cpu = ENDED.unpack(self._from_worker(ENDED.size))
+        if outcome == "mistaken":
+            test.plan.clear()
+            return self.python(request)
         if channel.closed:
             outcome = ended(status, late, cpu, request["cpu"]) or outcome
         return {"verdict": outcome, "cpu": cpu}
 
     def _outcome(self, channel: Channel, test: Test, preamble: dict[str, Any]) -> str:
         space = dict(preamble)
+        session = Session(channel, space)
         try:
-            session = Session(channel, space)
-            found = session.names(test.names)
+            found = session.names(test.names, test.plan)
             space.update(
                 (name, value) for name, value in found.items() if name in test.handed or name not in preamble
             )
             exec(test.code, space)
-            return "failed ended without a verdict" if channel.closed else "passed"
+            outcome = "failed ended without a verdict" if channel.closed else "passed"
         except Closed as error:
             channel.closed = True
-            return f"failed {error}" if str(error) != "closed" else "failed ended without a verdict"
+            outcome = f"failed {error}" if str(error) != "closed" else "failed ended without a verdict"
+        except Mistaken:
+            return "mistaken"
         except MemoryError:
-            return "memory"
+            outcome = "memory"
         except Died as error:
-            return "memory" if str(error) == "MemoryError" else f"failed {error}"
+            outcome = "memory" if str(error) == "MemoryError" else f"failed {error}"
         except BaseException as error:
-            return f"failed {type(error).__name__}"
+            outcome = f"failed {type(error).__name__}"
+        return "mistaken" if session.mistaken else outcome
 
     def _test(self, text: str) -> Test:
         if text not in self.tests:

@@ -7,11 +7,9 @@ counts is whether the values that the judge rebuilds are right.
 from __future__ import annotations
 
 import builtins
-import dataclasses
 import operator
 import socket
 import types
-from collections.abc import Callable
 from typing import Any
 
 from values import Channel, Closed, Reader, Writer, changed, contents
@@ -109,7 +107,10 @@ class _Side:
     def serve(self) -> None:
         """Answer until the channel closes."""
         while True:
-            self._answer(self.channel.receive())
+            request = self.channel.receive()
+            self._answer(request[:4])
+            if len(request) > 4:
+                self._planned(request[4])
 
     def ask(self, what: str, number: int, args: list[Any], named: dict[str, Any]) -> Any:
         """What an object of the test does or holds."""
@@ -163,6 +164,12 @@ class _Side:
         return [base.__name__, args, held]
 
     # What the judge may ask for.
+
+    def _planned(self, calls: list[list[Any]]) -> None:
+        """Calls whose arguments are known beforehand, answered one after the other without being asked."""
+        for name, args in calls:
+            if name in self.space:
+                self._answer(["call", self._number(self.space[name]), args, 0])
 
     def names(self, number: int, *names: str) -> dict[str, Any]:
         """Those of the names that the program defines."""
@@ -220,8 +227,9 @@ class _Side:
     def state(self, number: int) -> Any:
         """What an object consists of, for a comparison on the judge's side."""
         value = self.objects[number]
-        if dataclasses.is_dataclass(value):
-            return {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.compare}
+        fields = getattr(type(value), "__dataclass_fields__", None)
+        if isinstance(fields, dict):
+            return {name: getattr(value, name) for name, field in fields.items() if field.compare and hasattr(value, name)}
         found = dict(getattr(value, "__dict__", {}))
         for kind in type(value).__mro__:
             slots = kind.__dict__.get("__slots__", ())

@@ -13,6 +13,7 @@ import collections
 import operator
 import types
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -36,16 +37,27 @@ class Session:
         self.classes: dict[int, Any] = {}
         self.stand_ins: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
         self.own: list[Any] = []
+        self.plan: deque[Any] = deque()
+        """Calls that the program answers without being asked, as (number, args as text)."""
+        self.mistaken = False
+        """Whether the test made another call than was planned."""
 
-    def names(self, wanted: list[str]) -> dict[str, Any]:
+    def names(self, wanted: list[str], plan: list[Any]) -> dict[str, Any]:
         """Stand-ins for the names that the program defines.
+
+        Args:
+            wanted: names that the test may mean.
+            plan: calls that it will make first, as [name, arguments as text]: it need not wait for each of them.
 
         Raises:
             Died: the program did not run to its end.
         """
-        found = self.ask("names", 0, wanted)
+        found = self._request(["names", 0, wanted, 0, plan], wanted)
         if not isinstance(found, dict):
             raise Closed("no names")
+        self.plan.extend((_number(found[name]), args) for name, args in plan if isinstance(found.get(name), Function))
+        if len(self.plan) != sum(name in found for name, _ in plan):
+            raise Mistaken
         for value in found.values():
             if isinstance(value, RemoteClass):
                 type.__setattr__(value, "_named", True)
@@ -54,9 +66,20 @@ class Session:
     def ask(self, what: str, number: int, args: list[Any], named: Mapping[str, Any] | None = None) -> Any:
         """What the program answers; raises what it raised, and Closed."""
         writer = Writer(self._hold)
-        self.channel.send([what, number, writer.write(args), writer.write(named) if named else 0])
+        request = [what, number, writer.write(args), writer.write(named) if named else 0]
+        if self.plan or self.mistaken:
+            if self.mistaken or request != ["call", *self.plan.popleft(), 0]:
+                self.mistaken = True
+                raise Mistaken
+            request = []
+        return self._request(request, writer.seen)
+
+    def _request(self, request: list[Any], seen: list[Any]) -> Any:
+        """Send a request, or nothing where the answer is on its way already."""
         try:
-            return self._hear(writer.seen)
+            if request:
+                self.channel.send(request)
+            return self._hear(seen)
         except Closed:
             self.channel.closed = True
             raise
@@ -245,6 +268,10 @@ class Session:
 
     async def _coroutine(self, number: int) -> Any:
         return self.ask("wait", number, [])
+
+
+class Mistaken(BaseException):
+    """The test made another call than was planned: the program has to be run again, without a plan."""
 
 
 class Died(Exception):

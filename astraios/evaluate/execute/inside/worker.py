@@ -33,11 +33,19 @@ THREADS = 32
 _BASE_BYTES = 0
 
 
-def preload(numpy: bool) -> None:
+FURTHER = (
+    "array asyncio base64 calendar concurrent.futures.thread contextlib csv dataclasses enum inspect io json logging numbers "
+    "pathlib pprint queue secrets struct tempfile textwrap threading timeit traceback unicodedata unittest uuid zlib"
+)
+"""Modules that can't be imported later where the jail's user may not read the interpreter's folder."""
+
+
+def preload(numpy: bool, all_of_it: bool = False) -> None:
     """Import what generated programs usually import, before any of them runs.
 
     Args:
         numpy: it too; without it a process is half as large, and a fork costs half as much.
+        all_of_it: further modules too.
     """
     import bisect  # noqa: F401
     import cmath  # noqa: F401
@@ -56,6 +64,8 @@ def preload(numpy: bool) -> None:
     import string  # noqa: F401
     import typing  # noqa: F401
 
+    for name in FURTHER.split() if all_of_it else ():
+        importlib.import_module(name)
     if numpy:
         with contextlib.suppress(ImportError):
             importlib.import_module("numpy")
@@ -112,6 +122,7 @@ class Worker:
         self.threads = os.geteuid() != 0 and (scratch is not None or config["own_user"])
         self.control = socket.socket(fileno=config["peers"][0])
         silence()
+        random.seed(0)
         for number in (signal.SIGINT, signal.SIGTERM):  # nothing that process 1 has no handler for can reach it
             signal.signal(number, signal.SIG_DFL)
         if not scratch:
@@ -164,7 +175,6 @@ class Worker:
         if self.threads:
             resource.setrlimit(resource.RLIMIT_NPROC, (THREADS + 2, THREADS + 2))
         self.filter.install()
-        random.seed(0)
 
     def _limit(self, request: dict[str, Any]) -> None:
         seconds = math.ceil(request["cpu"])
