@@ -40,8 +40,6 @@ class ScoreOptions:
     """Jailed processes that run programs; None is one a core."""
     isolation: str = "auto"
     """Level of the sandbox; auto takes the strongest."""
-    allow_weak: bool = False
-    """Whether the weak level is permitted."""
     own: Any = Nothing()
     """What the task alone takes: an instance of its `own_options`."""
 

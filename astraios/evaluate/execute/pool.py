@@ -119,6 +119,7 @@ _ASKS_FOR_NUMPY = re.compile(
     r"\b(np|numpy|globals|locals|vars|dir|eval|exec|modules|importlib|__import__|__globals__|inspect|gc|f_globals)\b"
 )
 _IMPORTS_NUMPY = re.compile(r"^import numpy( as \w+)?[ \t]*$", re.MULTILINE)
+_IMPORTS_HEAVY = re.compile(r"^import (cmath|datetime|decimal|fractions|hashlib|statistics)[ \t]*$\n?", re.MULTILINE)
 
 
 def needs_numpy(program: Program) -> bool:
@@ -243,7 +244,8 @@ class Crew:
                 worker.channel.send(
                     {
                         "id": index,
-                        "preamble": program.preamble if self.jail.numpy else _IMPORTS_NUMPY.sub("", program.preamble),
+                        **self._preambles(program),
+                        "whole": program.preamble,
                         "code": program.code,
                         "test": program.test,
                         "cpu": program.limits.cpu_seconds,
@@ -251,6 +253,17 @@ class Crew:
                         "memory": program.limits.memory_bytes,
                     }
                 )
+
+    def _preambles(self, program: Program) -> dict[str, str]:
+        """What has run before a program's process is made, and what runs there.
+
+        A worker without numpy has none of the large modules; a program that names one imports it by itself.
+        """
+        if self.jail.numpy:
+            return {"preamble": program.preamble, "late": ""}
+        text = _IMPORTS_NUMPY.sub("", program.preamble)
+        named = [found for found in _IMPORTS_HEAVY.finditer(text) if found[1] in program.code]
+        return {"preamble": _IMPORTS_HEAVY.sub("", text), "late": "".join(found[0] for found in named)}
 
     def _replace(
         self, worker: Worker, todo: deque[int], tries: dict[int, int], poll: Any, known: dict[int, Worker]

@@ -167,9 +167,7 @@ def evaluate(task: Task, tuned: TunedModel) -> TaskResult:
 
         def engine() -> Engine:
             if not engines:
-                engines.append(
-                    Engine(options.workers, options.isolation, options.allow_weak, folder / "verdicts.jsonl")
-                )
+                engines.append(Engine(options.workers, options.isolation, folder / "verdicts.jsonl"))
             return engines[0]
 
         scoring = Scoring(options=options, engine=engine)

@@ -238,7 +238,9 @@ def main() -> None:
                 os._exit(0 if status == 0 else 1)
     import worker
 
-    worker.preload(config["numpy"], config["level"] == "confined")
+    # Later imports fail where the jail's user may not read the interpreter's folder.
+    confined = config["level"] == "confined"
+    worker.preload(config["numpy"] and (confined or not config["judge"]), confined)
     if config["judge"]:
         import judge
 

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import random
+import re
 import resource
 import signal
 import socket
@@ -28,6 +29,8 @@ from remote import Died, Mistaken, Session
 from values import Channel, Closed, Writer
 from worker import ENDED, exactly, silence
 
+_NUMPY = re.compile(r"\b(np|numpy)\b")
+_IMPORTS_NUMPY = re.compile(r"^import numpy( as \w+)?[ \t]*$", re.MULTILINE)
 STACK = 256 << 20
 """Bytes: values can be nested deeper than a program's own limit of recursion."""
 
@@ -170,18 +173,20 @@ class Judge:
     def python(self, request: dict[str, Any]) -> dict[str, Any]:
         """Verdict on one Python program."""
         test = self._test(request["test"])
-        preamble = self._preamble(request["preamble"])
+        preamble = self._preamble(request["whole"], request["test"])
         self._limit(request)
-        needed = ("preamble", "code", "cpu", "wall", "memory")
+        needed = ("preamble", "late", "code", "cpu", "wall", "memory")
         self._to_worker(json.dumps({name: request[name] for name in needed}).encode())
         _, descriptors, _, _ = socket.recv_fds(self.worker, 1, 1)
         if not descriptors:
             raise OSError("the worker is gone")
-        with socket.socket(fileno=descriptors[0]) as connection:
-            channel = Channel(connection)
-            random.seed(0)
+        channel = Channel(descriptors[0])
+        random.seed(0)
+        try:
             outcome = self._outcome(channel, test, preamble)
-            self.worker.sendall(b"e")
+        finally:
+            os.close(descriptors[0])
+        self.worker.sendall(b"e")
         status, late, cpu = ENDED.unpack(self._from_worker(ENDED.size))
         if outcome == "mistaken":
             test.plan.clear()
@@ -220,7 +225,10 @@ class Judge:
             self.tests[text] = understand(text)
         return self.tests[text]
 
-    def _preamble(self, text: str) -> dict[str, Any]:
+    def _preamble(self, text: str, test: str) -> dict[str, Any]:
+        """What a preamble makes; its import of numpy is left out where the test does not use it."""
+        if not _NUMPY.search(test):
+            text = _IMPORTS_NUMPY.sub("", text)
         if text not in self.preambles:
             namespace: dict[str, Any] = {}
             exec(compile(text, "<preamble>", "exec"), namespace)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import builtins
 import operator
-import socket
 import types
 from typing import Any
 
@@ -28,14 +27,24 @@ UNARY = tuple(
 """Further special methods of an object that the judge may call."""
 
 
-def main(connection: socket.socket, code: str, preamble: str, namespace: dict[str, Any]) -> None:
-    """Run a program, then answer until the channel closes."""
-    channel = Channel(connection)
-    space = dict(namespace)
+def main(descriptor: int, code: str, preamble: str, late: str, space: dict[str, Any]) -> None:
+    """Run a program, then answer until the channel closes.
+
+    Args:
+        descriptor: of the socket to the judge.
+        code: the program.
+        preamble: text that goes before it.
+        late: the part of it that has not run yet.
+        space: what the preamble has made; not copied, which would touch each of its objects and copy its page.
+    """
+    channel = Channel(descriptor)
     try:
         # The judged text is preamble + program: only the joint text shows a misplaced __future__ import.
         text = preamble + "\n" + code if "__future__" in code and preamble else code
-        exec(compile(text, "<program>", "exec"), space)
+        compiled = compile(text, "<program>", "exec")
+        if late:
+            exec(late, space)
+        exec(compiled, space)
     except BaseException as error:
         kind = type(error)
         while kind.__name__ not in builtins.__dict__ and kind.__base__:

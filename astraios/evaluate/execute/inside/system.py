@@ -40,6 +40,8 @@ PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_SECCOMP, PR_CAPBSET_DROP, PR_SET_CHILD
 PR_SET_NO_NEW_PRIVS = 38
 
 _libc = ctypes.CDLL(None, use_errno=True)
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+_prctl.argtypes = (ctypes.c_int, *4 * (ctypes.c_ulong,))
 _libc_in_python = ctypes.PyDLL(None, use_errno=True)
 
 
@@ -113,7 +115,6 @@ def _jump(code: int, value: int, yes: int, no: int) -> bytes:
 
 
 _LOAD, _EQUAL, _ANY_BIT, _RETURN, _AND = 0x20, 0x15, 0x45, 0x06, 0x54
-_ZERO = ctypes.c_ulong(0)
 _ALLOW, _KILL, _ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 
 
@@ -142,6 +143,7 @@ class Filter:
         self.program = ctypes.create_string_buffer(b"".join(self.code), 8 * len(self.code))
         header = struct.pack("HxxxxxxQ", len(self.code), ctypes.addressof(self.program))
         self.header = ctypes.create_string_buffer(header, len(header))
+        self.address = ctypes.addressof(self.header)
 
     def _deny(self, number: int, error: int) -> None:
         self.code += [_jump(_EQUAL, number, 0, 1), _jump(_RETURN, _ERRNO | error, 0, 0)]
@@ -201,9 +203,8 @@ class Filter:
         """Bind the calling process, for good."""
         if self.own >= 0:
             struct.pack_into("I", self.program, self.own, os.getpid())
-        prctl(PR_SET_NO_NEW_PRIVS, 1)
-        result = _libc.prctl(PR_SET_SECCOMP, ctypes.c_ulong(2), self.header, _ZERO, _ZERO)
-        _checked(result, "seccomp")
+        if _prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 or _prctl(PR_SET_SECCOMP, 2, self.address, 0, 0) < 0:
+            raise OSError(ctypes.get_errno(), "seccomp")
 
 
 def landlock_abi() -> int:

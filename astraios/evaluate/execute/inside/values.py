@@ -8,17 +8,13 @@ object.
 
 from __future__ import annotations
 
-import array
-import base64
 import builtins
 import collections
-import datetime
-import decimal
-import fractions
+import importlib
 import json
 import math
+import os
 import re
-import socket
 import sys
 import types
 from collections.abc import Callable, Iterable
@@ -46,20 +42,28 @@ class Closed(BaseException):
 
 
 class Channel:
-    """Messages over a socket: four bytes of length, then JSON."""
+    """Messages over a connected socket: four bytes of length, then JSON.
+
+    Args:
+        descriptor: the socket's; plain reads and writes touch less memory than a socket's methods do.
+    """
 
     _encode = staticmethod(json.JSONEncoder(check_circular=False).encode)
+    _decode = staticmethod(json.JSONDecoder().decode)
 
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
         self.buffer = b""
         self.closed = False
 
     def send(self, message: Any) -> None:
         """Raises Closed."""
         data = self._encode(message).encode()
+        data = len(data).to_bytes(4, "big") + data
         try:
-            self.connection.sendall(len(data).to_bytes(4, "big") + data)
+            sent = os.write(self.descriptor, data)
+            while sent < len(data):
+                sent += os.write(self.descriptor, data[sent : sent + (1 << 20)])
         except OSError:
             self.closed = True
             raise Closed("closed") from None
@@ -71,24 +75,26 @@ class Channel:
             self.closed = True
             raise Closed("message too long")
         try:
-            return json.loads(self._exactly(size))
+            return self._decode(self._exactly(size).decode())
         except (ValueError, RecursionError):
             self.closed = True
             raise Closed("not a message") from None
 
     def _exactly(self, size: int) -> bytes:
-        parts, missing = [self.buffer], size - len(self.buffer)
-        while missing > 0:
-            try:
-                part = self.connection.recv(1 << 16)
-            except OSError:
-                part = b""
-            if not part:
-                self.closed = True
-                raise Closed("closed")
-            parts.append(part)
-            missing -= len(part)
-        data = b"".join(parts) if len(parts) > 1 else parts[0]
+        data = self.buffer
+        if len(data) < size:
+            parts, missing = [data], size - len(data)
+            while missing > 0:
+                try:
+                    part = os.read(self.descriptor, 1 << 16)
+                except OSError:
+                    part = b""
+                if not part:
+                    self.closed = True
+                    raise Closed("closed")
+                parts.append(part)
+                missing -= len(part)
+            data = b"".join(parts)
         self.buffer = data[size:]
         return data[:size]
 
@@ -127,7 +133,7 @@ class Writer:
             return {"tuple": [self.write(item, depth + 1) for item in value]}
         if kind is dict:
             return self._met(value) or {"dict": self._pairs(value, depth)}
-        own = _WRITERS.get(kind)
+        own = _WRITERS.get(kind) or _late(kind)
         if own:
             return own(self, value, depth)
         return self._other(kind, value, depth)
@@ -227,7 +233,7 @@ class Writer:
 _TABLED = {list: "list", tuple: "tuple", dict: "dict", set: "set", frozenset: "frozenset"}
 _BASES = (
     collections.Counter, collections.defaultdict, collections.OrderedDict, collections.deque, dict, list, tuple, set,
-    frozenset, str, bytes, bytearray, int, float, complex, fractions.Fraction, decimal.Decimal,
+    frozenset, str, bytes, bytearray, int, float, complex,
 )  # fmt: skip
 
 
@@ -242,7 +248,7 @@ def _numpy(writer: Writer, kind: type, value: Any, depth: int) -> Any:
     plain = numpy.asarray(value)
     if plain.dtype.hasobject or plain.dtype.names:
         return {"objects": [list(plain.shape), writer._items(plain.ravel().tolist(), depth)]}
-    data = base64.b64encode(plain.tobytes()).decode()
+    data = plain.tobytes().hex()
     return {"numpy": [plain.dtype.str, None if isinstance(value, numpy.generic) else list(plain.shape), data]}
 
 
@@ -264,7 +270,6 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], Any]] = {
     collections.Counter: _container("counter", lambda w, v, d: w._pairs(v, d)),
     collections.defaultdict: _container("default", _factory),
     bytearray: _container("bytearray", lambda w, v, d: v.hex()),
-    array.array: _container("array", lambda w, v, d: [v.typecode, w._items(v, d)]),
     collections.ChainMap: lambda w, v, d: {"chain": w._items(v.maps, d)},
     collections.UserDict: lambda w, v, d: {"user": ["UserDict", w.write(v.data, d + 1)]},
     collections.UserList: lambda w, v, d: {"user": ["UserList", w.write(v.data, d + 1)]},
@@ -275,12 +280,6 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], Any]] = {
     complex: lambda w, v, d: {"complex": w._items((v.real, v.imag), d)},
     range: lambda w, v, d: {"range": w._items((v.start, v.stop, v.step), d)},
     slice: lambda w, v, d: {"slice": w._items((v.start, v.stop, v.step), d)},
-    fractions.Fraction: lambda w, v, d: {"fraction": w._items((v.numerator, v.denominator), d)},
-    decimal.Decimal: lambda w, v, d: {"decimal": str(v)},
-    datetime.datetime: lambda w, v, d: {"datetime": v.isoformat()},
-    datetime.date: lambda w, v, d: {"date": v.isoformat()},
-    datetime.time: lambda w, v, d: {"time": v.isoformat()},
-    datetime.timedelta: lambda w, v, d: {"timedelta": [v.days, v.seconds, v.microseconds]},
     type({}.keys()): lambda w, v, d: {"keys": w._items(v, d)},
     type({}.values()): lambda w, v, d: {"values": w._items(v, d)},
     type({}.items()): lambda w, v, d: {"items": [w._items(pair, d) for pair in v]},
@@ -288,6 +287,32 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], Any]] = {
     type(...): lambda w, v, d: {"singleton": "Ellipsis"},
     type(NotImplemented): lambda w, v, d: {"singleton": "NotImplemented"},
 }  # fmt: skip
+
+
+def _late(kind: type) -> Any:
+    """The writer for a type of a module that is imported only where somebody uses it."""
+    if kind.__module__ not in _LATE or sys.modules.get(kind.__module__) is None:
+        return None
+    if getattr(sys.modules[kind.__module__], kind.__name__, None) is kind:
+        return _LATE[kind.__module__].get(kind.__name__)
+    return None
+
+
+_LATE: dict[str, dict[str, Callable[[Writer, Any, int], Any]]] = {
+    "array": {"array": _container("array", lambda w, v, d: [v.typecode, w._items(v, d)])},
+    "fractions": {"Fraction": lambda w, v, d: {"fraction": w._items((v.numerator, v.denominator), d)}},
+    "decimal": {"Decimal": lambda w, v, d: {"decimal": str(v)}},
+    "datetime": {
+        "datetime": lambda w, v, d: {"datetime": v.isoformat()},
+        "date": lambda w, v, d: {"date": v.isoformat()},
+        "time": lambda w, v, d: {"time": v.isoformat()},
+        "timedelta": lambda w, v, d: {"timedelta": [v.days, v.seconds, v.microseconds]},
+    },
+}
+
+
+def _from(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)
 
 
 class Reader:
@@ -411,7 +436,7 @@ def _numpy_back(reader: Reader, content: Any) -> Any:
     dtype, shape, data = content
     if not _NUMPY.fullmatch(dtype):
         raise ValueError("no data type")
-    flat = numpy.frombuffer(base64.b64decode(data), numpy.dtype(dtype))
+    flat = numpy.frombuffer(bytes.fromhex(data), numpy.dtype(dtype))
     return flat[0] if shape is None else flat.reshape(shape).copy()
 
 
@@ -446,7 +471,7 @@ def _bytearray(reader: Reader, content: Any) -> Any:
 
 
 def _array(reader: Reader, content: Any) -> Any:
-    found = array.array(content[0])
+    found = _from("array", "array")(content[0])
     reader.seen.append(found)
     found.extend(reader._items(content[1]))
     return found
@@ -489,12 +514,12 @@ _READERS: dict[str, Callable[[Reader, Any], Any]] = {
     "complex": lambda r, c: complex(*map(float, r._items(c))),
     "range": lambda r, c: range(*r._items(c)),
     "slice": lambda r, c: slice(*r._items(c)),
-    "fraction": lambda r, c: fractions.Fraction(*map(int, r._items(c))),
-    "decimal": lambda r, c: decimal.Decimal(str(c)),
-    "datetime": lambda r, c: datetime.datetime.fromisoformat(c),
-    "date": lambda r, c: datetime.date.fromisoformat(c),
-    "time": lambda r, c: datetime.time.fromisoformat(c),
-    "timedelta": lambda r, c: datetime.timedelta(*map(int, c)),
+    "fraction": lambda r, c: _from("fractions", "Fraction")(*map(int, r._items(c))),
+    "decimal": lambda r, c: _from("decimal", "Decimal")(str(c)),
+    "datetime": lambda r, c: _from("datetime", "datetime").fromisoformat(c),
+    "date": lambda r, c: _from("datetime", "date").fromisoformat(c),
+    "time": lambda r, c: _from("datetime", "time").fromisoformat(c),
+    "timedelta": lambda r, c: _from("datetime", "timedelta")(*map(int, c)),
     "keys": lambda r, c: dict.fromkeys(r._items(c)).keys(),
     "values": lambda r, c: dict(enumerate(r._items(c))).values(),
     "items": lambda r, c: dict(tuple(r._items(pair)) for pair in c).items(),

@@ -33,6 +33,9 @@ THREADS = 32
 _BASE_BYTES = 0
 
 
+USUAL = "bisect collections copy functools heapq itertools operator re string typing"
+HEAVY = "cmath datetime decimal fractions hashlib statistics"
+"""Modules that make a fork half as dear again; a worker without numpy has none of them."""
 FURTHER = (
     "array asyncio base64 calendar concurrent.futures.thread contextlib csv dataclasses enum inspect io json logging numbers "
     "pathlib pprint queue secrets struct tempfile textwrap threading timeit traceback unicodedata unittest uuid zlib"
@@ -44,27 +47,10 @@ def preload(numpy: bool, all_of_it: bool = False) -> None:
     """Import what generated programs usually import, before any of them runs.
 
     Args:
-        numpy: it too; without it a process is half as large, and a fork costs half as much.
+        numpy: it and what else is large; without them a process is half as large, and a fork costs half as much.
         all_of_it: further modules too.
     """
-    import bisect  # noqa: F401
-    import cmath  # noqa: F401
-    import collections  # noqa: F401
-    import copy  # noqa: F401
-    import datetime  # noqa: F401
-    import decimal  # noqa: F401
-    import fractions  # noqa: F401
-    import functools  # noqa: F401
-    import hashlib  # noqa: F401
-    import heapq  # noqa: F401
-    import itertools  # noqa: F401
-    import operator  # noqa: F401
-    import re  # noqa: F401
-    import statistics  # noqa: F401
-    import string  # noqa: F401
-    import typing  # noqa: F401
-
-    for name in FURTHER.split() if all_of_it else ():
+    for name in (*USUAL.split(), *(HEAVY.split() if numpy or all_of_it else ()), *(FURTHER.split() if all_of_it else ())):
         importlib.import_module(name)
     if numpy:
         with contextlib.suppress(ImportError):
@@ -119,10 +105,11 @@ class Worker:
         # forbidden there, by a filter that is built already.
         system.Filter(processes=True, sockets=scratch is not None).install()
         self.filter = system.Filter(processes=False, signals=scratch is not None, narrow=True)
-        self.threads = os.geteuid() != 0 and (scratch is not None or config["own_user"])
         self.control = socket.socket(fileno=config["peers"][0])
         silence()
         random.seed(0)
+        if os.geteuid() != 0 and (scratch is not None or config["own_user"]):
+            resource.setrlimit(resource.RLIMIT_NPROC, (THREADS + 3, THREADS + 3))
         for number in (signal.SIGINT, signal.SIGTERM):  # nothing that process 1 has no handler for can reach it
             signal.signal(number, signal.SIG_DFL)
         if not scratch:
@@ -143,19 +130,22 @@ class Worker:
         The judge gets its end of the program's channel before the program starts.
         """
         preamble = self._preamble(request["preamble"])
-        here, there = socket.socketpair()
+        fresh_descriptors()
+        here, there = (end.detach() for end in socket.socketpair())
+        control = self.control.fileno()
         child = system.fork()
         if not child:
             try:
-                here.close()
-                self.control.close()
-                self._confine(request)
-                program.main(there, request["code"], request["preamble"], preamble)
+                os.close(here)
+                os.close(control)
+                self._limit(request)
+                self.filter.install()
+                program.main(there, request["code"], request["preamble"], request["late"], preamble)
             finally:
                 os._exit(0)
-        there.close()
-        socket.send_fds(self.control, [b"p"], [here.fileno()])
-        here.close()
+        os.close(there)
+        self.control.sendmsg([b"p"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", here))])
+        os.close(here)
         return ENDED.pack(*self._watch(child, self.control, request["wall"]))
 
     def _preamble(self, text: str) -> dict[str, Any]:
@@ -164,17 +154,6 @@ class Worker:
             exec(compile(text, "<preamble>", "exec"), namespace)
             self.preambles[text] = namespace
         return self.preambles[text]
-
-    def _confine(self, request: dict[str, Any]) -> None:
-        """The bars around one program's own process."""
-        null = os.open("/dev/null", os.O_RDWR)
-        for descriptor in (0, 1, 2):
-            os.dup2(null, descriptor)
-        os.close(null)
-        self._limit(request)
-        if self.threads:
-            resource.setrlimit(resource.RLIMIT_NPROC, (THREADS + 2, THREADS + 2))
-        self.filter.install()
 
     def _limit(self, request: dict[str, Any]) -> None:
         seconds = math.ceil(request["cpu"])
@@ -310,12 +289,17 @@ def _framed(reply: dict[str, Any]) -> bytes:
     return len(data).to_bytes(4, "big") + data
 
 
-def silence() -> None:
-    """Nothing is read from or written to the descriptors of a terminal."""
+def fresh_descriptors() -> None:
+    """Nothing is read from or written to the descriptors of a terminal, nor is left of what a program did to them."""
     null = os.open("/dev/null", os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(null, descriptor)
     os.close(null)
+
+
+def silence() -> None:
+    """Python's own files over fresh descriptors, and no warnings."""
+    fresh_descriptors()
     sys.stdin, sys.stdout, sys.stderr = (os.fdopen(number, mode) for number, mode in ((0, "r"), (1, "w"), (2, "w")))
     warnings.simplefilter("ignore")
 
