@@ -323,6 +323,7 @@ class _Side:
         return [number, kind.__name__, bases, error, special, own_equality, kind.__hash__ is not None]
 
 
+_MADE_AT_RUN_TIME = 1 << 9
 _ORDER = ("__lt__", "__le__", "__gt__", "__ge__")
 
 
@@ -332,4 +333,4 @@ def _builtin(kind: type) -> bool:
 
 def _own(kind: type) -> bool:
     """Whether a class is the program's own."""
-    return kind.__module__ == "builtins" and not _builtin(kind) and "__module__" in kind.__dict__
+    return bool(kind.__flags__ & _MADE_AT_RUN_TIME) and getattr(kind, "__module__", "builtins") == "builtins"

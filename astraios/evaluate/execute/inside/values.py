@@ -154,8 +154,7 @@ class Writer:
         return [self.write(item, depth + 1) for item in values]
 
     def _other(self, kind: type, value: Any, depth: int) -> Any:
-        module = kind.__module__
-        if module.partition(".")[0] == "numpy":
+        if str(getattr(kind, "__module__", "")).partition(".")[0] == "numpy":
             found = _numpy(self, kind, value, depth)
             if found is not None:
                 return found
@@ -291,10 +290,9 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], Any]] = {
 
 def _late(kind: type) -> Any:
     """The writer for a type of a module that is imported only where somebody uses it."""
-    if kind.__module__ not in _LATE or sys.modules.get(kind.__module__) is None:
-        return None
-    if getattr(sys.modules[kind.__module__], kind.__name__, None) is kind:
-        return _LATE[kind.__module__].get(kind.__name__)
+    module = getattr(kind, "__module__", None)
+    if module in _LATE and getattr(sys.modules.get(module), kind.__name__, None) is kind:
+        return _LATE[module].get(kind.__name__)
     return None
 
 
