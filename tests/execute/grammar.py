@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a program a line)
 """Wrong programs for a test of x * x, put together from tricks: roads to a class or to text that runs, and what for."""
 
 from __future__ import annotations

@@ -188,8 +188,7 @@ def guard(child: int, life: int) -> None:
             break
         poll.unregister(life)
     _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        os.write(2, f"ended by {signal.Signals(os.WTERMSIG(status)).name}\n".encode())
+    _say_how_it_ended(status)
     os._exit(0 if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0 else 1)
 
 
@@ -221,21 +220,34 @@ def enter(config: dict[str, Any]) -> Scratch | None:
     return scratch
 
 
+def step_aside(config: dict[str, Any]) -> None:
+    """A child goes on: no limit can end process 1 of a namespace, which only waits for its children from here on."""
+    child = os.fork()
+    if not child:
+        system.prctl(system.PR_SET_PDEATHSIG, signal.SIGKILL)
+        return
+    for descriptor in (0, 1, *config["peers"]):
+        os.close(descriptor)
+    while True:
+        pid, status = os.wait()
+        if pid == child:
+            _say_how_it_ended(status)
+            os._exit(0 if status == 0 else 1)
+
+
+def _say_how_it_ended(status: int) -> None:
+    if os.WIFSIGNALED(status):
+        os.write(2, f"ended by {signal.Signals(os.WTERMSIG(status)).name}\n".encode())
+
+
 def main() -> None:
     """Enter the jail, then be a worker or execute a command there."""
     config = json.loads(sys.argv[1])
     if config["command"]:
         enter(config)
         system.Filter(processes=True).install()
-        child = os.fork()
-        if not child:
-            os.execve(config["command"][0], config["command"], config["environment"])
-        for descriptor in (0, 1, *config["peers"]):
-            os.close(descriptor)
-        while True:
-            pid, status = os.wait()
-            if pid == child:
-                os._exit(0 if status == 0 else 1)
+        step_aside(config)
+        os.execve(config["command"][0], config["command"], config["environment"])
     import worker
 
     # Later imports fail where the jail's user may not read the interpreter's folder.
@@ -245,6 +257,7 @@ def main() -> None:
         import judge
 
         enter(config)
+        step_aside(config)
         judge.serve(config)
     else:
         worker.serve(enter(config), config)
