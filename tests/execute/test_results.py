@@ -45,7 +45,7 @@ def test_results_of_every_kind(level: str, user_namespace: bool) -> None:
 def test_issue_cases_are_judged_right(shared: Path) -> None:
     folder = shared / "cases" / "import" / "python-verdicts"
     result = score_generations(folder / "generations.json", "humanevalfix-python", folder / "gold", workers=2)
-    assert [sample.outcome for sample in result.samples] == ["timeout"] * 2 + ["passed"] * 7
+    assert [sample.verdict for sample in result.samples] == ["timeout"] * 2 + ["passed"] * 7
 
 
 @pytest.mark.parametrize(("level", "user_namespace"), LEVELS)
