@@ -7,6 +7,7 @@ from pathlib import Path
 from astraios.errors import StoreError
 from astraios.store.connect import reading, run_query
 from astraios.store.ingest import known_hashes
+from astraios.store.rows import quoted
 from astraios.store.schema import sql_files
 from astraios.store.source import RunFiles, Source
 
@@ -22,7 +23,9 @@ def failed_checks(path: Path) -> dict[str, int]:
             name: len(run_query(connection, sql.rstrip().rstrip(";"))) for name, sql in sql_files("checks").items()
         }
         for (table,) in run_query(connection, "select table_name from duckdb_tables() where not internal").iter_rows():
-            run_query(connection, f"select count(columns(*)) from {table}")  # reads every block, and its checksum
+            run_query(
+                connection, f"select count(columns(*)) from {quoted(table)}"
+            )  # reads every block, and its checksum
     return {name: count for name, count in counts.items() if count}
 
 

@@ -13,7 +13,14 @@ from astraios.store.lake import attach_lake, data_folder, forbid_all_but_reading
 from astraios.store.lock import Patience, writer_lock
 from astraios.store.messages import MEND, first_line, is_damage, one_line
 from astraios.store.publish import keep, new_version
-from astraios.store.schema import macros_of_connection, migrate, migrations_done, outdated, refuse_foreign
+from astraios.store.schema import (
+    macros_of_connection,
+    migrate,
+    migrations_done,
+    outdated,
+    refuse_changed,
+    refuse_foreign,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -50,6 +57,7 @@ def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
     connection = attach(file, read_only=True)
     try:
         with one_line(file):
+            refuse_changed(connection, file)
             if not migrations_done(connection):
                 raise StoreError(
                     f"{file} is not an astraios database (it holds tables that are not astraios's, or none): "
@@ -64,8 +72,8 @@ def open_db(path: str | Path | None = None) -> DuckDBPyConnection:
         if is_lake(file):
             connection.execute(macros_of_connection())
             connection.execute("set allowed_directories = ?", [[data_folder(connection, CATALOG)]])
-        connection.execute("set enable_external_access = false")
-        connection.execute("set lock_configuration = true")
+            connection.execute("set enable_external_access = false")
+            connection.execute("set lock_configuration = true")
     except BaseException:
         connection.close()
         raise
@@ -83,7 +91,7 @@ def reading(path: Path) -> Iterator[DuckDBPyConnection]:
 
 
 @contextmanager
-def writing(path: Path, *, anew: bool = False) -> Iterator[DuckDBPyConnection]:
+def writing(path: Path, *, anew: bool = False, beside: tuple[Path, str] | None = None) -> Iterator[DuckDBPyConnection]:
     """A connection in a transaction, on a copy that is published when the block ends well; else nothing has happened.
 
     Makes the database where there is none, and brings its schema up to date (the old version is then kept beside it).
@@ -91,6 +99,7 @@ def writing(path: Path, *, anew: bool = False) -> Iterator[DuckDBPyConnection]:
     Args:
         path: the database.
         anew: begin with an empty one, to replace what is there.
+        beside: another database and the name under which it can be read.
 
     Raises:
         StoreError: it can't be written, is not one of ours, or stays locked.
@@ -106,7 +115,7 @@ def writing(path: Path, *, anew: bool = False) -> Iterator[DuckDBPyConnection]:
         if not anew:
             _settle(path)
         with new_version(path, anew=anew) as work:
-            connection = attach(work, read_only=False, named=path)
+            connection = attach(work, read_only=False, named=path, beside=beside)
             try:
                 pending = migrate(connection, path)
                 if pending and path.exists() and not anew:
@@ -148,7 +157,7 @@ def query(path: Path, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
 
 
 def change(path: Path, sql: str) -> pl.DataFrame:
-    """Rows of statements that may change the database, and use files; all of them count, or none.
+    """Rows of statements that may change the database; all of them count, or none. They can use no other file.
 
     Raises:
         StoreError: the database can't be written, or a statement is refused; one line.
@@ -177,12 +186,18 @@ def run_query(connection: DuckDBPyConnection, sql: str, parameters: Sequence[Any
         raise StoreError(f"SQL: {first_line(error)}") from None
 
 
-def attach(path: Path, *, read_only: bool, named: Path | None = None) -> DuckDBPyConnection:
+def attach(
+    path: Path, *, read_only: bool, named: Path | None = None, beside: tuple[Path, str] | None = None
+) -> DuckDBPyConnection:
     """A new connection with the file attached; it shares nothing with other connections of this process.
+
+    From then on it can touch no other file, no extension and no setting, for reading or writing: nothing that the file
+    holds, a view for instance, runs before that. What comes from other files is read by another connection.
 
     Args:
         path: the file.
         read_only: open it so.
+        beside: a second database and the name under which it is attached, to be read.
         named: what messages call it, where that is not `path`.
 
     Raises:
@@ -202,14 +217,17 @@ def attach(path: Path, *, read_only: bool, named: Path | None = None) -> DuckDBP
         if read_only:
             raise StoreError(f"{named} is an empty file: run `astraios collect` first, or name another one with --db")
         raise StoreError(f"{named} is an empty file, not a database: delete it or name another one with --db")
-    literal = str(path).replace("'", "''")
     options = "read_only" if read_only else f"storage_version '{STORAGE_VERSION}'"
     patience = Patience(named)
     connection = duckdb.connect()
     try:
         while True:
             try:
-                connection.execute(f"attach '{literal}' as {CATALOG} (type duckdb, {options})")
+                connection.execute(f"attach {_text(path)} as {CATALOG} (type duckdb, {options})")
+                if beside:
+                    connection.execute(f"attach {_text(beside[0])} as {beside[1]} (type duckdb, read_only)")
+                connection.execute("set enable_external_access = false")
+                connection.execute("set lock_configuration = true")
                 connection.execute(f"use {CATALOG}")
                 return connection
             except duckdb.IOException as error:
@@ -235,11 +253,16 @@ def _settle(path: Path) -> None:
     connection = attach(path, read_only=not log.exists())
     try:
         with one_line(path):
+            refuse_changed(connection, path)
             refuse_foreign(connection, path)
             if log.exists():
                 connection.execute(f"checkpoint {CATALOG}")
     finally:
         connection.close()
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def _holder(text: str) -> str:

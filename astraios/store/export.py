@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError, UsageError, did_you_mean
 from astraios.store.connect import reading
-from astraios.store.rows import LOAD_KEY
+from astraios.store.rows import LOAD_KEY, quoted
 from astraios.store.schema import sql_files
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def export(path: Path, folder: Path, form: str = "parquet") -> dict[str, int]:
         (folder / INDEX).unlink(missing_ok=True)
         with reading(path) as connection:
             for table, columns in _columns(connection).items():
-                rows = connection.sql(f"select {', '.join(columns)} from {table} order by all").to_arrow_table()
+                rows = connection.sql(
+                    f"select {', '.join(map(quoted, columns))} from {quoted(table)} order by all"
+                ).to_arrow_table()
                 _write(rows, folder / f"{table}.{form}", form)
                 index["tables"][table] = {"rows": len(rows), "columns": columns}
         (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")

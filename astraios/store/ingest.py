@@ -28,6 +28,7 @@ from astraios.store.rows import (
     insert,
     merge,
     next_load_key,
+    quoted,
 )
 from astraios.store.source import Found, RunFiles, Source
 
@@ -319,11 +320,14 @@ def _numbered(pieces: Sequence[tuple[RunFiles, pa.Table]], keys: Mapping[tuple[s
 
 def _insert_long(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:
     """Rows with the number of their attempt, which brings the run: a text less a row to hand over."""
-    given = {name: f"p.{name}" for name in rows.column_names} | {"run_id": "k.run_id", LOAD_KEY: f"k.{LOAD_KEY}"}
+    given = {name: f"p.{quoted(name)}" for name in rows.column_names} | {
+        "run_id": "k.run_id",
+        LOAD_KEY: f"k.{LOAD_KEY}",
+    }
     names = [name for name in columns_of(connection, table) if name in given]
     connection.register("incoming", rows)
     connection.execute(
-        f"insert into {table} ({', '.join(names)}) select {', '.join(given[name] for name in names)} "
+        f"insert into {table} ({', '.join(map(quoted, names))}) select {', '.join(given[name] for name in names)} "
         f"from incoming p join numbered k on k.{LOAD_KEY} = p.number"
     )
     connection.unregister("incoming")

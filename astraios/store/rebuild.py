@@ -12,8 +12,8 @@ from astraios.store.connect import attach, reading, writing
 from astraios.store.ingest import add_runs, reading_ahead
 from astraios.store.lake import attach_lake, is_lake
 from astraios.store.publish import keep
-from astraios.store.rows import KEYS, LOAD_KEY, OWN_TABLES, RUN_TABLES, columns_of, merge, next_load_key
-from astraios.store.schema import refuse_foreign
+from astraios.store.rows import KEYS, LOAD_KEY, OWN_TABLES, RUN_TABLES, columns_of, merge, next_load_key, quoted
+from astraios.store.schema import refuse_changed, refuse_foreign
 from astraios.store.source import Source
 
 if TYPE_CHECKING:
@@ -61,11 +61,12 @@ def rebuild(path: Path, out: str | Path) -> RebuildReport:
         raise StoreError(f"nothing to rebuild {path} from: no run directory in {out}; name their folder with --out")
     lost = _unreadable(path) if path.exists() else None
     kept = path.with_name(path.name + ".before-rebuild") if path.exists() else None
-    with reading_ahead(source, found) as batches, writing(path, anew=True) as connection:
+    beside = (path, "old") if kept and not lost else None
+    with reading_ahead(source, found) as batches, writing(path, anew=True, beside=beside) as connection:
         if kept:
             keep(path, kept)
         n_runs, bad = add_runs(connection, batches)
-        n_carried, carried = _carry_over(connection, kept) if kept and not lost else (0, {})
+        n_carried, carried = _carry_over(connection) if beside else (0, {})
     return RebuildReport(n_runs, n_carried, carried, {**refused, **bad}, lost, str(kept) if kept else None)
 
 
@@ -84,9 +85,10 @@ def _unreadable(path: Path) -> str | None:
             raise
         return str(error)
     try:
+        refuse_changed(connection, path)
         refuse_foreign(connection, path)
         for table in _tables(connection):
-            connection.execute(f"select count(columns(*)) from {table}").fetchall()
+            connection.execute(f"select count(columns(*)) from {quoted(table)}").fetchall()
     except duckdb.Error as error:
         return str(error).splitlines()[0]
     finally:
@@ -95,9 +97,8 @@ def _unreadable(path: Path) -> str | None:
         return None
 
 
-def _carry_over(connection: DuckDBPyConnection, old: Path) -> tuple[int, dict[str, int]]:
-    literal = str(old).replace("'", "''")
-    connection.execute(f"attach '{literal}' as old (type duckdb, read_only)")
+def _carry_over(connection: DuckDBPyConnection) -> tuple[int, dict[str, int]]:
+    """What only the database `old` beside this one has; how many runs, and other rows by table."""
     connection.execute(
         "create or replace temp table missing as select run_id from old.run anti join run using (run_id)"
     )
@@ -119,8 +120,8 @@ def _carry_over(connection: DuckDBPyConnection, old: Path) -> tuple[int, dict[st
 
 def _copy(connection: DuckDBPyConnection, table: str, where: str = "", offset: int = 0) -> int:
     names = columns_of(connection, table)
-    columns = ", ".join(names)
-    values = ", ".join(f"{name} + {offset}" if name == LOAD_KEY else name for name in names)
+    columns = ", ".join(map(quoted, names))
+    values = ", ".join(f"{quoted(name)} + {offset}" if name == LOAD_KEY else quoted(name) for name in names)
     rows = connection.execute(f"insert into {table} ({columns}) select {values} from old.{table} {where}").fetchall()
     return int(rows[0][0])
 
@@ -132,18 +133,15 @@ def differences(a: Path, b: Path) -> dict[str, int]:
     """
     with reading(a) as connection:
         tables = [table for table in _tables(connection) if table != "schema_migration"]
-    connection = attach(a, read_only=True)
+    connection = attach(a, read_only=True, beside=None if is_lake(b) else (b, "other"))
     try:
         if is_lake(b):
             attach_lake(connection, b, "other", read_only=True)
-        else:
-            literal = str(b).replace("'", "''")
-            connection.execute(f"attach '{literal}' as other (type duckdb, read_only)")
         found = {}
         for table in tables:
             names = [name for name in columns_of(connection, table) if name != LOAD_KEY]
-            columns = ", ".join(f"{name}::varchar as {name}" for name in names)
-            mine, theirs = f"select {columns} from {table}", f"select {columns} from other.{table}"
+            columns = ", ".join(f"{quoted(name)}::varchar as {quoted(name)}" for name in names)
+            mine, theirs = f"select {columns} from {quoted(table)}", f"select {columns} from other.{quoted(table)}"
             rows = connection.execute(
                 f"select count(*) from (({mine} except all {theirs}) union all ({theirs} except all {mine}))"
             ).fetchall()

@@ -24,8 +24,13 @@ OWN_TABLES = tuple(name for name in TABLES if name not in KEYS and name not in R
 """What no run directory holds."""
 
 
+def quoted(name: str) -> str:
+    """A name as SQL takes it for nothing else."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def columns_of(connection: DuckDBPyConnection, table: str) -> list[str]:
-    return [column[0] for column in connection.execute(f"from {table} limit 0").description]
+    return [column[0] for column in connection.execute(f"from {quoted(table)} limit 0").description]
 
 
 def next_load_key(connection: DuckDBPyConnection) -> int:
@@ -46,7 +51,7 @@ def insert(connection: DuckDBPyConnection, table: str, rows: Any) -> None:
         return
     names = [name for name in columns_of(connection, table) if name in rows.column_names]
     connection.register("incoming", rows)
-    columns = ", ".join(names)
+    columns = ", ".join(map(quoted, names))
     connection.execute(f"insert into {table} ({columns}) select {columns} from incoming")
     connection.unregister("incoming")
 
@@ -70,12 +75,12 @@ def merge(connection: DuckDBPyConnection, table: str, rows: Any, *, arriving_cou
     others = [name for name in names if name != key]
 
     def filled(of: str) -> str:
-        return " + ".join(f"({of}.{name} is not null)::int" for name in others)
+        return " + ".join(f"({of}.{quoted(name)} is not null)::int" for name in others)
 
     def text(of: str) -> str:
-        return "concat_ws('|', " + ", ".join(f"coalesce({of}.{name}::varchar, '')" for name in others) + ")"
+        return "concat_ws('|', " + ", ".join(f"coalesce({of}.{quoted(name)}::varchar, '')" for name in others) + ")"
 
-    known = ", ".join(name for name in names if name in rows.column_names)
+    known = ", ".join(quoted(name) for name in names if name in rows.column_names)
     connection.register("described", rows)
     connection.execute(f"create or replace temp table typed as from {table} limit 0")
     connection.execute(f"insert into typed by name select distinct {known} from described")
@@ -86,8 +91,9 @@ def merge(connection: DuckDBPyConnection, table: str, rows: Any, *, arriving_cou
         f"qualify row_number() over (partition by {key} order by {filled('typed')} desc, {text('typed')}) = 1) best "
         f"on {table}.{key} = best.{key} "
         f"when matched and {'true' if arriving_counts else better} "
-        f"then update set {', '.join(f'{name} = best.{name}' for name in others)} "
-        f"when not matched then insert ({', '.join(names)}) values ({', '.join(f'best.{name}' for name in names)})"
+        f"then update set {', '.join(f'{quoted(name)} = best.{quoted(name)}' for name in others)} "
+        f"when not matched then insert ({', '.join(map(quoted, names))}) "
+        f"values ({', '.join(f'best.{quoted(name)}' for name in names)})"
     )
     connection.unregister("described")
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astraios.errors import StoreError
+from astraios.records import TABLES
 from astraios.store.messages import one_line
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def sql_files(folder: str) -> dict[str, str]:
 def migrations_done(connection: DuckDBPyConnection) -> bool:
     rows = connection.execute(
         "select count(*) from information_schema.tables "
-        "where table_catalog = current_database() and table_name = 'schema_migration'"
+        "where table_catalog = current_database() and table_name = 'schema_migration' and table_type = 'BASE TABLE'"
     ).fetchall()
     return bool(rows[0][0])
 
@@ -48,6 +49,63 @@ def refuse_newer(connection: DuckDBPyConnection, path: Path) -> set[str]:
     if unknown:
         raise StoreError(f"{path} was written by a newer astraios (schema {max(unknown)}): update astraios")
     return done
+
+
+def refuse_changed(connection: DuckDBPyConnection, path: Path) -> None:
+    """Raises a StoreError where a table of ours is not as our migrations have made it; reads the catalogue alone.
+
+    A stranger's file may have a view in a table's place, or columns whose names are made to be run.
+    """
+    rows = connection.execute(
+        "select table_name, column_name, data_type from duckdb_columns() where database_name = current_database() "
+        "and table_name in (select table_name from duckdb_tables() where database_name = current_database())"
+    ).fetchall()
+    held: dict[str, set[tuple[str, str]]] = {}
+    for table, column, kind in rows:
+        held.setdefault(table, set()).add((column, kind))
+    if "schema_migration" not in held:
+        views = connection.execute("select view_name from duckdb_views() where database_name = current_database()")
+        if ("schema_migration",) in views.fetchall():
+            raise StoreError(f"{path}: schema_migration is a view, not a table: this is no database of astraios")
+        return
+    if not {("name", "VARCHAR"), ("hash", "VARCHAR")} <= held["schema_migration"]:
+        raise StoreError(f"{path}: its table schema_migration was changed: this is no database of astraios")
+    done = refuse_newer(connection, path)
+    if done == set(sql_files("migrations")) and _as_recorded(held):
+        return
+    for table, columns in shape(tuple(sorted(done))).items():
+        if held.get(table) != columns:
+            odd = sorted(name for name, _ in columns ^ held.get(table, set()))
+            raise StoreError(
+                f"{path}: its table {table} was changed ({', '.join(map(repr, odd[:3]))}): restore a copy of it, "
+                "or make it anew with `astraios db rebuild` under another name"
+            )
+
+
+def _as_recorded(held: dict[str, set[tuple[str, str]]]) -> bool:
+    """Whether all tables have the columns that records say: asking those takes no time, migrating a base does."""
+    kinds = {
+        name: {(column, facts.sql.upper()) for column, facts in table.columns.items()} for name, table in TABLES.items()
+    }
+    return all(
+        {(name, kind) for name, kind in held.get(table, ()) if name != "load_key"} == columns - {("load_key", "BIGINT")}
+        for table, columns in kinds.items()
+    )
+
+
+@cache
+def shape(migrations: tuple[str, ...]) -> dict[str, frozenset[tuple[str, str]]]:
+    """Columns, as (name, type), of every table that some migrations make."""
+    import duckdb
+
+    with duckdb.connect() as connection:
+        for name in migrations:
+            connection.execute(sql_files("migrations")[name])
+        rows = connection.execute("select table_name, column_name, data_type from duckdb_columns() where not internal")
+        found: dict[str, set[tuple[str, str]]] = {}
+        for table, column, kind in rows.fetchall():
+            found.setdefault(table, set()).add((column, kind))
+    return {table: frozenset(columns) for table, columns in found.items()}
 
 
 def refuse_foreign(connection: DuckDBPyConnection, path: Path) -> None:

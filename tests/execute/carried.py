@@ -2,10 +2,10 @@
 """What one program does to its surroundings, and a right program that would fail if it were still so."""
 
 CARRIED = {
-    "priority": ("import os\nos.nice(10)\ndef f(x): return 0", "import os\nassert os.nice(0) == 0"),
+    "priority": ("import os\nos.nice(10)\ndef f(x): return 0", "import os\nassert os.nice(0) == NICE"),
     "priority of everybody": (
         "import os\nfor w in (0, 1, 2):\n    for p in (0, 1, os.getppid()):\n        try: os.setpriority(w, p, 19)\n        except OSError: pass\ndef f(x): return 0",
-        "import os\nassert os.getpriority(os.PRIO_PROCESS, 0) == 0",
+        "import os\nassert os.getpriority(os.PRIO_PROCESS, 0) == NICE",
     ),
     "affinity": (
         "import os\nfor p in (0, 1, os.getppid()):\n    try: os.sched_setaffinity(p, [min(os.sched_getaffinity(0))])\n    except OSError: pass\ndef f(x): return 0",
@@ -80,4 +80,4 @@ CARRIED = {
     ),
     "environment": ("import os\nos.environ['HOME'] = '/x'\nos.putenv('A', 'b')\ndef f(x): return 0", "import os\nassert 'A' not in os.environ and os.environ.get('HOME') != '/x'"),
 }  # fmt: skip
-"""Name: a program, and statements that a right one runs before it goes on. CORES and WRITES are filled in."""
+"""Name: a program, and statements that a right one runs before it goes on. CORES, WRITES and NICE are filled in."""

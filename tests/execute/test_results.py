@@ -54,6 +54,7 @@ def test_nothing_carries_over(level: str, user_namespace: bool) -> None:
     pairs = []
     for attack, probe in carried.CARRIED.values():
         statements = probe.replace("CORES", cores).replace("WRITES", str(level == "namespaces"))
+        statements = statements.replace("NICE", str(os.nice(0)))
         pairs += [attack, f"{statements}\n{GOOD}"]
     programs = [Program("python", text, attacks.TEST, limits=LIMITS) for text in pairs]
     said = judged(level, user_namespace, programs)
@@ -93,7 +94,7 @@ def test_a_test_never_reaches_the_process_of_a_program() -> None:
         "    frame = sys._getframe()\n"
         "    while frame:\n"
         "        seen.append(repr(frame.f_locals)); frame = frame.f_back\n"
-        "    return any('48' + '271' in s for s in seen)"
+        "    return any(''.join(['48', '271']) in s for s in seen)"
     )
     test = "assert f(1) is False\nassert 48271 == 48271\nassert f('x') is False"
     assert judged("namespaces", False, [Program("python", spy, test, limits=Limits(20))]) == ["passed"]

@@ -200,9 +200,7 @@ class Judge:
         session = Session(channel, space)
         try:
             found = session.names(test.names, test.plan)
-            space.update(
-                (name, value) for name, value in found.items() if name in test.handed or name not in preamble
-            )
+            space.update((name, value) for name, value in found.items() if name in test.handed or name not in preamble)
             exec(test.code, space)
             outcome = "failed ended without a verdict" if channel.closed else "passed"
         except Closed as error:

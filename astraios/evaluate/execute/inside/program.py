@@ -15,14 +15,44 @@ from values import Channel, Closed, Reader, Writer, changed, contents
 
 BINARY = {
     **{f"__{name}__": getattr(operator, f"__{name}__") for name in (
-        "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift lt le gt ge".split()
+        ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift", "lt", "le", "gt", "ge"]
     )},
 }  # fmt: skip
 """Operators of two operands that an object of the program may have."""
 UNARY = tuple(
     f"__{name}__"
-    for name in "call len iter next getitem setitem delitem contains bool int float index complex abs neg pos invert round "
-    "floor ceil trunc enter exit reversed format await missing divmod length_hint bytes".split()
+    for name in [
+        "call",
+        "len",
+        "iter",
+        "next",
+        "getitem",
+        "setitem",
+        "delitem",
+        "contains",
+        "bool",
+        "int",
+        "float",
+        "index",
+        "complex",
+        "abs",
+        "neg",
+        "pos",
+        "invert",
+        "round",
+        "floor",
+        "ceil",
+        "trunc",
+        "enter",
+        "exit",
+        "reversed",
+        "format",
+        "await",
+        "missing",
+        "divmod",
+        "length_hint",
+        "bytes",
+    ]
 )
 """Further special methods of an object that the judge may call."""
 
@@ -238,7 +268,9 @@ class _Side:
         value = self.objects[number]
         fields = getattr(type(value), "__dataclass_fields__", None)
         if isinstance(fields, dict):
-            return {name: getattr(value, name) for name, field in fields.items() if field.compare and hasattr(value, name)}
+            return {
+                name: getattr(value, name) for name, field in fields.items() if field.compare and hasattr(value, name)
+            }
         found = dict(getattr(value, "__dict__", {}))
         for kind in type(value).__mro__:
             slots = kind.__dict__.get("__slots__", ())

@@ -471,11 +471,24 @@ def _wait(self: Any) -> Any:
     return _session(self).ask("wait", _number(self), [])
 
 
-_OPERATORS = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift".split()
+_OPERATORS = [
+    "add",
+    "sub",
+    "mul",
+    "truediv",
+    "floordiv",
+    "mod",
+    "pow",
+    "matmul",
+    "and",
+    "or",
+    "xor",
+    "lshift",
+    "rshift",
+]
 _SPECIAL: dict[str, Any] = {
     **{f"__{name}__": _ask_special(f"__{name}__") for name in (
-        "len next getitem setitem delitem bool int float index complex abs neg pos invert round floor ceil trunc "
-        "enter exit reversed format divmod length_hint".split()
+        ["len", "next", "getitem", "setitem", "delitem", "bool", "int", "float", "index", "complex", "abs", "neg", "pos", "invert", "round", "floor", "ceil", "trunc", "enter", "exit", "reversed", "format", "divmod", "length_hint"]
     )},
     **{f"__{name}__": _binary(f"__{name}__", False) for name in _OPERATORS},
     **{f"__r{name}__": _binary(f"__{name}__", True) for name in _OPERATORS},

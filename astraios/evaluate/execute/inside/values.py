@@ -25,13 +25,60 @@ LIMIT = 64 << 20
 DEPTH = 60
 """Levels of nesting up to which values are written as they stand; deeper ones as a table."""
 MODULES = frozenset(
-    """math cmath re typing collections collections.abc itertools functools heapq bisect string statistics random
-    operator datetime copy decimal fractions numbers hashlib numpy time calendar abc enum dataclasses queue
-    textwrap array json sys os""".split()
+    [
+        "math",
+        "cmath",
+        "re",
+        "typing",
+        "collections",
+        "collections.abc",
+        "itertools",
+        "functools",
+        "heapq",
+        "bisect",
+        "string",
+        "statistics",
+        "random",
+        "operator",
+        "datetime",
+        "copy",
+        "decimal",
+        "fractions",
+        "numbers",
+        "hashlib",
+        "numpy",
+        "time",
+        "calendar",
+        "abc",
+        "enum",
+        "dataclasses",
+        "queue",
+        "textwrap",
+        "array",
+        "json",
+        "sys",
+        "os",
+    ]
 )
 """Modules that a test may mean by a name which the program imported."""
 TYPES = frozenset(
-    """bool int float complex str bytes bytearray list tuple dict set frozenset range object slice""".split()
+    [
+        "bool",
+        "int",
+        "float",
+        "complex",
+        "str",
+        "bytes",
+        "bytearray",
+        "list",
+        "tuple",
+        "dict",
+        "set",
+        "frozenset",
+        "range",
+        "object",
+        "slice",
+    ]
 )
 _NUMPY = re.compile(r"[<>|=]?[biufcSUmM][0-9]*(\[[a-z0-9]+\])?")
 _INTEGER = 1 << 60
@@ -108,9 +155,7 @@ class Writer:
         live: classes whose objects are held even where they derive from plain data.
     """
 
-    def __init__(
-        self, hold: Callable[[Any], Any], known: Iterable[Any] = (), live: tuple[type, ...] = ()
-    ) -> None:
+    def __init__(self, hold: Callable[[Any], Any], known: Iterable[Any] = (), live: tuple[type, ...] = ()) -> None:
         self.hold, self.live = hold, live
         self.seen = list(known)
         self.numbers = {id(value): number for number, value in enumerate(self.seen)}

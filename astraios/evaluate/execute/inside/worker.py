@@ -50,7 +50,11 @@ def preload(numpy: bool, all_of_it: bool = False) -> None:
         numpy: it and what else is large; without them a process is half as large, and a fork costs half as much.
         all_of_it: further modules too.
     """
-    for name in (*USUAL.split(), *(HEAVY.split() if numpy or all_of_it else ()), *(FURTHER.split() if all_of_it else ())):
+    for name in (
+        *USUAL.split(),
+        *(HEAVY.split() if numpy or all_of_it else ()),
+        *(FURTHER.split() if all_of_it else ()),
+    ):
         importlib.import_module(name)
     if numpy:
         with contextlib.suppress(ImportError):
