@@ -35,5 +35,7 @@ def main() -> None:
 
 
 def _die(message: str, code: int) -> None:
-    print(f"astraios: {message}", file=sys.stderr)
+    from astraios.cli.terminal import visible
+
+    print(f"astraios: {visible(message)}", file=sys.stderr)
     sys.exit(code)

@@ -74,6 +74,9 @@ def status(
     db: Db = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on and show the changes, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: how often to look.")] = 5.0,
+    overrule: Annotated[
+        bool, typer.Option("--overrule", help="Take these states of runs even where the database holds later ones.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """How the runs stand: waiting, running, interrupted, failed (and why), done; throughput and the time left."""
@@ -104,7 +107,7 @@ def ingest(
     if watch:
         store.watch(path, out, every, lambda report: _print_ingested(report, as_json))
     else:
-        _print_ingested(store.ingest(path, out), as_json)
+        _print_ingested(store.ingest(path, out, overrule=overrule), as_json)
 
 
 class _SweepProgress:

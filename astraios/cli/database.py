@@ -30,7 +30,7 @@ def sql(
     named: Annotated[str | None, typer.Option("--query", metavar="NAME", help="A query by its name.")] = None,
     queries: Annotated[bool, typer.Option("--queries", help="List the named queries.")] = False,
     allow_write: Annotated[
-        bool, typer.Option("--allow-write", help="Let the query change the database, and use files.")
+        bool, typer.Option("--allow-write", help="Let the query change the database; it uses no other file.")
     ] = False,
 ) -> None:
     """Ask the database in SQL, read-only unless asked otherwise."""
@@ -92,6 +92,8 @@ def check(
         terminal.say("; ".join(f"{name}: {n} rows" for name, n in failed.items()) or ("" if wrong else "sound"))
         for name, why in wrong.items():
             terminal.say(f"{name}: {why}")
+        if others := store.own_objects(path):
+            terminal.say(f"not astraios's, left alone: {', '.join(map(repr, others))}")
     if failed or wrong:
         raise typer.Exit(1)
 

@@ -11,14 +11,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import UsageError, did_you_mean
+from astraios.files import write_atomically
 
 if TYPE_CHECKING:
     import polars as pl
 
 
+def visible(text: str) -> str:
+    """A text with what a terminal would act on written out: escapes, control characters, changes of direction."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() or one in "\n\t" else _escaped(one) for one in text)
+
+
+def _escaped(one: str) -> str:
+    number = ord(one)
+    return f"\\x{number:02x}" if number < 0x100 else f"\\u{number:04x}" if number < 0x10000 else f"\\U{number:08x}"
+
+
 def say(message: str) -> None:
     """A message, on stderr."""
-    print(message, file=sys.stderr, flush=True)
+    print(visible(message), file=sys.stderr, flush=True)
 
 
 def say_all(messages: Sequence[str]) -> None:
@@ -48,11 +61,11 @@ def print_table(rows: Sequence[Mapping[str, Any]], title: str = "") -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=escape(title) if title else None, title_justify="left", header_style="bold")
+    table = Table(title=escape(visible(title)) if title else None, title_justify="left", header_style="bold")
     names = list(rows[0]) if rows else []
     for name in names:
         numeric = all(isinstance(row[name], int | float) or row[name] is None for row in rows)
-        table.add_column(escape(name), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(escape(visible(name)), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell_text(row[name])) for name in names))
     console = Console()
@@ -72,7 +85,7 @@ def cell_text(value: Any) -> str:
         return f"{value:,}"
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1e-3 or abs(value) >= 1e6 else f"{value:,.4f}"
-    return str(value)
+    return visible(str(value))
 
 
 FRAME_FORMATS = {".csv": "csv", ".json": "json", ".parquet": "parquet", ".md": "markdown", ".txt": "table"}
@@ -115,9 +128,11 @@ def write_frame(frame: pl.DataFrame, form: str, output: Path | None = None) -> N
         data = (markdown(frame) + "\n").encode()
     if output is None:
         sys.stdout.flush()
+        if form != "parquet" and sys.stdout.isatty():
+            data = visible(data.decode()).encode()
         sys.stdout.buffer.write(data)
         return
-    output.write_bytes(data)
+    write_atomically(output, data)
     say(f"wrote {len(frame):,} rows to {output}")
 
 
@@ -138,7 +153,7 @@ def print_facts(facts: Mapping[str, Any]) -> None:
             for key, one in value.items():
                 print(f"  {key}: {cell_text(one)}")
         else:
-            print(f"{name}: {', '.join(map(str, value)) if isinstance(value, list) else cell_text(value)}")
+            print(f"{name}: {', '.join(map(cell_text, value)) if isinstance(value, list) else cell_text(value)}")
 
 
 @contextmanager

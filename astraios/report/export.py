@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 from astraios.errors import DataError, UsageError, did_you_mean
+from astraios.files import write_atomically
 from astraios.report.base import FIGURES, TABLES, Figure, Query, Table, find_figure, find_table
 from astraios.report.draw import Drawn, draw, resize
 from astraios.report.layout import lay_out, to_html, to_latex, to_markdown
@@ -19,6 +21,8 @@ WIDTHS = {"column": 317, "page": 662}
 """Pixels at 96 an inch: a column of 3.3 inches, and a page of 6.9 inches."""
 FIGURE_FORMATS = ("html", "svg", "png", "pdf", "json", "csv", "markdown")
 TABLE_FORMATS = ("html", "markdown", "latex", "json", "csv")
+NO_SCRIPT = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+"""What a page of a single table may load: nothing."""
 ENDINGS = {"htm": "html", "md": "markdown", "tex": "latex"}
 
 
@@ -51,7 +55,7 @@ def save_figure(
     path = Path(path)
     data = export(name_or_number, query, _format(path, format), width=width, scheme=scheme, study=study)
     try:
-        path.write_bytes(data)
+        write_atomically(path, data)
     except OSError as error:
         raise DataError(f"{path}: can't be written ({error.strerror})") from None
     return path
@@ -179,8 +183,9 @@ def _export_table(table: Table, query: Query, format: str, wanted: str | None) -
         return to_latex(grid, table).encode()
     if format == "markdown":
         return f"### {table.title}\n\n{table.caption}\n\n{to_markdown(grid)}".encode()
-    notes = "".join(f"<p>{note}</p>" for note in grid.notes)
-    head = f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><title>{table.title}</title>\n'
+    notes = "".join(f"<p>{html.escape(note)}</p>" for note in grid.notes)
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{NO_SCRIPT}">'
+    head = f'<!doctype html>\n<html lang="en"><meta charset="utf-8">{policy}<title>{html.escape(table.title)}</title>\n'
     return f"{head}{to_html(grid)}{notes}</html>\n".encode()
 
 

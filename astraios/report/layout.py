@@ -159,7 +159,7 @@ def _html_cell(cell: Cell) -> str:
     if cell.place:
         tag, word = ("b", "best") if cell.place == 1 else ("u", "second")
         text = f'<{tag} title="{word} of its column">{text}</{tag}>'
-    return text + (f"<sup>{cell.mark}</sup>" if cell.mark else "")
+    return text + (f"<sup>{html.escape(cell.mark)}</sup>" if cell.mark else "")
 
 
 def to_markdown(grid: Grid) -> str:

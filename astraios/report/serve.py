@@ -6,8 +6,10 @@ so that a web page elsewhere can't read the report through the reader's browser 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import ipaddress
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -48,11 +50,16 @@ class ReportServer(ThreadingHTTPServer):
     """Serves one report; the page is made anew only when the database has changed."""
 
     daemon_threads = True
+    connections = 64
+    """At a time; more are closed at once, so that readers who never finish can't use up threads or descriptors."""
+    seconds = 30.0
+    """For a whole connection, however often a little of it arrives."""
 
     def __init__(self, address: tuple[str, int], query: Query, title: str, every: float, open_to_all: bool) -> None:
         self.query, self.title, self.every, self.open_to_all = query, title, every, open_to_all
         self._lock = threading.Lock()
         self._page: tuple[str, bytes] = ("", b"")
+        self._room = threading.BoundedSemaphore(self.connections)
         super().__init__(address, Handler)
 
     @property
@@ -79,10 +86,33 @@ class ReportServer(ThreadingHTTPServer):
                 self._page = (state, render_page(self.query, title=self.title, live=live).encode())
             return self._page[1]
 
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """A thread for a connection, while there is room."""
+        if self._room.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answers one connection; it is ended when its time is over."""
+        end = threading.Timer(self.seconds, _end, [request])
+        end.daemon = True
+        end.start()
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            end.cancel()
+            self._room.release()
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A reader that went away is no news."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
+
+
+def _end(request: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        request.shutdown(socket.SHUT_RDWR)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -174,6 +204,8 @@ def make_server(
         raise UsageError(f"{host} can be reached by other machines: say so with --allow-remote, or take 127.0.0.1")
     try:
         return ReportServer((host, port), query, title, every, allow_remote)
+    except OverflowError:
+        raise UsageError(f"--port {port}: a port is a number from 0 to 65535") from None
     except OSError as error:
         raise UsageError(f"can't listen on {host}:{port} ({error.strerror}): take another --port") from None
 

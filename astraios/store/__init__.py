@@ -5,7 +5,7 @@ time makes a new version of the file beside it and puts it in its place; readers
 opened. So neither waits for the other.
 """
 
-from astraios.store.check import check_directories, failed_checks
+from astraios.store.check import check_directories, failed_checks, own_objects
 from astraios.store.connect import DEFAULT_PATH, change, database_path, open_db, query, reading, run_query, writing
 from astraios.store.curation import curate
 from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
@@ -46,6 +46,7 @@ __all__ = [
     "named_queries",
     "named_query",
     "open_db",
+    "own_objects",
     "query",
     "reading",
     "rebuild",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from astraios.errors import StoreError
+from astraios.records import TABLES
 from astraios.store.connect import reading, run_query
 from astraios.store.ingest import known_hashes
 from astraios.store.rows import quoted
@@ -27,6 +28,23 @@ def failed_checks(path: Path) -> dict[str, int]:
                 connection, f"select count(columns(*)) from {quoted(table)}"
             )  # reads every block, and its checksum
     return {name: count for name, count in counts.items() if count}
+
+
+def own_objects(path: Path) -> list[str]:
+    """Tables and views that are not astraios's own: they are left alone, and no command of ours runs them.
+
+    Raises:
+        StoreError: no such database.
+    """
+    ours = {*TABLES, *sql_files("views"), "schema_migration"}
+    with reading(path) as connection:
+        rows = run_query(
+            connection,
+            "select table_name as name from duckdb_tables() where database_name = current_database() union all "
+            "select view_name from duckdb_views() where database_name = current_database() and not internal "
+            "order by name",
+        )
+    return [name for name in rows["name"] if name not in ours]
 
 
 def check_directories(path: Path, out: str | Path) -> dict[str, str]:

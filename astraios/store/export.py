@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError, UsageError, did_you_mean
+from astraios.files import write_atomically
 from astraios.store.connect import reading
 from astraios.store.rows import LOAD_KEY, quoted
 from astraios.store.schema import sql_files
@@ -51,15 +53,18 @@ def export(path: Path, folder: Path, form: str = "parquet") -> dict[str, int]:
     }
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / INDEX).unlink(missing_ok=True)
         with reading(path) as connection:
             for table, columns in _columns(connection).items():
                 rows = connection.sql(
                     f"select {', '.join(map(quoted, columns))} from {quoted(table)} order by all"
                 ).to_arrow_table()
-                _write(rows, folder / f"{table}.{form}", form)
+                _write(rows, folder / f".{table}.{form}.{os.getpid()}.tmp", form)
                 index["tables"][table] = {"rows": len(rows), "columns": columns}
-        (folder / INDEX).write_text(json.dumps(index, indent=1), encoding="utf-8")
+        # All of it is written by now: the earlier export goes, and this one comes, by renames alone.
+        (folder / INDEX).unlink(missing_ok=True)
+        for table in index["tables"]:
+            os.replace(folder / f".{table}.{form}.{os.getpid()}.tmp", folder / f"{table}.{form}")
+        write_atomically(folder / INDEX, json.dumps(index, indent=1).encode())
     except OSError as error:
         raise StoreError(f"{folder}: can't be written ({error.strerror or error})") from None
     return {table: facts["rows"] for table, facts in index["tables"].items()}

@@ -55,7 +55,7 @@ class IngestReport:
     """Reasons by name of the run directory."""
 
 
-def ingest(path: Path, out: str | Path) -> IngestReport:
+def ingest(path: Path, out: str | Path, *, overrule: bool = False) -> IngestReport:
     """Takes the run directories under `out` into the database; what it holds already is left alone.
 
     All that is new is there when this returns, and readers see either none of it or all.
@@ -63,6 +63,7 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     Args:
         path: the database; made where there is none.
         out: a folder, or a URL that fsspec knows.
+        overrule: take a directory's state of a run even where the database holds a later one (a clock was ahead).
 
     Raises:
         StoreError: the database can't be written or stays locked.
@@ -74,7 +75,7 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
         with writing(path) as connection:
             known = known_hashes(connection)
             with reading_ahead(source, _not_in(known, found)) as batches:
-                n_new, refused = add_runs(connection, batches)
+                n_new, refused = add_runs(connection, batches, overrule=overrule)
         return _report(n_new, found, known, {**skipped, **refused})
     known = set()
     if there(path):
@@ -85,7 +86,7 @@ def ingest(path: Path, out: str | Path) -> IngestReport:
     # Reading goes on while the lock is waited for and the database is copied.
     with reading_ahead(source, _not_in(known, found)) as batches, writing(path) as connection:
         known = known_hashes(connection)
-        n_new, refused = add_runs(connection, batches, known)
+        n_new, refused = add_runs(connection, batches, known, overrule=overrule)
     return _report(n_new, found, known, {**skipped, **refused})
 
 
@@ -125,7 +126,7 @@ def known_hashes(connection: DuckDBPyConnection) -> set[str]:
 
 
 def add_runs(
-    connection: DuckDBPyConnection, batches: Iterable[Batch], known: Container[str] = ()
+    connection: DuckDBPyConnection, batches: Iterable[Batch], known: Container[str] = (), *, overrule: bool = False
 ) -> tuple[int, dict[str, str]]:
     """Puts run directories into an open database, a batch at a time, all in its transaction.
 
@@ -133,6 +134,7 @@ def add_runs(
         connection: in a transaction.
         batches: from `reading_ahead`.
         known: hashes of manifests that are to be passed over.
+        overrule: whether they stand in place of later states that the database holds.
 
     Returns:
         How many runs are new or were replaced, and reasons by directory for those that were refused.
@@ -141,7 +143,7 @@ def add_runs(
     refused: dict[str, str] = {}
     for runs, bad in batches:
         refused |= bad
-        latest, older = _latest(connection, [run for run in runs if run.content_hash not in known])
+        latest, older = _latest(connection, [run for run in runs if run.content_hash not in known], overrule)
         refused |= older
         if latest:
             _add_batch(connection, latest)
@@ -198,7 +200,9 @@ def _read_all(source: Source, found: Sequence[Found]) -> Batch:
     return runs, refused
 
 
-def _latest(connection: DuckDBPyConnection, runs: Sequence[RunFiles]) -> tuple[list[RunFiles], dict[str, str]]:
+def _latest(
+    connection: DuckDBPyConnection, runs: Sequence[RunFiles], overrule: bool
+) -> tuple[list[RunFiles], dict[str, str]]:
     """Of several states of one run the latest: a copy of a directory must not bring an older one back."""
     best: dict[str, RunFiles] = {}
     for run in sorted(runs, key=lambda run: run.age):
@@ -209,8 +213,11 @@ def _latest(connection: DuckDBPyConnection, runs: Sequence[RunFiles]) -> tuple[l
         other = best[run.run_id]
         if other is not run:
             refused[run.name] = f"run {run.run_id} is in {other.name} too, which is later"
-        elif held.get(run.run_id, "") > run.age[0]:
-            refused[run.name] = f"the database holds a later state of run {run.run_id}"
+        elif held.get(run.run_id, "") > run.age[0] and not overrule:
+            refused[run.name] = (
+                f"the database holds a later state of run {run.run_id} ({held[run.run_id][:19]}): where a clock was "
+                "ahead, --overrule takes this one"
+            )
         else:
             kept.append(run)
     return kept, refused

@@ -6,6 +6,7 @@ holder dies, however it dies. Readers never need it.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -69,8 +70,10 @@ def writer_lock(path: Path) -> Iterator[None]:
     lock = path.with_name(path.name + ".lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise StoreError(f"{lock} is a link, and what it leads to is not opened: remove the link") from None
         raise StoreError(f"{path.parent}: can't be written ({error.strerror})") from None
     try:
         patience = Patience(path)

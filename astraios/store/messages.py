@@ -19,7 +19,7 @@ def one_line(path: Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         text = first_line(error)
-        if any(words in text.lower() for words in ("no space", "disk", "file too large")):
+        if any(words in text.lower() for words in ("no space", "disk", "file too large", "could not write all bytes")):
             text = "the disk is full; the database is as it was: free some space and run the same command again"
         elif is_damage(error):
             text = f"it is damaged ({text}): {MEND}"

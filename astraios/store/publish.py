@@ -36,11 +36,15 @@ def new_version(path: Path, *, anew: bool = False) -> Iterator[Path]:
         StoreError: the file can't be written; `path` is as it was.
     """
     work = path.with_name(path.name + ".writing")
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
+    umask = os.umask(0o777 & ~mode) if mode is not None else None
     try:
         discard(work)
         if path.exists() and not anew:
             copy(path, work)
         yield work
+        if mode is not None:
+            os.chmod(work, mode)
         _flush(work)
         os.replace(work, path)
         _flush(path.parent)
@@ -50,11 +54,15 @@ def new_version(path: Path, *, anew: bool = False) -> Iterator[Path]:
     except BaseException:
         discard(work)
         raise
+    finally:
+        if umask is not None:
+            os.umask(umask)
 
 
 def copy(source: Path, target: Path) -> None:
-    """A copy of a file that nobody changes; shares its blocks where the file system can."""
+    """A copy of a file that nobody changes, as open to others as it is; shares its blocks where the system can."""
     with open(source, "rb") as old, open(target, "wb") as new:
+        os.fchmod(new.fileno(), os.fstat(old.fileno()).st_mode & 0o777)
         try:
             fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
         except OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -27,17 +28,26 @@ class Checkpoint:
             os.fsync(file.fileno())
         os.replace(temporary, self.path)
 
+    def clean(self) -> None:
+        """Deletes what processes that were killed while they saved have left: files of this exact name and no other.
+
+        Only for the process that alone works on the run.
+        """
+        ours = re.compile(rf"\.{re.escape(self.path.name)}\.[0-9]+\.tmp")
+        for path in self.path.parent.iterdir() if self.path.parent.is_dir() else ():
+            if ours.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+                path.unlink(missing_ok=True)
+
     def load(self) -> TrainState | None:
         """The last state saved, or None. An unreadable file counts as none: training starts over, nothing is lost."""
         import torch
 
         try:
             return TrainState(**torch.load(self.path, map_location="cpu", weights_only=True))
-        except FileNotFoundError:
-            return None
-        except (RuntimeError, EOFError, OSError, TypeError, ValueError, KeyError):
+        except Exception:  # torch raises one of many, by where a file is cut or overwritten
             return None
 
     def remove(self) -> None:
         """Deletes the checkpoint, once what it led to has been written."""
+        self.clean()
         self.path.unlink(missing_ok=True)

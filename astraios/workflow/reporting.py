@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from astraios import store
 from astraios.errors import StoreError, UsageError
+from astraios.files import write_atomically
 
 if TYPE_CHECKING:
     import polars as pl
@@ -60,7 +61,7 @@ def write_report(db: Path, output: Path | None, request: ReportRequest) -> Path:
             output = output or Path("report.md" if as_markdown else "report.html")
             page = (render_markdown if as_markdown else render_page)(ask, title=title, study=request.study)
             output.parent.mkdir(parents=True, exist_ok=True)
-            output.write_text(page, encoding="utf-8")
+            write_atomically(output, page.encode())
         except OSError as error:
             raise StoreError(f"{output}: can't be written ({error.strerror}); choose another file with -o") from None
     return output

@@ -74,8 +74,9 @@ def test_sql_can_write_when_asked_all_or_nothing(tmp_path: Path) -> None:
     assert result.stdout == "title\nX\n"
     assert_one_line(run_cli("sql", "delete from tuning_method; selekt", "--allow-write", "--db", db), 1, "selekt")
     assert store.query(db, "select count(*) from tuning_method").item() == 1
-    run_cli("sql", f"copy tuning_method to '{tmp_path}/out.csv'", "--allow-write", "--db", db)
-    assert (tmp_path / "out.csv").exists()
+    copying = run_cli("sql", f"copy tuning_method to '{tmp_path}/out.csv'", "--allow-write", "--db", db)
+    assert_one_line(copying, 1, "file system operations are disabled")
+    assert not (tmp_path / "out.csv").exists()
 
 
 def test_answers_go_into_files(ladder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,6 +245,7 @@ class _Work:
         if known is not None:
             return self.method.load(base, self.directory.adapter_path), {name: known.get(name) for name in COSTS}
         checkpoint = Checkpoint(self.directory.checkpoint_path)
+        checkpoint.clean()
 
         def save(state: Any) -> None:
             self.directory.flush()

@@ -1,0 +1,99 @@
+"""Doors that stay shut: scripts and terminal escapes in names, files that are written whole, slow readers of a report."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+import pytest
+
+from astraios.cli.terminal import cell_text, say, visible
+from astraios.errors import UsageError
+from astraios.report.serve import ReportServer, make_server
+from astraios.train.checkpoint import Checkpoint
+
+
+def test_what_a_terminal_would_act_on_is_written_out(capsys: pytest.CaptureFixture[str]) -> None:
+    hostile = "run\x1b]0;owned\x07\x9b2J\u202egnp.exe\r\x00é\U000e0041"
+    assert cell_text(hostile) == "run\\x1b]0;owned\\x07\\x9b2J\\u202egnp.exe\\x0d\\x00é\\U000e0041"
+    say(hostile + "\nsecond line")
+    assert capsys.readouterr().err == visible(hostile) + "\nsecond line\n"
+
+
+def test_a_table_as_a_page_holds_no_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    import polars as pl
+
+    from astraios.report import export as module
+    from astraios.report.layout import Grid
+
+    script = "<script>alert(1)</script>"
+    grid = Grid(corner=script, columns=[("", script)], blocks=[(script, [])], notes=[script])
+    monkeypatch.setattr(module, "lay_out", lambda table, frame: grid)
+    monkeypatch.setattr(module, "studies", lambda query: [None])
+    table = next(iter(module.TABLES))
+    page = module.export(f"{table.name}", lambda sql: pl.DataFrame({"a": [1]}), "html").decode()
+    assert "<script" not in page
+    assert "Content-Security-Policy" in page
+    assert "default-src 'none'" in page
+    assert page.count("&lt;script&gt;") == 4
+
+
+def test_a_port_that_is_none_is_one_line() -> None:
+    with pytest.raises(UsageError, match="from 0 to 65535") as caught:
+        make_server(lambda sql: None, port=99999)  # type: ignore[arg-type,return-value]
+    assert "\n" not in str(caught.value)
+
+
+def test_readers_who_never_finish_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    import threading
+
+    monkeypatch.setattr(ReportServer, "seconds", 0.5)
+    monkeypatch.setattr(ReportServer, "connections", 4)
+    server = make_server(lambda sql: None, port=0)  # type: ignore[arg-type,return-value]
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        slow = [socket.create_connection(server.server_address[:2]) for _ in range(8)]  # type: ignore[arg-type]
+        begin = time.monotonic()
+        for one in slow:
+            one.settimeout(10)
+        while time.monotonic() - begin < 0.4:
+            for one in slow:
+                try:
+                    one.send(b"G")
+                except OSError:
+                    pass
+            time.sleep(0.05)
+        for one in slow:
+            try:
+                assert one.recv(1000) == b""
+            except ConnectionError:
+                pass
+        assert time.monotonic() - begin < 8
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"not a checkpoint", b"PK\x03\x04 cut", b"\x80\x02]q\x00.", b"\x80\x05cos\nsystem\n."]
+)
+def test_a_checkpoint_that_can_not_be_read_is_none(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(content)
+    assert Checkpoint(path).load() is None
+
+
+def test_only_our_own_left_overs_are_cleaned(tmp_path: Path) -> None:
+    ours = [tmp_path / f".checkpoint.pt.{pid}.tmp" for pid in (1, 123456)]
+    others = [tmp_path / name for name in (".checkpoint.pt.tmp", ".checkpoint.pt.1.tmp.bak", "x.checkpoint.pt.1.tmp",
+                                           ".checkpointXpt.1.tmp", ".checkpoint.pt.a.tmp", "checkpoint.pt")]  # fmt: skip
+    for path in (*ours, *others):
+        path.write_text("content")
+    link = tmp_path / ".checkpoint.pt.77.tmp"
+    link.symlink_to(others[0])
+    Checkpoint(tmp_path / "checkpoint.pt").clean()
+    assert [path.exists() for path in ours] == [False, False]
+    assert all(path.exists() for path in others)
+    assert link.is_symlink()
