@@ -1,4 +1,8 @@
-"""Java: one jailed, warm JVM a worker, which compiles in memory (Judge.java says how)."""
+"""Java: two jailed JVMs a worker. One compiles and runs tests, the other runs programs and has never seen a test.
+
+jvm/Judge.java and jvm/Runner.java say how; this process carries their frames to and fro, and replaces a JVM that ran
+programs when one of them may have left something behind.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,7 @@ import subprocess
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -20,19 +25,22 @@ from astraios.errors import AstraiosError, UsageError
 from astraios.evaluate.execute import Program, Verdict
 from astraios.evaluate.execute.isolation import Jail
 
-_SOURCE = Path(__file__).with_name("Judge.java")
+_SOURCES = Path(__file__).with_name("jvm")
 _OPTIONS = (
-    "-Xms64m", "-Xmx1g", "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
-    "-XX:MaxMetaspaceSize=512m", "-XX:MaxDirectMemorySize=64m", "-XX:-StackTraceInThrowable",
+    "-Xshare:auto", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData", "-XX:MaxMetaspaceSize=512m",
+    "-XX:MaxDirectMemorySize=64m", "-XX:+DisableAttachMechanism",
 )  # fmt: skip
+_JUDGE = ("-Xms64m", "-Xmx1g")
+_RUNNER = (
+    "-Xmx1g", "-XX:-StackTraceInThrowable", "-XX:ReservedCodeCacheSize=64m",
+    "--limit-modules=java.base,java.logging,java.desktop,java.sql",
+)  # fmt: skip
+"""Few modules: none that looks into a JVM, instruments it or reaches around the language."""
 _EXPORTS = tuple(f"--add-exports=jdk.compiler/com.sun.tools.javac.{name}=ALL-UNNAMED" for name in ("api", "platform"))
-_READY = b"ready"
-_REACHES = re.compile(
-    r"\b(?:Runtime|ClassLoader|reflect|Thread|Unsafe|Process\w*|Security|setDefault|System\s*\.\s*set\w+)\b"
-)
-"""Programs with these words may change the JVM for those after them: it is renewed."""
 _SLACK = 30.0
 """Seconds beyond the wall cap after which a silent JVM is killed (compilation counts in none of the limits)."""
+_LONGEST = 64 << 20
+"""Bytes of a frame."""
 
 
 @cache
@@ -74,14 +82,16 @@ def check_level(level: int | None) -> None:
 def _compiled() -> Path:
     """Folder with the judge's classes, compiled once a JDK into the user's cache."""
     home, version = jdk()
-    text = _SOURCE.read_bytes()
+    sources = sorted(_SOURCES.glob("*.java"))
+    text = b"".join(source.read_bytes() for source in sources)
     name = f"judge-{version}-{hashlib.sha256(text + str(home).encode()).hexdigest()[:16]}"
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "astraios"
     target = base / name
-    if not (target / "Judge.class").exists():
+    if not (target / "judge" / "Judge.class").exists():
         building = base / f"{name}-{secrets.token_hex(4)}"
         building.mkdir(parents=True)
-        command = [str(home / "bin" / "javac"), "-nowarn", *_EXPORTS, "-d", str(building), str(_SOURCE)]
+        command = [str(home / "bin" / "javac"), "-nowarn", *_EXPORTS, "-d", str(building)]
+        command += map(str, sources)
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise AstraiosError(f"the Java judge does not compile with {home}: {done.stderr.strip().splitlines()[-1:]}")
@@ -90,74 +100,73 @@ def _compiled() -> Path:
     return target
 
 
+def _framed(*parts: bytes) -> bytes:
+    data = b"".join(parts)
+    return len(data).to_bytes(4, "big") + data
+
+
+def _text(text: str) -> bytes:
+    data = text.encode("utf-8", "replace")
+    return len(data).to_bytes(4, "big") + data
+
+
 class Machine:
-    """One jailed JVM."""
+    """One jailed JVM, and frames to and from it; nothing here waits for it."""
 
     def __init__(self, jail: Jail, life: int) -> None:
         self.process = jail.start(life)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.out, self.back = self.process.stdin, self.process.stdout
-        self.buffer = b""
+        os.set_blocking(self.out.fileno(), False)
+        self.arrived, self.leaving = b"", b""
         self.ready = False
-        self.count = 0
-        self.program: int | None = None
-        self.nonce = ""
-        self.deadline = 0.0
 
-    def ask(self, index: int, program: Program) -> None:
-        """Send one program; its reply is awaited until `deadline`."""
-        self.program, self.nonce = index, secrets.token_hex(16)
-        self.count += 1
-        self.suspect = bool(_REACHES.search(program.code))
-        self.deadline = time.monotonic() + 10 * program.limits.wall_seconds + _SLACK
-        cpu, wall = int(program.limits.cpu_seconds * 1000), int(program.limits.wall_seconds * 1000)
-        level = "" if program.level is None else str(program.level)
-        source = program.preamble + program.code + program.test
-        data = b""
-        for text in (self.nonce, level, str(cpu), str(wall), source):
-            raw = text.encode("utf-8", "replace")
-            data += len(raw).to_bytes(4, "big") + raw
-        with contextlib.suppress(BrokenPipeError):  # its end shows as EOF of the replies
-            while data:
-                data = data[os.write(self.out.fileno(), data) :]
+    def send(self, frame: bytes) -> None:
+        """Send as much as can be sent now, the rest later."""
+        self.leaving += frame
+        self.flush()
 
-    def reply(self) -> list[str] | None:
-        """The five fields of a reply, or None while it is incomplete.
+    def flush(self) -> None:
+        """Send what can be sent now."""
+        try:
+            while self.leaving:
+                self.leaving = self.leaving[os.write(self.out.fileno(), self.leaving[: 1 << 20]) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:  # its end shows as EOF of the frames
+            self.leaving = b""
+
+    def frames(self) -> list[bytes]:
+        """What has arrived whole.
 
         Raises:
-            EOFError: the JVM is gone, or what came is no reply of the judge.
+            EOFError: the JVM is gone, or sends what is no frame.
         """
         part = os.read(self.back.fileno(), 1 << 16)
         if not part:
             raise EOFError
-        self.buffer += part
-        if not self.ready:
-            if not self.buffer.startswith(_READY):
-                return None
-            self.ready, self.buffer = True, self.buffer[len(_READY) :]
-        expected = len(self.nonce).to_bytes(4, "big") + self.nonce.encode()
-        if not self.buffer.startswith(expected[: len(self.buffer)]):
-            raise EOFError
-        fields: list[str] = []
-        rest = self.buffer
-        while len(fields) < 5:
-            size = int.from_bytes(rest[:4], "big")
-            if len(rest) < 4 or len(rest) < 4 + size:
-                return None
-            fields.append(rest[4 : 4 + size].decode("utf-8", "replace"))
-            rest = rest[4 + size :]
-        self.buffer = b""
-        if rest:
-            raise EOFError
-        return fields
+        self.arrived += part
+        found = []
+        while len(self.arrived) >= 4:
+            size = int.from_bytes(self.arrived[:4], "big")
+            if not 0 < size <= _LONGEST:
+                raise EOFError
+            if len(self.arrived) < 4 + size:
+                break
+            found.append(self.arrived[4 : 4 + size])
+            self.arrived = self.arrived[4 + size :]
+        if found and found[0] == b"!":
+            self.ready = True
+            del found[0]
+        return found
 
-    def close(self, patience: float = 5.0) -> str:
+    def close(self, patience: float = 0.0) -> str:
         """End the JVM, by force where it does not end by itself; the last line that it said."""
         for pipe in (self.out, self.back):
             pipe.close()
         try:
-            self.process.wait(0.0 if self.program is not None and self.ready else patience)
+            self.process.wait(patience)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
@@ -168,12 +177,84 @@ class Machine:
         return lines[-1] if lines else "the JVM ended"
 
 
+class Pair:
+    """The JVM with the tests, the JVM with the programs, and the program that is being judged."""
+
+    def __init__(self, judge: Jail, runner: Jail, life: int) -> None:
+        self.jails, self.life = (judge, runner), life
+        self.judge, self.runner = Machine(judge, life), Machine(runner, life)
+        self.index: int | None = None
+        self.deadline = 0.0
+        self.loaded = self.plain = self.asked = False
+        self.verdict: tuple[str, str] | None = None
+
+    def ask(self, index: int, program: Program) -> None:
+        """Have one program judged."""
+        self.index, self.verdict = index, None
+        self.loaded = self.asked = False
+        self.deadline = time.monotonic() + 10 * program.limits.wall_seconds + _SLACK
+        level = "" if program.level is None else str(program.level)
+        milliseconds = [int(1000 * s) for s in (program.limits.cpu_seconds, program.limits.wall_seconds)]
+        numbers = b"".join(number.to_bytes(8, "big") for number in milliseconds)
+        code, test = _text(program.preamble + program.code), _text(program.test)
+        self.judge.send(_framed(b"J", _text(level), numbers, code, test))
+
+    def heard_judge(self, frame: bytes) -> None:
+        """A frame for the other JVM, or the verdict."""
+        if frame[:1] == b"L":
+            self.loaded, self.plain = True, frame[-1:] == b"\1"
+            self.runner.send(_framed(frame[:-1]))
+        elif frame[:1] == b"C":
+            self.asked = True
+            self.runner.send(_framed(frame))
+        else:
+            size = int.from_bytes(frame[1:5], "big")
+            status, rest = frame[5 : 5 + size].decode(), frame[9 + size :]
+            self.verdict = status, rest.decode("utf-8", "replace")
+            if self.loaded and self.plain:
+                self.deadline = time.monotonic() + 10
+                self.runner.send(_framed(b"E"))
+
+    def heard_runner(self, frame: bytes) -> int | None:
+        """An answer for the judge; or, at the end, CPU milliseconds."""
+        if frame[:1] in (b"K", b"S") and self.verdict is not None:
+            if frame[:1] == b"S":
+                self.renew_runner()
+            return int.from_bytes(frame[1:9], "big")
+        if self.verdict is not None or not self.asked:
+            self.renew_runner()  # it speaks without being asked
+            return 0 if self.verdict is not None else None
+        self.asked = False
+        if frame[:1] == b"T":
+            self.tell_gone("timeout")
+        else:
+            self.judge.send(_framed(frame))
+        return None
+
+    def tell_gone(self, why: str) -> None:
+        """The program's JVM is of no more use: a new one, and the judge learns why."""
+        self.renew_runner()
+        self.loaded = False
+        self.judge.send(_framed(b"X", _text(why)))
+
+    def renew_runner(self) -> str:
+        """A fresh JVM for programs."""
+        said = self.runner.close()
+        self.runner = Machine(self.jails[1], self.life)
+        return said
+
+    def close(self) -> None:
+        """End both."""
+        self.judge.close()
+        self.runner.close()
+
+
 class JavaPool:
-    """Judges Java programs in `workers` jailed JVMs.
+    """Judges Java programs in `workers` pairs of jailed JVMs.
 
     Args:
-        level: isolation level; "weak" is refused, since nothing tells plain Java from the rest.
-        workers: JVMs.
+        level: isolation level; there is one that holds a JVM.
+        workers: pairs.
         user_namespace: take a user namespace even as root.
 
     Raises:
@@ -189,90 +270,124 @@ class JavaPool:
         links = {os.path.realpath(path) for path in (home / "conf").rglob("*") if path.is_symlink()}
         config = {"/" + "/".join(Path(path).parts[1:3]) for path in links if path.startswith("/etc/")}
         outside = [str(home)] if not str(home).startswith("/usr/") else []
+        java = str(home / "bin" / "java")
         self.jail = Jail(
             level,
             user_namespace=user_namespace,
-            command=(str(home / "bin" / "java"), *_OPTIONS, *_EXPORTS, "-cp", str(classes), "Judge"),
+            command=(java, *_OPTIONS, *_JUDGE, *_EXPORTS, "-cp", str(classes), "judge.Judge"),
             visible=(*outside, *sorted(config), str(classes)),
             environment={"LANG": "C.UTF-8", "PATH": "/usr/bin:/bin"},
             files=256,
             processes=256,
             proc=True,
         )
-        self.size, self.machines = workers, list[Machine]()
+        self.runner = replace(self.jail, command=(java, *_OPTIONS, *_RUNNER, "-cp", str(classes), "judge.Runner"))
+        self.size, self.pairs = workers, list[Pair]()
         self._life = os.pipe()
 
     def close(self) -> None:
         """End all JVMs."""
-        for machine in self.machines:
-            machine.close()
-        self.machines = []
+        self._forget()
         for descriptor in self._life:
             with contextlib.suppress(OSError):
                 os.close(descriptor)
         self._life = (-1, -1)
+
+    def _forget(self) -> None:
+        for pair in self.pairs:
+            pair.close()
+        self.pairs = []
 
     def judge(self, programs: Sequence[Program]) -> Iterator[tuple[int, Verdict]]:
         """Verdicts as they come, with the index of the program."""
         for level in {program.level for program in programs}:
             check_level(level)
         todo = deque(range(len(programs)))
+        again: set[int] = set()
         silent = 0
-        while len(self.machines) < min(self.size, len(programs)):
-            self.machines.append(Machine(self.jail, self._life[0]))
+        while len(self.pairs) < min(self.size, len(programs)):
+            self.pairs.append(Pair(self.jail, self.runner, self._life[0]))
         try:
-            while todo or any(machine.program is not None for machine in self.machines):
-                for machine in self.machines:
-                    if todo and machine.program is None:
+            while todo or any(pair.index is not None for pair in self.pairs):
+                for pair in self.pairs:
+                    if todo and pair.index is None:
                         index = todo.popleft()
-                        machine.ask(index, programs[index])
-                ready, _, _ = select.select([m.back for m in self.machines if m.program is not None], [], [], 0.5)
-                for machine in list(self.machines):
-                    late = machine.program is not None and time.monotonic() > machine.deadline
-                    if machine.back not in ready and not late:
+                        pair.ask(index, programs[index])
+                self._wait()
+                for place, pair in enumerate(self.pairs):
+                    if pair.index is None:
                         continue
-                    index = machine.program if machine.program is not None else -1
-                    verdict = self._hear(machine, late)
-                    if verdict is None:
+                    try:
+                        verdict = self._hear(pair)
+                    except EOFError:  # the judge's own JVM
+                        index, ready, reason = pair.index, pair.judge.ready, pair.judge.close(5.0)
+                        pair.runner.close()
+                        silent = 0 if ready else silent + 1
+                        if silent >= 3:
+                            raise AstraiosError(f"no JVM starts in the sandbox: {reason}") from None
+                        self.pairs[place] = Pair(self.jail, self.runner, self._life[0])
+                        if index in again:
+                            yield index, Verdict("failed", f"ended its judge twice: {reason}", self.jail.level)
+                        else:
+                            again.add(index)
+                            todo.append(index)
                         continue
-                    if verdict.verdict == "again":
-                        todo.append(index)
-                        continue
-                    silent = silent + 1 if verdict.verdict == "broken" else 0
-                    if silent >= 3:
-                        raise AstraiosError(f"no JVM starts in the sandbox: {verdict.detail}")
-                    yield index, verdict
+                    if verdict is not None:
+                        index, pair.index = pair.index, None
+                        yield index, verdict
         except GeneratorExit:
-            for machine in self.machines:
-                machine.close()
-            self.machines = []
+            self._forget()
             raise
 
-    def _hear(self, machine: Machine, late: bool) -> Verdict | None:
-        """The verdict, or None while it is not complete; a JVM that is spent is replaced."""
-        level = self.jail.level
-        try:
-            fields = None if late else machine.reply()
-            if fields is None and not late:
-                return None
-        except EOFError:
-            started, reason = machine.ready, self._renew(machine)
-            if not started:
-                return Verdict("broken", reason, level)
-            return Verdict("failed", "the program ended the JVM", level)
-        if fields is None:
-            self._renew(machine)
-            return Verdict("timeout", "", level)
-        machine.program = None
-        _, status, detail, spent, state = fields
-        if state != "clean" or machine.suspect:
-            self._renew(machine)
-        if status == "broken":
-            # A compiler that fails in a used JVM may suffer from the program before: ask a fresh one.
-            status = "again" if machine.count > 1 else "failed"
-        return Verdict(status, detail, level, int(spent) / 1000)
+    def _wait(self) -> None:
+        """Until something has arrived or can be sent."""
+        machines = [m for pair in self.pairs if pair.index is not None for m in (pair.judge, pair.runner)]
+        self._arrived, can_send, _ = select.select([m.back for m in machines], [m.out for m in machines if m.leaving], [], 0.5)
+        for machine in machines:
+            if machine.out in can_send:
+                machine.flush()
 
-    def _renew(self, machine: Machine) -> str:
-        reason = machine.close()
-        self.machines[self.machines.index(machine)] = Machine(self.jail, self._life[0])
-        return reason
+    def _hear(self, pair: Pair) -> Verdict | None:
+        """The verdict, once it is there and the other JVM has come to rest.
+
+        Raises:
+            EOFError: the judge is gone.
+        """
+        spent: int | None = None
+        runner = pair.runner
+        if pair.judge.back in self._arrived:
+            for frame in pair.judge.frames():
+                pair.heard_judge(frame)
+        if runner.back in self._arrived and pair.runner is runner:
+            try:
+                for frame in runner.frames():
+                    spent = pair.heard_runner(frame)
+                    if pair.runner is not runner:
+                        break
+            except EOFError:
+                spent = self._ended(pair)
+        if pair.verdict is None:
+            if time.monotonic() > pair.deadline:
+                if not pair.loaded:
+                    raise EOFError
+                pair.deadline += _SLACK
+                pair.tell_gone("timeout")
+            return None
+        if pair.loaded and pair.plain and spent is None and time.monotonic() < pair.deadline:
+            return None
+        if pair.loaded and (not pair.plain or spent is None):
+            pair.renew_runner()
+        return Verdict(*pair.verdict, self.jail.level, (spent or 0) / 1000)
+
+    @staticmethod
+    def _ended(pair: Pair) -> int | None:
+        """The program's JVM has ended; 0 where its verdict is known already."""
+        if pair.verdict is not None:
+            pair.renew_runner()
+            return 0
+        if pair.asked or pair.loaded:
+            pair.asked = False
+            pair.tell_gone("the program ended the JVM")
+        else:
+            pair.renew_runner()
+        return None
