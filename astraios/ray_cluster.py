@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
+import secrets
 import socket
+from pathlib import Path
 
 from astraios.errors import MissingExtraError, StoreError
 
@@ -14,6 +17,9 @@ PATIENCE_S = 10.0
 
 def join(address: str | None, what: str, *, cpus: int | None = None, log: bool = False) -> None:
     """Connects this process.
+
+    A cluster that is started here asks every client for a token that this process makes and its children inherit:
+    Ray listens on all interfaces, and whoever may submit a task runs what he likes.
 
     Args:
         address: HOST:PORT of a cluster's head, or auto for the one that $RAY_ADDRESS names; None starts one here.
@@ -27,6 +33,9 @@ def join(address: str | None, what: str, *, cpus: int | None = None, log: bool =
     """
     # Ray would warn about accelerators that nobody asked for.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
         import ray
     except ImportError:
@@ -45,6 +54,20 @@ def join(address: str | None, what: str, *, cpus: int | None = None, log: bool =
     except (OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise StoreError(f"{what}: no cluster at {address or 'this machine'} ({said})") from None
+
+
+def doctor() -> dict[str, object]:
+    """Whether Ray is here, and whether clusters that this machine joins ask for a token."""
+    if importlib.util.find_spec("ray") is None:
+        return {"ray": "not installed"}
+    mode = os.environ.get("RAY_AUTH_MODE", "")
+    kept = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    token = bool(os.environ.get("RAY_AUTH_TOKEN")) or kept.is_file()
+    if mode == "token":
+        joined = "asked for a token" if token else "RAY_AUTH_MODE is token, and there is none: `ray get-auth-token`"
+    else:
+        joined = "RAY_AUTH_MODE is not token: where Ray's default is open, whoever reaches the head runs code there"
+    return {"ray": "started here: with a token of its own", "ray_clusters": joined}
 
 
 def _knock(address: str) -> None:

@@ -1,7 +1,8 @@
-"""Doors that stay shut: scripts and terminal escapes in names, files that are written whole, slow readers of a report."""
+"""Doors that stay shut: scripts and terminal escapes in names, files replaced whole, slow readers of a report."""
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from pathlib import Path
@@ -60,16 +61,12 @@ def test_readers_who_never_finish_are_ended(monkeypatch: pytest.MonkeyPatch) -> 
             one.settimeout(10)
         while time.monotonic() - begin < 0.4:
             for one in slow:
-                try:
+                with contextlib.suppress(OSError):
                     one.send(b"G")
-                except OSError:
-                    pass
             time.sleep(0.05)
         for one in slow:
-            try:
+            with contextlib.suppress(ConnectionError):
                 assert one.recv(1000) == b""
-            except ConnectionError:
-                pass
         assert time.monotonic() - begin < 8
     finally:
         server.shutdown()
@@ -87,8 +84,8 @@ def test_a_checkpoint_that_can_not_be_read_is_none(tmp_path: Path, content: byte
 
 def test_only_our_own_left_overs_are_cleaned(tmp_path: Path) -> None:
     ours = [tmp_path / f".checkpoint.pt.{pid}.tmp" for pid in (1, 123456)]
-    others = [tmp_path / name for name in (".checkpoint.pt.tmp", ".checkpoint.pt.1.tmp.bak", "x.checkpoint.pt.1.tmp",
-                                           ".checkpointXpt.1.tmp", ".checkpoint.pt.a.tmp", "checkpoint.pt")]  # fmt: skip
+    names = ".checkpoint.pt.tmp .checkpoint.pt.1.tmp.bak x.checkpoint.pt.1.tmp .checkpointXpt.1.tmp checkpoint.pt"
+    others = [tmp_path / name for name in names.split()]
     for path in (*ours, *others):
         path.write_text("content")
     link = tmp_path / ".checkpoint.pt.77.tmp"
@@ -97,3 +94,39 @@ def test_only_our_own_left_overs_are_cleaned(tmp_path: Path) -> None:
     assert [path.exists() for path in ours] == [False, False]
     assert all(path.exists() for path in others)
     assert link.is_symlink()
+
+
+@pytest.mark.slow
+def test_a_ray_that_is_started_here_asks_for_a_token() -> None:
+    """A client without it, and one with a wrong one, run nothing; ours does."""
+    import os
+    import subprocess
+    import sys
+
+    pytest.importorskip("ray")
+    code = (
+        "import os, ray\n"
+        "from astraios.ray_cluster import join\n"
+        "join(None, 'test', cpus=1)\n"
+        "print(ray.get_runtime_context().gcs_address, ray.get(ray.remote(lambda: 5).remote()), flush=True)\n"
+        "input()\n"
+    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    ours = subprocess.Popen([sys.executable, "-c", code], text=True, **pipes)  # type: ignore[call-overload]
+    assert ours.stdout is not None
+    try:
+        address, result = ours.stdout.readline().split()
+        assert result == "5"
+        theirs = (
+            "import ray, sys\n"
+            f"ray.init(address={address!r}, logging_level='ERROR')\n"
+            "print('ran', ray.get(ray.remote(lambda: 6).remote()))\n"
+        )
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+        for extra in ({}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}):
+            command = ["timeout", "60", sys.executable, "-c", theirs]
+            done = subprocess.run(command, env={**clean, **extra}, capture_output=True, text=True)
+            assert done.returncode != 0
+            assert "ran 6" not in done.stdout
+    finally:
+        ours.communicate("\n", timeout=60)

@@ -74,9 +74,6 @@ def status(
     db: Db = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on and show the changes, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: how often to look.")] = 5.0,
-    overrule: Annotated[
-        bool, typer.Option("--overrule", help="Take these states of runs even where the database holds later ones.")
-    ] = False,
     as_json: Json = False,
 ) -> None:
     """How the runs stand: waiting, running, interrupted, failed (and why), done; throughput and the time left."""
@@ -98,6 +95,9 @@ def ingest(
         bool, typer.Option("--watch", help="Go on, and take in what gets finished, until Ctrl-C.")
     ] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: how often to look.")] = 5.0,
+    overrule: Annotated[
+        bool, typer.Option("--overrule", help="Take these states of runs even where the database holds later ones.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Take finished run directories into the database; those it has already are left alone."""

@@ -1,10 +1,10 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
-from astraios.evaluate.execute.isolation import doctor
 from astraios.fit.request import FitRequest
 from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
+from astraios.workflow.examining import doctor
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import ImportRequest, import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report

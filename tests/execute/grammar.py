@@ -63,7 +63,7 @@ def program(rng: random.Random) -> str:
     """One wrong program."""
     road, aim, base = rng.choice(list(ROADS.values())), rng.choice(list(AIMS.values())), rng.choice(BASES)
     guard = "BASE = " + base + "\n"
-    noise = rng.choice(["", "import sys\n", "from functools import *\n", "N = %d\n" % rng.randrange(10**6)])
+    noise = rng.choice(["", "import sys\n", "from functools import *\n", f"N = {rng.randrange(10**6)}\n"])
     made = f"try:\n    {road.replace(chr(10), chr(10) + '    ')}\nexcept Exception:\n    All = type('All', (), BODY)\n"
     if rng.random() < 0.2:
         made += "Inner, Outer = All, type('Outer', (), {'__getattr__': lambda s, n: Inner()})\n"

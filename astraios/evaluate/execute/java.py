@@ -161,8 +161,11 @@ class Machine:
             del found[0]
         return found
 
-    def close(self, patience: float = 0.0) -> str:
-        """End the JVM, by force where it does not end by itself; the last line that it said."""
+    def close(self, patience: float = 0.3) -> str:
+        """End the JVM, by force where it does not end by itself; the last line that it said.
+
+        One that ends by itself leaves its CPU time with this process.
+        """
         for pipe in (self.out, self.back):
             pipe.close()
         try:
@@ -245,8 +248,8 @@ class Pair:
 
     def close(self) -> None:
         """End both."""
-        self.judge.close()
-        self.runner.close()
+        self.judge.close(5.0)
+        self.runner.close(5.0)
 
 
 class JavaPool:
@@ -342,7 +345,8 @@ class JavaPool:
     def _wait(self) -> None:
         """Until something has arrived or can be sent."""
         machines = [m for pair in self.pairs if pair.index is not None for m in (pair.judge, pair.runner)]
-        self._arrived, can_send, _ = select.select([m.back for m in machines], [m.out for m in machines if m.leaving], [], 0.5)
+        full = [m.out for m in machines if m.leaving]
+        self._arrived, can_send, _ = select.select([m.back for m in machines], full, [], 0.5)
         for machine in machines:
             if machine.out in can_send:
                 machine.flush()

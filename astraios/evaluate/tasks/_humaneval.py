@@ -155,7 +155,6 @@ class HumanEvalPack(GeneratedTask):
             "gold": digest(gold),
             "samples": n,
             "cpu_seconds": LIMITS.cpu_seconds,
-            "flagged": sum("flagged" in verdict.detail or "judged apart" in verdict.detail for verdict in verdicts),
         }
         if self.language == "java":
             from astraios.evaluate.execute.java import jdk

@@ -25,7 +25,7 @@ from types import CodeType
 from typing import Any
 
 import system
-from remote import Died, Mistaken, Session
+from remote import DiedError, Mistaken, Session
 from values import Channel, Closed, Writer
 from worker import ENDED, exactly, silence
 
@@ -112,7 +112,7 @@ def _plan_of(node: ast.AST, meant: dict[str, str], found: list[Any]) -> bool:
             return False
         found.append([meant[node.func.id], Writer(lambda value: None).write(args)])
         return not node.keywords
-    return all([_plan_of(child, meant, found) for child in ast.iter_child_nodes(node)])
+    return all(_plan_of(child, meant, found) for child in ast.iter_child_nodes(node))
 
 
 class Judge:
@@ -210,7 +210,7 @@ class Judge:
             return "mistaken"
         except MemoryError:
             outcome = "memory"
-        except Died as error:
+        except DiedError as error:
             outcome = "memory" if str(error) == "MemoryError" else f"failed {error}"
         except BaseException as error:
             outcome = f"failed {type(error).__name__}"

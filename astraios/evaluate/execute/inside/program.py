@@ -14,45 +14,20 @@ from typing import Any
 from values import Channel, Closed, Reader, Writer, changed, contents
 
 BINARY = {
-    **{f"__{name}__": getattr(operator, f"__{name}__") for name in (
-        ["add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift", "lt", "le", "gt", "ge"]
-    )},
-}  # fmt: skip
+    f"__{name}__": getattr(operator, f"__{name}__")
+    for name in (
+        *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"),
+        *("lt", "le", "gt", "ge"),
+    )
+}
 """Operators of two operands that an object of the program may have."""
 UNARY = tuple(
     f"__{name}__"
-    for name in [
-        "call",
-        "len",
-        "iter",
-        "next",
-        "getitem",
-        "setitem",
-        "delitem",
-        "contains",
-        "bool",
-        "int",
-        "float",
-        "index",
-        "complex",
-        "abs",
-        "neg",
-        "pos",
-        "invert",
-        "round",
-        "floor",
-        "ceil",
-        "trunc",
-        "enter",
-        "exit",
-        "reversed",
-        "format",
-        "await",
-        "missing",
-        "divmod",
-        "length_hint",
-        "bytes",
-    ]
+    for name in (
+        *("call", "len", "iter", "next", "getitem", "setitem", "delitem", "contains", "bool", "int", "float", "index"),
+        *("complex", "abs", "neg", "pos", "invert", "round", "floor", "ceil", "trunc", "enter", "exit", "reversed"),
+        *("format", "await", "missing", "divmod", "length_hint", "bytes"),
+    )
 )
 """Further special methods of an object that the judge may call."""
 
@@ -282,10 +257,12 @@ class _Side:
     def base(self, number: int) -> Any:
         """The plain data that an object derives from, in a list."""
         value = self.objects[number]
-        for base in (dict, list, tuple, set, frozenset, str, bytes, int, float, complex):
+        kinds: tuple[Any, ...] = (dict, list, tuple, set, frozenset, str, bytes, int, float, complex)
+        for base in kinds:
             if isinstance(value, base):
-                return [base(base.__iter__(value)) if base in (list, tuple, set, frozenset)
-                        else dict(dict.items(value)) if base is dict else base(value)]  # fmt: skip
+                if base is dict:
+                    return [dict(dict.items(value))]
+                return [base(base.__iter__(value)) if base in (list, tuple, set, frozenset) else base(value)]
         return []
 
     # Objects that stay here.

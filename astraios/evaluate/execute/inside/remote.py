@@ -50,7 +50,7 @@ class Session:
             plan: calls that it will make first, as [name, arguments as text]: it need not wait for each of them.
 
         Raises:
-            Died: the program did not run to its end.
+            DiedError: the program did not run to its end.
         """
         found = self._request(["names", 0, wanted, 0, plan], wanted)
         if not isinstance(found, dict):
@@ -105,7 +105,7 @@ class Session:
                     self._serve(*reply[1:])
                     continue
                 elif kind == 3:
-                    raise Died(str(reply[1])[:60])
+                    raise DiedError(str(reply[1])[:60])
                 else:
                     raise Closed("no reply")
             except (TypeError, ValueError, LookupError, AttributeError, RecursionError):
@@ -146,7 +146,7 @@ class Session:
         except Closed:
             raise
         except BaseException as error:
-            base = next(one for one in type(error).__mro__ if builtins.__dict__.get(one.__name__) is one)
+            base: Any = next(one for one in type(error).__mro__ if builtins.__dict__.get(one.__name__) is one)
             reply = ["error", base.__name__, Writer(self._hold).write([str(arg) for arg in error.args])]
         self.channel.send(reply)
 
@@ -274,7 +274,7 @@ class Mistaken(BaseException):
     """The test made another call than was planned: the program has to be run again, without a plan."""
 
 
-class Died(Exception):
+class DiedError(Exception):
     """The program did not run to its end; holds the kind of its exception."""
 
 
@@ -411,7 +411,7 @@ def _equal(self: Any, other: Any) -> Any:
         return data[0] == other if data else NotImplemented
     if type(self) is not type(other):
         return False
-    if not type(self)._own_equality:
+    if not getattr(type(self), "_own_equality", False):
         return False
     session = _session(self)
     left, right = (session.ask("base", _number(one), []) for one in (self, other))
@@ -471,25 +471,15 @@ def _wait(self: Any) -> Any:
     return _session(self).ask("wait", _number(self), [])
 
 
-_OPERATORS = [
-    "add",
-    "sub",
-    "mul",
-    "truediv",
-    "floordiv",
-    "mod",
-    "pow",
-    "matmul",
-    "and",
-    "or",
-    "xor",
-    "lshift",
-    "rshift",
-]
+_OPERATORS = (
+    *("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and", "or", "xor", "lshift", "rshift"),
+)
+_ASKED = (
+    *("len", "next", "getitem", "setitem", "delitem", "bool", "int", "float", "index", "complex", "abs", "neg", "pos"),
+    *("invert", "round", "floor", "ceil", "trunc", "enter", "exit", "reversed", "format", "divmod", "length_hint"),
+)
 _SPECIAL: dict[str, Any] = {
-    **{f"__{name}__": _ask_special(f"__{name}__") for name in (
-        ["len", "next", "getitem", "setitem", "delitem", "bool", "int", "float", "index", "complex", "abs", "neg", "pos", "invert", "round", "floor", "ceil", "trunc", "enter", "exit", "reversed", "format", "divmod", "length_hint"]
-    )},
+    **{f"__{name}__": _ask_special(f"__{name}__") for name in _ASKED},
     **{f"__{name}__": _binary(f"__{name}__", False) for name in _OPERATORS},
     **{f"__r{name}__": _binary(f"__{name}__", True) for name in _OPERATORS},
     **{name: _binary(name, False) for name in _COMPARED},

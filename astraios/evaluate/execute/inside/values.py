@@ -198,7 +198,7 @@ class Writer:
     def _items(self, values: Iterable[Any], depth: int) -> list[Any]:
         return [self.write(item, depth + 1) for item in values]
 
-    def _other(self, kind: type, value: Any, depth: int) -> Any:
+    def _other(self, kind: Any, value: Any, depth: int) -> Any:
         if str(getattr(kind, "__module__", "")).partition(".")[0] == "numpy":
             found = _numpy(self, kind, value, depth)
             if found is not None:
@@ -208,17 +208,12 @@ class Writer:
         fields = getattr(kind, "_fields", None)
         if issubclass(kind, tuple) and isinstance(fields, tuple) and kind.__base__ is tuple:
             return {"named": [kind.__name__, list(fields), self._items(tuple.__iter__(value), depth)]}
-        base = next((base for base in kind.__mro__ if base in _BASES), None)
+        base: Any = next((base for base in kind.__mro__ if base in _BASES), None)
         if base is not None:
             return {"sub": [self.hold(value), self._as(base, value, depth)]}
         if isinstance(value, type) and builtins.__dict__.get(value.__name__) is value and _is_type(value):
             return {"type": value.__name__}
         return self.hold(value)
-
-    def base(self, value: Any) -> Any:
-        """Text of the plain data that an object of the program derives from; None where it is none."""
-        base = next((base for base in type(value).__mro__ if base in _BASES), None)
-        return None if base is None else [self._as(base, value, 0)]
 
     def _as(self, base: type, value: Any, depth: int) -> Any:
         if base in (list, set, frozenset, tuple, collections.deque):
@@ -274,7 +269,7 @@ class Writer:
         return rows
 
 
-_TABLED = {list: "list", tuple: "tuple", dict: "dict", set: "set", frozenset: "frozenset"}
+_TABLED: dict[Any, str] = {list: "list", tuple: "tuple", dict: "dict", set: "set", frozenset: "frozenset"}
 _BASES = (
     collections.Counter, collections.defaultdict, collections.OrderedDict, collections.deque, dict, list, tuple, set,
     frozenset, str, bytes, bytearray, int, float, complex,
@@ -335,10 +330,9 @@ _WRITERS: dict[type, Callable[[Writer, Any, int], Any]] = {
 
 def _late(kind: type) -> Any:
     """The writer for a type of a module that is imported only where somebody uses it."""
-    module = getattr(kind, "__module__", None)
-    if module in _LATE and getattr(sys.modules.get(module), kind.__name__, None) is kind:
-        return _LATE[module].get(kind.__name__)
-    return None
+    module = str(getattr(kind, "__module__", ""))
+    known = _LATE.get(module)
+    return known.get(kind.__name__) if known and getattr(sys.modules.get(module), kind.__name__, None) is kind else None
 
 
 _LATE: dict[str, dict[str, Callable[[Writer, Any, int], Any]]] = {

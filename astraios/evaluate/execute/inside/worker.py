@@ -37,8 +37,9 @@ USUAL = "bisect collections copy functools heapq itertools operator re string ty
 HEAVY = "cmath datetime decimal fractions hashlib statistics"
 """Modules that make a fork half as dear again; a worker without numpy has none of them."""
 FURTHER = (
-    "array asyncio base64 calendar concurrent.futures.thread contextlib csv dataclasses enum inspect io json logging numbers "
-    "pathlib pprint queue secrets struct tempfile textwrap threading timeit traceback unicodedata unittest uuid zlib"
+    "array asyncio base64 calendar concurrent.futures.thread contextlib csv dataclasses enum inspect io json logging "
+    "numbers pathlib pprint queue secrets struct tempfile textwrap threading timeit traceback unicodedata unittest "
+    "uuid zlib"
 )
 """Modules that can't be imported later where the jail's user may not read the interpreter's folder."""
 
