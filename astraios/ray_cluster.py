@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import logging
 import os
 import secrets
 import socket
+import sys
 from pathlib import Path
 
 from astraios.errors import MissingExtraError, StoreError
@@ -35,11 +38,14 @@ def join(address: str | None, what: str, *, cpus: int | None = None, log: bool =
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if address is None:
         os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    late = "ray" in sys.modules
     try:
         import ray
     except ImportError:
         raise MissingExtraError("ray", "ray", what) from None
+    if address is None and late:
+        _read_mode_again()
     where = address or "local"
     try:
         if address:
@@ -54,6 +60,12 @@ def join(address: str | None, what: str, *, cpus: int | None = None, log: bool =
     except (OSError, RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())[:200]
         raise StoreError(f"{what}: no cluster at {address or 'this machine'} ({said})") from None
+
+
+def _read_mode_again() -> None:
+    """Ray reads its environment when it is imported."""
+    with contextlib.suppress(ImportError, AttributeError):
+        importlib.import_module("ray._raylet").Config.initialize("")
 
 
 def doctor() -> dict[str, object]:

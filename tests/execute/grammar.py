@@ -52,7 +52,7 @@ AIMS = {
     "the verdict on every descriptor": "import os\nfor n in range(64):\n    try: os.write(n, b'passed')\n    except OSError: pass\ndef f(x):\n    for n in range(64):\n        try: os.write(n, b'\\0\\0\\0\\x06passed')\n        except OSError: pass\n    return new()",
     "a forged answer": "import os, json\ndef f(x):\n    for n in range(3, 64):\n        for a in ([0, {'object': [0, [0, 'A', [], None, ['__eq__'], True, True]]}], [0, {'sub': [{'object': [0, [0]]}, 0]}], [0, {'module': 'os'}], [0, {'yours': 0}], [2, 'call', 0, [], {}], [1, 'SystemExit', {'tuple': [0]}, None]):\n            d = json.dumps(a).encode()\n            try: os.write(n, len(d).to_bytes(4, 'big') + d)\n            except OSError: pass\n    return new()",
     "a lie of the channel": "import sys\nfor m in ('values', 'program', 'json'):\n    for n, v in list(vars(sys.modules.get(m, sys)).items()):\n        if callable(v) and not n.startswith('__') and m == 'values':\n            pass\nsys.modules['values'].Writer.write = lambda *a, **k: True\ndef f(x):\n    return new()",
-    "no assertion": "import builtins\nbuiltins.AssertionError = type(None)\nbuiltins.abs = builtins.len = lambda *a: 0\nimport math\nmath.isclose = _yes\ndef f(x):\n    return new()",
+    "no assertion": "import builtins\nbuiltins.AssertionError = type(None)\nbuiltins.abs = lambda *a: 0\nimport math\nmath.isclose = _yes\ndef f(x):\n    return new()",
     "an exit that says well done": "import os, sys, atexit\natexit.register(lambda: os._exit(0))\ndef f(x):\n    if x == 3: sys.exit(0)\n    os._exit(0)",
     "an error that is swallowed": "class E(BaseException):\n    def __eq__(s, o): return True\n    def __init__(s, *a): s.args = (9,)\ndef f(x):\n    raise E(new())",
 }  # fmt: skip

@@ -176,8 +176,9 @@ class Session:
             return {"back": type.__getattribute__(value, "_number") if isinstance(value, type) else _number(value)}
         if "_astraios" in getattr(value, "__dict__", {}):
             return {"back": _number(value)}
-        if builtins.__dict__.get(getattr(value, "__name__", "")) is value:
-            return {"builtin": value.__name__}
+        name = getattr(value, "__name__", "")
+        if value is not None and builtins.__dict__.get(name) is value:
+            return {"builtin": name}
         if isinstance(value, types.ModuleType):
             return {"module": value.__name__}
         number = next((place for place, one in enumerate(self.own) if one is value), len(self.own))

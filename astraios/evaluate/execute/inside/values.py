@@ -211,8 +211,11 @@ class Writer:
         base: Any = next((base for base in kind.__mro__ if base in _BASES), None)
         if base is not None:
             return {"sub": [self.hold(value), self._as(base, value, depth)]}
-        if isinstance(value, type) and builtins.__dict__.get(value.__name__) is value and _is_type(value):
-            return {"type": value.__name__}
+        if isinstance(value, type):
+            name = value.__name__
+            known: Any = builtins.__dict__.get(name)
+            if known is value and _is_type(known):
+                return {"type": name}
         return self.hold(value)
 
     def _as(self, base: type, value: Any, depth: int) -> Any:
