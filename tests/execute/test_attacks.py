@@ -14,7 +14,7 @@ import pytest
 from astraios.evaluate.execute import Limits, Program
 from astraios.evaluate.execute.isolation import isolation
 from astraios.evaluate.execute.pool import PythonPool
-from tests.execute import attacks
+from tests.execute import attacks, attacks_java
 
 pytestmark = pytest.mark.promise("attacks on the judge fail")
 LIMITS = Limits(cpu_seconds=1, memory_bytes=256 << 20, wall_factor=2)
@@ -127,21 +127,24 @@ def test_hog_dies_of_the_memory_limit(level: str) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("javac"), reason="no JDK on this machine")
-def test_java_attacks(canary: Canary) -> None:
+def test_java_attacks(canary: Canary, request: pytest.FixtureRequest) -> None:
+    """All of them with --verify, a third without; a right program after each."""
     from astraios.evaluate.execute.java import JavaPool
 
-    def program(body: str) -> Program:
-        code = attacks.JAVA_HEAD + canary.fill(body) + attacks.JAVA_TAIL
-        return Program("java", code, attacks.JAVA_TEST, limits=LIMITS)
-
-    names, before = list(attacks.JAVA), processes()
-    programs = [program(body) for name in names for body in (attacks.JAVA[name], "return x * x;")]
+    bodies = {**attacks.JAVA, **attacks_java.BODIES}
+    texts = {name: attacks.JAVA_HEAD + canary.fill(body) + attacks.JAVA_TAIL for name, body in bodies.items()}
+    texts |= attacks_java.PROGRAMS
+    names, before = list(texts)[:: 1 if request.config.getoption("--verify") else 3], processes()
+    right = attacks.JAVA_HEAD + "return x * x;" + attacks.JAVA_TAIL
+    programs = [
+        Program("java", text, attacks.JAVA_TEST, limits=LIMITS) for name in names for text in (texts[name], right)
+    ]
     pool = JavaPool("namespaces", 2)
     try:
         verdicts = [verdict for _, verdict in sorted(pool.judge(programs), key=lambda pair: pair[0])]
     finally:
         pool.close()
     assert [name for name, verdict in zip(names, verdicts[::2], strict=True) if verdict.passed] == []
-    assert [name for name, verdict in zip(names, verdicts[1::2], strict=True) if not verdict.passed] == []
-    assert processes() <= before
+    assert {n: v for n, v in zip(names, verdicts[1::2], strict=True) if not v.passed} == {}
+    assert settled(before, 0) == set()
     canary.assert_untouched()
