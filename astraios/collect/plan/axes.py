@@ -12,7 +12,7 @@ from astraios.errors import UsageError, did_you_mean
 from astraios.runs.identity import decides
 
 if TYPE_CHECKING:
-    from astraios.collect.plan.sweep import Cell
+    from astraios.collect.plan.cell import Cell
     from astraios.data.packing import DataSpec
     from astraios.train.loop import TrainSpec
 

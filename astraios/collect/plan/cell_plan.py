@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from astraios.collect.plan.cell import Cell
 from astraios.collect.plan.facts import facts_of
-from astraios.collect.plan.sweep import Cell
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import BaseModelRow, ParameterCount, RunRow

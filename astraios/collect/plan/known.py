@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from astraios.collect.plan.cell import Cell, decisive_of, run_id_of
 from astraios.collect.plan.cell_plan import Plan
-from astraios.collect.plan.sweep import Cell, decisive_of, run_id_of
 from astraios.data.packing import DataSpec
 from astraios.errors import AstraiosError
 from astraios.models.ladders import resolve

@@ -41,117 +41,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.plan.axes import combinations, only_cells
+from astraios.collect.plan.cell import Cell
 from astraios.collect.plan.compute import ComputeSpec, KeepSpec
 from astraios.collect.plan.paths import placed
-from astraios.data.packing import LOCATIONS, DataSpec
+from astraios.data.packing import DataSpec
 from astraios.errors import UsageError, did_you_mean
 from astraios.evaluate.composite import composite_rows
 from astraios.records import CompositeRow
-from astraios.runs.identity import decides, decisive
+from astraios.runs.identity import decides
 from astraios.settings import as_setting, build, check, require_table, rule_of_type, rules_of, split_axes
 from astraios.train.loop import TrainSpec
 
 if TYPE_CHECKING:
     from astraios.models.methods import TuningMethod
 
-RUN_ID_LENGTH = 16
 _NO_AXES = tuple(f.name for f in dataclasses.fields(TrainSpec) if not decides(f))
 """Fields of [train] on which no number depends."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One run that is asked for: all that decides its numbers, defaults filled in."""
-
-    sweep: str
-    model_id: str
-    revision: str | None
-    method_id: str
-    settings: Mapping[str, Any]
-    seed: int
-    data: DataSpec
-    data_identity: str
-    train: TrainSpec
-    threads: int
-    tasks: tuple[str, ...]
-    trust_remote_code: bool = False
-    task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per task: how it is evaluated (data_dir, n_samples, language_level, ...)."""
-    weights: str | None = None
-    """Hash of a local base's files; None where id and revision say which base it is."""
-    stored_as: str | None = None
-    """Its run_id where a run directory of before, under an earlier form of the hash, holds it already."""
-
-    @cached_property
-    def run_id(self) -> str:
-        """Hash of what decides the trained model: the same request is the same run, whichever sweep asks."""
-        return self.stored_as or run_id_of(self.decisive)
-
-    @cached_property
-    def decisive(self) -> dict[str, Any]:
-        """What decides the trained model, as JSON types."""
-        return decisive_of({**_values(self), "data": _values(self.data), "train": _values(self.train)})
-
-    def to_dict(self) -> dict[str, Any]:
-        """What was asked, for the record; JSON types only."""
-        content = {name: value for name, value in _values(self).items() if name not in ("weights", "stored_as")}
-        known = {} if self.weights is None else {"weights": self.weights}
-        return {**content, "tasks": list(self.tasks), "data": self.data.asked, "train": self.train.asked, **known}
-
-    def to_json(self) -> str:
-        """The whole cell, for another process."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Cell:
-        """What `to_json` gave."""
-        content = json.loads(text)
-        content["data"] = DataSpec(**content["data"])
-        content["train"] = TrainSpec(**{**content["train"], "betas": tuple(content["train"]["betas"])})
-        content["tasks"] = tuple(content["tasks"])
-        return cls(**content)
-
-
-def _values(settings: Any) -> dict[str, Any]:
-    return {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings)}
-
-
-def decisive_of(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a cell decides its trained model: two cells that give the same are one run.
-
-    Left out are who asks, how it is scored, where a local file or base lies (their content counts), and what
-    `runs.identity.decisive` leaves out.
-
-    Args:
-        content: a cell as JSON types, as this or an earlier astraios wrote it.
-
-    Raises:
-        ValueError, KeyError, TypeError: it is none that this astraios knows.
-    """
-    from astraios.models.methods import METHODS
-
-    data = decisive(DataSpec, content["data"])
-    data["options"] = {name: value for name, value in data["options"].items() if name not in LOCATIONS}
-    rules = METHODS.get(content["method_id"]).rules if content["method_id"] in METHODS else {}
-    settings = {
-        name: as_setting(rules[name], value) if name in rules else value for name, value in content["settings"].items()
-    }
-    same = ("revision", "method_id", "seed", "data_identity", "threads")
-    weights = content.get("weights")
-    return {
-        **{name: content[name] for name in same},
-        **({"model_id": content["model_id"]} if weights is None else {"weights": weights}),
-        "settings": settings,
-        "data": data,
-        "train": decisive(TrainSpec, content["train"]),
-        "trust_remote_code": content.get("trust_remote_code", False),
-    }
-
-
-def run_id_of(content: Mapping[str, Any]) -> str:
-    """The id of what `decisive_of` gave."""
-    canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:RUN_ID_LENGTH]
 
 
 @dataclass(frozen=True)
