@@ -107,6 +107,7 @@ def collect(
             if event.kind in ("done", "failed", "stopped"):
                 ingester.wake()
 
+        store.set_composites(db, sweep.composite_rows())
         outcome = run_cells(sweep, plans, out, launcher, told, start, _judge(sweep, plans, out))
     return outcome, store.ingest(db, out)
 

@@ -35,7 +35,7 @@ def scores(db: Path, ladder: str, values: dict[str, float]) -> None:
 
 
 def means(db: Path) -> dict[str, tuple[float, int]]:
-    rows = store.query(db, "select ladder, mean_score, n_tasks from mean_task_score").rows()
+    rows = store.query(db, "select ladder, mean_score, n_tasks from mean_task_score where is_main").rows()
     return {ladder: (value, n) for ladder, value, n in rows}
 
 
