@@ -35,7 +35,8 @@ def cells(text: str, only: list[str] | None = None) -> list[Cell]:
 def test_a_list_makes_a_cell_of_each_value() -> None:
     found = cells(
         TINY + "seeds = [0, 1]\n[data]\nn_train_tokens = [1e4, 20000]\n[train]\nsteps = [50, 100]\n"
-        '[method.lora]\nrank = [2, 8]\nlearning_rate = [1e-3, 1e-2]\ntarget_modules = [["c_attn"], ["c_attn", "c_fc"]]\n'
+        "[method.lora]\nrank = [2, 8]\nlearning_rate = [1e-3, 1e-2]\n"
+        'target_modules = [["c_attn"], ["c_attn", "c_fc"]]\n'
         'betas = [[0.9, 0.99], [0.9, 0.999]]\nquantization = ["none", "8bit"]\n'
     )
     by_method = {m: [c for c in found if c.method_id == m] for m in ("fft", "lora")}
@@ -53,7 +54,11 @@ def test_a_list_makes_a_cell_of_each_value() -> None:
 
 
 def test_a_methods_own_table_goes_before_train() -> None:
-    text = TINY + "[train]\nsteps = [50, 100]\nweight_decay = [0, 0.1]\n[method.lora]\nsteps = 20\nmicro_batch = 1\nprocesses = 2\n"
+    text = (
+        TINY
+        + "[train]\nsteps = [50, 100]\nweight_decay = [0, 0.1]\n"
+        + "[method.lora]\nsteps = 20\nmicro_batch = 1\nprocesses = 2\n"
+    )
     lora = [c for c in cells(text) if c.method_id == "lora"]
     assert {(c.train.steps, c.train.processes, c.train.weight_decay) for c in lora} == {(20, 2, 0.0), (20, 2, 0.1)}
     assert {c.train.processes for c in cells(text) if c.method_id == "fft"} == {1}
@@ -295,7 +300,9 @@ def test_amounts_of_data_are_nested_and_share_their_test_split(
 
 
 def test_a_run_of_an_axis_is_asked_for_again_as_it_was(tmp_path: Path) -> None:
-    sweep = Sweep.from_toml(TINY + "[train]\nsteps = [50, 100]\n[method.lora]\nrank = [2, 8]\nmicro_batch = 1\nprocesses = 2\n", "x")
+    sweep = Sweep.from_toml(
+        TINY + "[train]\nsteps = [50, 100]\n[method.lora]\nrank = [2, 8]\nmicro_batch = 1\nprocesses = 2\n", "x"
+    )
     for cell in sweep.cells():
         facts: dict[str, Any] = {
             "run": {
