@@ -62,6 +62,9 @@ def test_a_methods_own_table_goes_before_train() -> None:
     lora = [c for c in cells(text) if c.method_id == "lora"]
     assert {(c.train.steps, c.train.processes, c.train.weight_decay) for c in lora} == {(20, 2, 0.0), (20, 2, 0.1)}
     assert {c.train.processes for c in cells(text) if c.method_id == "fft"} == {1}
+    of_one = text.replace('"tiny/66k"', '"tiny/66k", "tiny/116k"') + '[method.lora."116k"]\nrank = [2, 4]\nsteps = 30\n'
+    found = {(c.model_id, c.train.steps, c.settings["rank"]) for c in cells(of_one) if c.method_id == "lora"}
+    assert found == {("tiny/66k", 20, 8), ("tiny/116k", 30, 2), ("tiny/116k", 30, 4)}
 
 
 @pytest.mark.parametrize(
@@ -78,6 +81,7 @@ def test_a_methods_own_table_goes_before_train() -> None:
         ("[method.lora]\nstpes = 4\n", "no setting 'stpes': did you mean 'steps'"),
         ("[data]\nn_train_tokens = [1e6, 0]\n", "n_train_tokens = 0: must be at least 1"),
         ("[data]\nn_train_tokens = 1.5\n", "must be a whole number"),
+        ('[method.lora."66"]\nrank = 2\n', r"\[method.lora.66\] no base model of this sweep; did you mean '66k'"),
         ("axes = {}\n", "unknown field 'axes'"),
         ('[composite.mine]\ntasks = ["mutant=0"]\n', "weight must be a number above 0"),
         ('[composite.mine]\ntasks = ["mutnat"]\n', "did you mean 'mutant'"),

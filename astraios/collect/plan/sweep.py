@@ -16,6 +16,9 @@ steps = 200
 rank = [4, 16]
 learning_rate = [1e-4, 1e-3]
 target_modules = [["c_attn"], ["c_attn", "c_proj"]]     # what is a list itself: a list of lists
+[method.fft."7B"]                # the same for the cells of one base model
+processes = 4
+fsdp = true
 [launch.slurm]                   # what a launcher asks its cluster for; [launch.slurm.evaluate] for one stage alone
 partition = "gpu"
 [task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
@@ -78,7 +81,8 @@ class Sweep:
     task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per task: how it is evaluated; none of it changes what is trained."""
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per method: its own settings, and fields of [train] for its cells alone; a list makes cells of each value."""
+    """Per method: its own settings, and fields of [train] for its cells alone; a list makes cells of each value. A
+    table named like a base model holds the same for the cells of that model."""
     axes: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
     """Of [data] and [train]: the values of each field that was given several; `data` and `train` hold the first."""
     composite: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -152,7 +156,7 @@ class Sweep:
         sweep = build(cls, {**table, **sections}, "")
         sweep._data_specs()
         for method_id in (*sweep.methods, *sweep.method):
-            sweep._recipes(method_id)
+            sweep._check_method(method_id)
         for task_id in (*sweep.tasks, *sweep.task):
             TASKS.get(task_id).read_options(EvaluateOptions, sweep.task.get(task_id, {}), f"[task.{task_id}] ")
         for row in sweep.composite_rows():
@@ -202,7 +206,7 @@ class Sweep:
             for model_id in self.models
             for base in [_Base.of(model_id)]
             for method_id in self.methods
-            for recipe in self._recipes(method_id)
+            for recipe in self._recipes(model_id, method_id)
             for cell in self._cells(base, method_id, recipe)
         ]
         cells = only_cells(cells, only)
@@ -254,7 +258,27 @@ class Sweep:
             specs.append(dataclasses.replace(self.data, **fields, options=options))
         return specs
 
-    def _recipes(self, method_id: str) -> list[_Recipe]:
+    def _check_method(self, method_id: str) -> None:
+        """Refuses a [method.NAME] table that makes no sense for the method or for a base model that it names."""
+        table = require_table(self.method.get(method_id, {}), f"[method.{method_id}] ")
+        known = [name for model_id in self.models for name in _names_of(model_id)]
+        for model in (key for key, value in table.items() if isinstance(value, Mapping)):
+            if model not in known:
+                raise UsageError(
+                    f"[method.{method_id}.{model}] no base model of this sweep; {did_you_mean(model, known)}"
+                )
+        for model_id in self.models:
+            self._recipes(model_id, method_id)
+
+    def _table_of(self, model_id: str, method_id: str) -> dict[str, Any]:
+        """What [method.NAME] says for a base model: its plain keys, and over them those of the table that it names."""
+        table = self.method.get(method_id, {})
+        own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+        for name in _names_of(model_id):
+            own |= table.get(name, {})
+        return own
+
+    def _recipes(self, model_id: str, method_id: str) -> list[_Recipe]:
         """What a method is trained with at each combination of the values of [train] and of its own table.
 
         Raises:
@@ -263,7 +287,7 @@ class Sweep:
         from astraios.models.methods import METHODS
 
         method, prefix = METHODS.get(method_id), f"[method.{method_id}] "
-        table = require_table(self.method.get(method_id, {}), prefix)
+        table = self._table_of(model_id, method_id)
         rules = {name: rule for name, rule in rules_of(TrainSpec).items() if name not in method.settings}
         first, axes = split_axes({**rules, **method.rules}, table, prefix, _NO_AXES)
         method.with_defaults({name: value for name, value in first.items() if name not in rules}, rules)
@@ -301,6 +325,14 @@ class _Base:
 
         ladder, rung = resolve(model_id)
         return cls(rung.model_id, rung.revision, ladder.weights(rung.model_id))
+
+
+def _names_of(model_id: str) -> list[str]:
+    """How a table may call a base model: by its short name, or its id."""
+    from astraios.models.ladders import resolve
+
+    _, rung = resolve(model_id)
+    return list(dict.fromkeys(filter(None, (rung.name, rung.model_id, model_id))))
 
 
 def _with_defaults(train: TrainSpec, method: TuningMethod) -> TrainSpec:
