@@ -80,6 +80,7 @@ def test_a_methods_own_table_goes_before_train() -> None:
         ("[method.lora]\nrank = [4, 0]\n", "rank = 0: must be at least 1"),
         ("[method.lora]\nstpes = 4\n", "no setting 'stpes': did you mean 'steps'"),
         ("[data]\nn_train_tokens = [1e6, 0]\n", "n_train_tokens = 0: must be at least 1"),
+        ('[train]\nquantization = ["auto", "none"]\n', "are the same run: a value of a list means"),
         ("[data]\nn_train_tokens = 1.5\n", "must be a whole number"),
         ('[method.lora."66"]\nrank = 2\n', r"\[method.lora.66\] no base model of this sweep; did you mean '66k'"),
         ("axes = {}\n", "unknown field 'axes'"),

@@ -191,7 +191,7 @@ class Sweep:
         return rows
 
     def cells(self, only: Iterable[str] = ()) -> list[Cell]:
-        """The grid: models x methods x data x values of [train] x values of [method.NAME] x seeds, seeds fastest.
+        """The grid: models x methods x values of [train] x values of [method.NAME] x data x seeds, seeds fastest.
 
         Args:
             only: KEY=VALUE filters on model_id, method_id, seed, or any field of [train], [data] and [method.NAME];
@@ -344,15 +344,21 @@ def _with_defaults(train: TrainSpec, method: TuningMethod) -> TrainSpec:
 
 
 def _refuse_twins(cells: Iterable[Cell]) -> None:
-    """Two folders may hold the same base."""
+    """Two folders may hold the same base, and "auto" may mean what another value says."""
     seen: dict[str, Cell] = {}
     for cell in cells:
         other = seen.setdefault(cell.run_id, cell)
-        if other is not cell:
+        if other is cell:
+            continue
+        if other.model_id != cell.model_id:
             raise UsageError(
                 f"models {other.model_id!r} and {cell.model_id!r} hold the same weights, so that their cells are the "
                 "same runs: name one of them"
             )
+        raise UsageError(
+            f"two cells of {cell.model_id} {cell.method_id} seed {cell.seed} are the same run: "
+            f'a value of a list means what another one says (quantization = "auto" is {cell.train.quantization!r} here)'
+        )
 
 
 _COMPOSITE = {"tasks": rule_of_type("list")}
