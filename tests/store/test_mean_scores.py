@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from astraios import store, workflow
+from astraios.evaluate.composite import BUILT_IN
 from astraios.evaluate.tasks import TASKS
 from astraios.store.rows import arrow_table, merge
 from tests.conftest import assert_one_line, run_cli
@@ -142,7 +143,7 @@ def test_a_user_chooses_lists_and_removes_means(tmp_path: Path) -> None:
         return list(json.loads(result.stdout))
 
     built_in = composite()
-    assert {row["name"] for row in built_in} == {"astraios", "tiny"}
+    assert {row["name"] for row in built_in} == set(BUILT_IN)
     assert means(db) == {"tiny": (pytest.approx(0.6), 3)}
     added = composite("mine", "next-token=3", f"mutant:{TASKS.get('mutant').metric}")
     assert [(r["task_id"], r["weight"], r["study"]) for r in added] == [
