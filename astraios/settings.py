@@ -43,6 +43,23 @@ class Rule:
     """Length of a list of numbers, where it is fixed."""
     unit: str = ""
 
+    @property
+    def is_list(self) -> bool:
+        """Whether one value is a list itself: several are then a list of lists."""
+        return self.kind in ("floats", "modules")
+
+    def values(self, value: Any) -> tuple[Any, ...] | None:
+        """The values that a list asks for, in its order; None where what is given is one value.
+
+        >>> Rule(kind="int").values([4, 16]), Rule(kind="int").values(4)
+        ((4, 16), None)
+        >>> Rule(kind="modules").values(["q", "v"]), Rule(kind="modules").values([["q"], ["q", "v"]])
+        (None, (['q'], ['q', 'v']))
+        """
+        if not isinstance(value, list) or (self.is_list and not any(isinstance(one, list) for one in value)):
+            return None
+        return tuple(value)
+
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, as the end of a line; None where nothing is."""
         if value is None:
@@ -72,15 +89,16 @@ class Rule:
         return said or "a finite number"
 
 
-def setting(default: Any = dataclasses.MISSING, *, later: bool = False, **rule: Any) -> Any:
+def setting(default: Any = dataclasses.MISSING, *, later: bool = False, counts: bool = True, **rule: Any) -> Any:
     """A field of a dataclass of settings.
 
     Args:
         default: its default.
         later: whether the field came after runs were identified without it (`runs.identity`).
+        counts: whether a number depends on it; what does not count is no part of a run's identity, and no axis.
         rule: fields of `Rule` that its type does not say: minimum, above, maximum, below, choices, unit.
     """
-    return dataclasses.field(default=default, metadata={"rule": rule, "later": later})
+    return dataclasses.field(default=default, metadata={"rule": rule, "later": later, "counts": counts})
 
 
 _RULES: dict[type, dict[str, Rule]] = {}
@@ -136,6 +154,38 @@ def check(
             raise UsageError(f"{prefix}{name} = {value!r}: {problem}")
 
 
+def split_axes(
+    rules: Mapping[str, Rule], table: Mapping[str, Any], prefix: str, fixed: Iterable[str] = ()
+) -> tuple[dict[str, Any], dict[str, tuple[Any, ...]]]:
+    """A table in which a list stands for several values: with the first of each, and all of them by name.
+
+    Args:
+        rules: what may be set.
+        table: values by name; names without a rule pass as they are.
+        prefix: as in `check`.
+        fixed: names that take one value alone, because nothing depends on them.
+
+    Raises:
+        UsageError: an empty list, the same value twice, a wrong value, or several of a fixed name.
+    """
+    axes: dict[str, tuple[Any, ...]] = {}
+    for name, value in table.items():
+        values = rules[name].values(value) if name in rules else None
+        if values is None:
+            continue
+        if not values:
+            raise UsageError(f"{prefix}{name} = []: give a value, or a list of some")
+        for one in values:
+            check(rules, {name: one}, prefix)
+        plain = [as_setting(rules[name], one) for one in values]
+        if any(one in plain[:number] for number, one in enumerate(plain)):
+            raise UsageError(f"{prefix}{name} = {value!r}: names the same value twice")
+        if name in fixed and len(plain) > 1:
+            raise UsageError(f"{prefix}{name} = {value!r}: no number depends on it, so give one value")
+        axes[name] = tuple(plain)
+    return {**table, **{name: values[0] for name, values in axes.items()}}, axes
+
+
 def check_fields(settings: Any, prefix: str) -> None:
     """Refuses an instance of a dataclass of settings whose values are out of range: for `__post_init__`."""
     check(rules_of(type(settings)), vars(settings), prefix)
@@ -156,7 +206,7 @@ def build(kind: type[T], table: Any, prefix: str, *, besides: Iterable[str] = ()
     require_table(table, prefix)
     rules = rules_of(kind)
     check(rules, table, prefix, besides=besides)
-    return kind(**{name: _as_field(rules[name], value) for name, value in table.items()})
+    return kind(**{name: as_setting(rules[name], value) for name, value in table.items()})
 
 
 def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
@@ -181,20 +231,32 @@ def pairs(texts: Iterable[str], option: str) -> dict[str, Any]:
     return found
 
 
-def require_table(table: Any, prefix: str) -> None:
-    """Refuses what is no table.
+def require_table(table: Any, prefix: str) -> Mapping[str, Any]:
+    """The table; refuses what is none.
 
     Raises:
         UsageError: it is something else.
     """
     if not isinstance(table, Mapping):
         raise UsageError(f"{prefix.strip().rstrip('.') or 'this'} must be a table")
+    return table
 
 
-def _as_field(rule: Rule, value: Any) -> Any:
-    if rule.kind == "Path" and isinstance(value, str):
+def as_setting(rule: Rule, value: Any) -> Any:
+    """A value of TOML or JSON, already checked, as a setting holds it: texts as paths, 1e6 as a whole number where one
+    is asked for, 0 as a fraction where one is, lists of numbers as tuples of them.
+    """
+    if value is None:
+        return None
+    if rule.kind == "Path":
         return Path(value)
-    return tuple(value) if isinstance(value, list) else value
+    if rule.kind == "whole":
+        return int(value)
+    if rule.kind == "float":
+        return float(value)
+    if rule.kind == "floats":
+        return tuple(map(float, value))
+    return tuple(value) if isinstance(value, list) and rule.kind != "modules" else value
 
 
 def _is_number(value: Any) -> bool:

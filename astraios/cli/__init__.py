@@ -7,8 +7,11 @@ from importlib import import_module
 
 from astraios.cli.app import app
 
-# The order in which help shows them.
-for _room in ("collect", "importing", "results", "studies", "fit", "report", "database", "curation", "machine"):
+_ROOMS = (
+    "collect", "importing", "results", "studies", "fit", "report", "database", "curation", "composite", "machine",
+)  # fmt: skip
+"""In the order in which help shows them."""
+for _room in _ROOMS:
     import_module(f"astraios.cli.{_room}")
 
 __all__ = ["app", "main"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 @app.command(
     epilog=example(
         "astraios collect tiny",
-        "astraios collect my.toml --only method_id=lora --only seed=0",
+        "astraios collect my.toml --only method_id=lora --only rank=8",
         "astraios collect astraios --dry-run --json",
     )
 )
@@ -33,7 +35,10 @@ def collect(
     out: Runs = "runs",
     db: Db = None,
     only: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Only cells with this model_id, method_id or seed.")
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE", help="Only cells with this model_id, method_id, seed or setting (rank, steps, ...)."
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
     launcher: Annotated[str, typer.Option(help="Where cells run: local, ray or slurm.")] = "local",
@@ -50,7 +55,7 @@ def collect(
         return
     request, plans = workflow.plan(sweep, only or [], launcher)
     if dry_run:
-        rows, totals = workflow.estimated(request, plans, store.database_path(db))
+        rows, totals = workflow.estimated(request, plans, store.database_path(db), out)
         _print_sweep(request.name, rows, totals, as_json)
         return
     progress = _SweepProgress(quiet=as_json)
@@ -193,12 +198,56 @@ class _SweepProgress:
             self.progress = None
 
 
+def _for_people(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a plan with the settings that differ as columns, and the run most like each new cell in words."""
+    settings = [name for row in rows for name in row["settings"]]
+    varying = [
+        name
+        for name in dict.fromkeys(settings)
+        if any(len({json.dumps(row["settings"].get(name)) for row in rows if row["method_id"] == method}) > 1
+               for method in {row["method_id"] for row in rows})
+    ]  # fmt: skip
+    shown = []
+    for row in rows:
+        plain = {k: v for k, v in row.items() if k not in ("settings", "near", "tasks_left")}
+        if all(one["n_train_tokens"] is None for one in rows):
+            del plain["n_train_tokens"]
+        plain |= {name: row["settings"].get(name) for name in varying}
+        if row["tasks_left"]:
+            plain["state"] = f"to be scored on {', '.join(row['tasks_left'])}"
+        if any(one["near"] for one in rows):
+            plain["exists"] = f"{row['near']['run_id']} with {_differences(row)}" if row["near"] else None
+        shown.append(plain)
+    return shown
+
+
+def _differences(row: Mapping[str, Any]) -> str:
+    from astraios.collect.plan.axes import shown
+
+    return ", ".join(
+        f"{one['setting']} {shown(one['here'])} here, {shown(one['there'])} there" for one in row["near"]["differences"]
+    )
+
+
+def _what_there_is(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many cells are done, and how many exist under other settings, and which those are."""
+    counts = Counter(row["state"] for row in rows)
+    line = f"{len(rows)} cells: " + ", ".join(f"{counts[state]} {state}" for state in ("done", "started", "new"))
+    under = Counter(_differences(row) for row in rows if row["near"])
+    if not under:
+        return line
+    told = [f"{count} with {difference}" for difference, count in under.most_common(5)]
+    more = f", and {len(under) - 5} more such differences" if len(under) > 5 else ""
+    return f"{line}; {under.total()} of the new ones exist under other settings: {'; '.join(told)}{more}"
+
+
 def _print_sweep(name: str, rows: Sequence[Mapping[str, Any]], totals: Any, as_json: bool) -> None:
     """A sweep before it is run."""
     if as_json:
         terminal.print_json(rows)
         return
-    terminal.print_table(rows, title=f"Sweep {name}: {len(rows)} cells")
+    terminal.print_table(_for_people(rows), title=f"Sweep {name}: {len(rows)} cells")
+    terminal.say(_what_there_is(rows))
     hours = "-" if totals.device_hours is None else f"{totals.device_hours:.4g}"
     price = "" if totals.price is None else f", price {totals.price:,.2f}"
     terminal.say(f"device-hours of training: {hours}{price} (throughput: {totals.source})")

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from astraios.collect.launch import LAUNCHERS, Event, Orders
 from astraios.collect.launch.schedule import HOPELESS, Ends, Judge, run_jobs
+from astraios.collect.plan.axes import axes_of, label
 from astraios.collect.plan.cell_plan import Plan, describe
 from astraios.collect.plan.cost import refuse_misfits
 from astraios.collect.plan.job import Job
 from astraios.collect.plan.keep import check_disk
+from astraios.collect.plan.known import Near, found_in, nearest, with_stored
 from astraios.collect.plan.sweep import Sweep
 from astraios.errors import StoreError, UsageError
 from astraios.models.ladders import resolve
@@ -75,32 +77,71 @@ def jobs_for(plans: list[Plan], out: Path, stages: str = "together") -> list[Job
         out: folder of the run directories.
         stages: together, or split: training and evaluation are jobs of their own.
     """
-    cells = [p for p in plans if not _is_done(p, out)]
+    cells = [p for p in plans if not is_done(p, out)]
     jobs, bases = [], set()
-    rates: dict[str, set[float | None]] = {}
-    for p in plans:
-        rates.setdefault(p.cell.method_id, set()).add(p.cell.train.learning_rate)
+    axes = axes_of(p.cell for p in plans)
     for p in cells:
         ladder, rung = resolve(p.cell.model_id)
         base_key = f"base {rung.model_id}"
         if base_key not in bases and not p.problem and not ladder.is_ready(rung.model_id):
             bases.add(base_key)
             jobs.append(Job(base_key, base_key, rung.model_id, 10 * p.train_flops, stage="base"))
-        label = f"{p.cell.model_id} {p.cell.method_id} seed {p.cell.seed}"
-        if len(rates[p.cell.method_id]) > 1:
-            label += f" rate {p.cell.train.learning_rate:g}"
         after = base_key if base_key in bases else None
-        job = Job(p.cell.run_id, label, rung.model_id, p.train_flops, p, after)
+        job = Job(p.cell.run_id, label(p.cell, axes), rung.model_id, p.train_flops, p, after)
         jobs += _split(job, out) if stages == "split" else [job]
     return jobs
 
 
-def _is_done(p: Plan, out: Path) -> bool:
+def is_done(p: Plan, out: Path) -> bool:
+    """Whether a cell is trained and scored on all tasks that are asked for."""
     try:
         return RunDirectory(out / p.cell.run_id).is_done(p.cell.tasks)
     except (UnreadableError, KeyError, TypeError):
-        # Garbage: its next try sets it aside.
+        # Garbage: its next attempt sets it aside.
         return False
+
+
+@dataclass(frozen=True)
+class CellState:
+    """A cell before anything is run: what there is of it."""
+
+    plan: Plan
+    """With the id of the run directory that holds the cell, where one of before does."""
+    state: str
+    """done, started, or new."""
+    tasks_left: tuple[str, ...]
+    """Of a cell that is trained: what it is still to be scored on."""
+    near: Near | None
+    """Of a new one: the run most like it, where the two differ in few settings."""
+
+
+def states(plans: list[Plan], out: str | Path) -> list[CellState]:
+    """What there is of the cells of a sweep; nothing is run or written.
+
+    Args:
+        plans: its cells.
+        out: folder of the run directories, or its URL.
+    """
+    place = Place(out)
+    place.fetch()
+    found = found_in(place.path)
+    plans = with_stored(plans, place.path, found)
+    own = {p.cell.run_id for p in plans}
+    names = {one.name for one in found}
+    new = [p.cell for p in plans if p.cell.run_id not in names]
+    near = nearest(new, [one for one in found if one.name not in own])
+    return [_state(p, place.path, names, near.get(p.cell.run_id)) for p in plans]
+
+
+def _state(p: Plan, out: Path, names: Collection[str], near: Near | None) -> CellState:
+    if p.cell.run_id not in names:
+        return CellState(p, "new", (), near)
+    directory = RunDirectory(out / p.cell.run_id)
+    if is_done(p, out):
+        return CellState(p, "done", (), None)
+    trained = is_done(replace(p, cell=replace(p.cell, tasks=())), out)
+    left = tuple(task for task in p.cell.tasks if not directory.is_done([task])) if trained else ()
+    return CellState(p, "started", left, None)
 
 
 def _split(job: Job, out: Path) -> list[Job]:

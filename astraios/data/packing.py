@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,8 @@ class DataSpec:
     """Whether only the answer's tokens count in the loss (the paper counts all)."""
     chat_template: bool = setting(False, later=True)
     """Whether the tokenizer's chat template takes the place of `prompt_format`: a user's turn, then the assistant's."""
+    n_train_tokens: int | None = setting(None, later=True, kind="whole", minimum=1, unit="tokens")
+    """How much of the training data is used: its first whole blocks that hold no more tokens than this. Unset: all."""
     options: Mapping[str, Any] = field(default_factory=dict)
     """What the source takes: path, id, columns, ..."""
 
@@ -245,7 +248,44 @@ def prepare(spec: DataSpec, data: InstructionData, tokenizer: PreTrainedTokenize
         settings={**data.settings, "sequence_length": length, "prompt_format": prompt_format},
         eval_hash=_evaluation_hash(spec, data, prompt_format),
     )
-    return packed, record
+    return first_blocks(spec, packed, record)
+
+
+def first_blocks(spec: DataSpec, packed: PackedData, record: DatasetRow) -> tuple[PackedData, DatasetRow]:
+    """As much of the training data as is asked for (`n_train_tokens`); the test split stays as it is.
+
+    The blocks are the first ones, so that what a smaller amount holds a larger one holds too. Another amount is another
+    data set, with a name in common.
+
+    Raises:
+        DataError: there is not as much, or it does not fill one block.
+    """
+    wanted, length = spec.n_train_tokens, spec.sequence_length
+    if wanted is None:
+        return packed, record
+    n_blocks = wanted // length
+    if not 0 < n_blocks <= len(packed.train):
+        raise DataError(
+            f"[data] n_train_tokens = {wanted}: {record.name} has {packed.train.numel()} training tokens in blocks of "
+            f"{length}; ask for one block at least, and for no more than there is"
+        )
+    settings = record.settings if isinstance(record.settings, Mapping) else {}
+    digest = hashlib.sha256(f"{record.hash} first {n_blocks} blocks of {length}".encode()).hexdigest()
+    return (
+        replace(
+            packed,
+            train=packed.train[:n_blocks],
+            train_labels=packed.train_labels[:n_blocks],
+            train_eval_blocks=min(packed.train_eval_blocks, n_blocks),
+        ),
+        replace(
+            record,
+            dataset_id=f"{record.name}@{digest[:12]}",
+            hash=digest,
+            n_train_tokens=n_blocks * length,
+            settings={**settings, "n_train_tokens": wanted},
+        ),
+    )
 
 
 def _evaluation_hash(spec: DataSpec, data: InstructionData, prompt_format: str) -> str:

@@ -31,6 +31,7 @@ BEST_SCORE = """\
 select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, mean_score, n_tasks
 from mean_task_score
 left join tuning_method t using (method_id)
+where is_main
 qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id)
 order by mean_score desc"""
 

@@ -46,11 +46,11 @@ class TrainSpec:
     betas: tuple[float, float] = setting((0.9, 0.999), minimum=0, below=1)
     clip_norm: float = setting(1.0, minimum=0)
     """Largest norm of the gradient; 0 does not clip."""
-    eval_every: int = setting(10, minimum=1, unit="steps")
+    eval_every: int = setting(10, minimum=1, counts=False, unit="steps")
     """Steps between evaluations on train and test; the first is before tuning, the last after it."""
-    log_every: int = setting(5, minimum=1, unit="steps")
+    log_every: int = setting(5, minimum=1, counts=False, unit="steps")
     """Steps between records of the training batch's loss."""
-    checkpoint_every: int = setting(10, minimum=1, unit="steps")
+    checkpoint_every: int = setting(10, minimum=1, counts=False, unit="steps")
     """Steps between states from which an interrupted run goes on."""
     dtype: str = setting("auto", choices=("auto", "float32", "bfloat16"))
     """Of the base: float32, bfloat16, or auto (bfloat16 where the device has it). What is trained is kept in float32

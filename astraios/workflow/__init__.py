@@ -2,6 +2,7 @@
 
 from astraios.fit.request import FitRequest
 from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
+from astraios.workflow.composing import compose
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
 from astraios.workflow.examining import doctor
@@ -23,6 +24,7 @@ __all__ = [
     "backtest",
     "collect",
     "compare",
+    "compose",
     "curate",
     "design",
     "doctor",

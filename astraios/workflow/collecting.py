@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from astraios.collect.plan.cost import Totals
     from astraios.collect.plan.job import Job
     from astraios.collect.plan.sweep import Sweep
-    from astraios.collect.run import Outcome
+    from astraios.collect.run import CellState, Outcome
     from astraios.runs.status import Summary as StatusSummary
 
 
@@ -32,16 +33,34 @@ def plan(sweep_name: str, only: Sequence[str], launcher: str = "local") -> tuple
     return sweep, plan_cells(sweep, list(only), launcher)
 
 
-def estimated(sweep: Sweep, plans: Sequence[CellPlan], db: Path) -> tuple[list[dict[str, Any]], Totals]:
-    """Rows of a plan with device-hours and price, and the sums; throughput is given by the sweep, or as measured."""
+def estimated(
+    sweep: Sweep, plans: Sequence[CellPlan], db: Path, out: str | Path
+) -> tuple[list[dict[str, Any]], Totals]:
+    """Rows of a plan with device-hours, price and what there is of each cell, and the sums.
+
+    Throughput is given by the sweep, or as measured.
+    """
     from astraios.collect.plan.cost import estimate, totals
+    from astraios.collect.run import states
 
     measured = {} if sweep.compute.flops_per_second else _measured(db)
+    found = states(list(plans), out)
     estimates = [estimate(p, sweep.compute, measured) for p in plans]
     rows = [
-        {**p.to_dict(), "device_hours": e.device_hours, "price": e.price} for p, e in zip(plans, estimates, strict=True)
+        {**s.plan.to_dict(), "device_hours": e.device_hours, "price": e.price, **_state(s)}
+        for s, e in zip(found, estimates, strict=True)
     ]
     return rows, totals(estimates, sweep.compute, measured)
+
+
+def _state(cell: CellState) -> dict[str, Any]:
+    near = cell.near
+    differences = [dataclasses.asdict(one) for one in near.differences] if near else []
+    return {
+        "state": cell.state,
+        "tasks_left": list(cell.tasks_left),
+        "near": {"run_id": near.run_id, "differences": differences} if near else None,
+    }
 
 
 _RATES = """
@@ -73,7 +92,13 @@ def collect(
     Raises:
         StoreError: the database can't be written; what was trained is in the run directories all the same.
     """
+    from astraios.collect.plan.known import with_stored
     from astraios.collect.run import collect as run_cells
+    from astraios.runs.place import Place
+
+    place = Place(out)
+    place.fetch()
+    plans = with_stored(plans, place.path)
 
     with _Ingester(db, out) as ingester:
 
@@ -82,6 +107,7 @@ def collect(
             if event.kind in ("done", "failed", "stopped"):
                 ingester.wake()
 
+        store.set_composites(db, sweep.composite_rows())
         outcome = run_cells(sweep, plans, out, launcher, told, start, _judge(sweep, plans, out))
     return outcome, store.ingest(db, out)
 
@@ -151,18 +177,19 @@ def status(
     from astraios.runs.place import Place
     from astraios.runs.status import standings, summary
 
+    place = Place(out)
+    place.fetch()
     wanted: dict[str, tuple[str, str, int]] = {}
     flops: dict[str, float] = {}
     if sweep_name:
         from astraios.collect.plan.cell_plan import describe
+        from astraios.collect.plan.known import with_stored
         from astraios.collect.plan.sweep import Sweep
 
         sweep = Sweep.read(sweep_name)
-        for cell in sweep.cells():
-            wanted[cell.run_id] = (cell.model_id, cell.method_id, cell.seed)
-            flops[cell.run_id] = describe(cell, sweep.compute.device).train_flops
-    place = Place(out)
-    place.fetch()
+        for p in with_stored([describe(cell, sweep.compute.device) for cell in sweep.cells()], place.path):
+            wanted[p.cell.run_id] = (p.cell.model_id, p.cell.method_id, p.cell.seed)
+            flops[p.cell.run_id] = p.train_flops
     found = standings(place.path, wanted)
     if study is not None:
         path = store.database_path(db)

@@ -114,14 +114,26 @@ def sweep_again(facts: Mapping[str, Any]) -> str:
     run, sweep = facts["run"], facts["sweep"]
     if sweep is None or "models" not in (sweep["settings"] or {}):
         raise UsageError(f"run {run['run_id']} did not come from a sweep: {facts['repeat']}")
-    settings = dict(sweep["settings"])
-    data, method = dict(settings["data"]), dict(settings["method"].get(run["method_id"], {}))
+    from astraios.collect.plan.paths import placed
+
+    # Paths are relative to where the sweep ran; the file may come to lie elsewhere.
+    settings = placed(sweep["settings"], Path.cwd())
+    asked = run.get("settings") or {}
+    # Of what the sweep gives several values, the run says which are its own.
+    recorded, own = dict(settings["data"]), dict(asked.get("data", {}))
+    options = own.pop("options", {})
+    unsaid = [name for name in settings.pop("axes", {}).get("data", {}) if name not in {**own, **options}]
+    if unsaid:
+        raise UsageError(f"run {run['run_id']} does not say which of the sweep's [data] {unsaid[0]} it used")
+    data = {**recorded, **own, "options": {**recorded["options"], **options}}
+    method = {"learning_rate": run["learning_rate"], **(asked.get("settings") or {})}
     settings |= {
         "models": [run["model_id"]],
         "methods": [run["method_id"]],
         "seeds": [run["seed"]],
         "data": {**data, **data.pop("options")},
-        "method": {run["method_id"]: {**method, "learning_rate": run["learning_rate"]}},
+        "train": {**settings["train"], **asked.get("train", {})},
+        "method": {run["method_id"]: method},
     }
     settings["data"].pop("options", None)
     lines = [f"# Run {run['run_id']} of sweep {sweep['sweep_id']}, and nothing else."]

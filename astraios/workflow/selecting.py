@@ -42,7 +42,7 @@ select v.run_id, m.method_id, m.n_params, 'mean' as task_id,
 from mean_task_score m
 left join noise v on v.model_id = m.model_id and v.method_id = m.method_id
     and v.origin is not distinct from m.origin and v.dataset_id is not distinct from m.dataset_id
-where {means}
+where m.is_main and {means}
 order by task_id, metric, method_id, n_params, run_id"""
 
 

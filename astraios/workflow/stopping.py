@@ -27,7 +27,8 @@ def judge(place: Place, plans: Sequence[Plan], level: float) -> Callable[[Sequen
     group_of: dict[str, tuple[Any, ...]] = {}
     for plan in plans:
         cell = plan.cell
-        group = (cell.model_id, cell.data_identity, cell.data.sequence_length, cell.train.steps)
+        data = (cell.data_identity, cell.data.n_train_tokens, cell.data.sequence_length)
+        group = (cell.model_id, *data, cell.train.batch_size, cell.train.steps)
         groups.setdefault(group, []).append(cell.run_id)
         group_of[cell.run_id] = group
 

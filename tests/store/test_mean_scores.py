@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from astraios import store, workflow
+from astraios.evaluate.composite import BUILT_IN
 from astraios.evaluate.tasks import TASKS
 from astraios.store.rows import arrow_table, merge
+from tests.conftest import assert_one_line, run_cli
 from tests.store.made import make_run
 
 PAPERS = [
@@ -35,7 +38,7 @@ def scores(db: Path, ladder: str, values: dict[str, float]) -> None:
 
 
 def means(db: Path) -> dict[str, tuple[float, int]]:
-    rows = store.query(db, "select ladder, mean_score, n_tasks from mean_task_score").rows()
+    rows = store.query(db, "select ladder, mean_score, n_tasks from mean_task_score where is_main").rows()
     return {ladder: (value, n) for ladder, value, n in rows}
 
 
@@ -126,3 +129,56 @@ def test_a_database_whose_task_was_turned_round_is_mended(tmp_path: Path) -> Non
     described = vars(TASKS.get("aatk").describe())
     assert row | {"lower_is_better": None} == described | {"lower_is_better": None}
     assert row["lower_is_better"] == '["insecure", "insecure_fallback", "insecure_sarif"]'
+
+
+def test_a_user_chooses_lists_and_removes_means(tmp_path: Path) -> None:
+    db = tmp_path / "a.duckdb"
+    three = {"next-token": 0.3, "mutant": 0.6, "line-order": 0.9}
+    scores(db, "tiny", three)
+    scores(db, "theirs", three)
+
+    def composite(*words: str) -> list[dict[str, object]]:
+        result = run_cli("composite", *words, "--db", db, "--json")
+        assert result.returncode == 0, result.stderr
+        return list(json.loads(result.stdout))
+
+    built_in = composite()
+    assert {row["name"] for row in built_in} == set(BUILT_IN)
+    assert means(db) == {"tiny": (pytest.approx(0.6), 3)}
+    added = composite("mine", "next-token=3", f"mutant:{TASKS.get('mutant').metric}")
+    assert [(r["task_id"], r["weight"], r["study"]) for r in added] == [
+        ("next-token", 3.0, None),
+        ("mutant", 1.0, None),
+    ]
+    mine = pytest.approx((3 * 0.3 + 0.6) / 4)
+    assert means(db) == {"tiny": (mine, 2), "theirs": (mine, 2)}
+    composite("own", "line-order", "--study", "tiny")
+    assert means(db) == {"tiny": (pytest.approx(0.9), 1), "theirs": (mine, 2)}
+    rows = store.query(db, "select ladder, composite, is_main from mean_task_score order by all").rows()
+    assert rows == [("theirs", "mine", True), ("tiny", "mine", False), ("tiny", "own", True), ("tiny", "tiny", False)]
+    composite("own", "mutant", "--study", "tiny")
+    assert means(db)["tiny"] == (pytest.approx(0.6), 1), "the same name and study is replaced"
+    composite("own", "--study", "tiny", "--remove")
+    composite("mine", "--remove")
+    assert composite() == built_in
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["mine"], "has no task"),
+        (["tiny", "mutant"], "comes with astraios"),
+        (["mine", "mutnat"], "did you mean 'mutant'"),
+        (["mine", "mutant:speed"], "no metric 'speed'"),
+        (["mine", "mutant=x"], "weight must be a number above 0"),
+        (["mine", "mutant", "mutant=2"], "names the same task twice"),
+        (["mine", "perplexity"], "less is better"),
+        (["mine", "mutant", "--study", "tniy"], "did you mean 'tiny'"),
+        (["mine", "--remove"], "no composite 'mine'"),
+    ],
+)
+def test_a_mean_that_makes_no_sense_is_one_line(words: list[str], says: str, tmp_path: Path) -> None:
+    db = tmp_path / "a.duckdb"
+    scores(db, "tiny", {"mutant": 0.6, "perplexity": 9.0})
+    assert_one_line(run_cli("composite", *words, "--db", db), 2, says)
+    assert len(store.query(db, "from composite")) == 11

@@ -158,8 +158,8 @@ def _check_identity(plan: Plan) -> None:
             f"the data of source {cell.data.source!r} are not here what they were where the sweep was planned "
             "(for python-stdlib: another Python): use the same installation everywhere"
         )
-    _, rung = resolve(cell.model_id)
-    if rung.revision != cell.revision:
+    ladder, rung = resolve(cell.model_id)
+    if rung.revision != cell.revision or (cell.weights and ladder.weights(rung.model_id) != cell.weights):
         raise CellError(f"base model {cell.model_id} is not here what it was where the sweep was planned")
 
 

@@ -117,14 +117,15 @@ def prepared_data(
 
     import torch
 
-    content = json.dumps([PACKING, dataclasses.asdict(cell.data), cell.data_identity, tokenizer.name_or_path])
+    whole = dataclasses.replace(cell.data, n_train_tokens=None)
+    content = json.dumps([PACKING, dataclasses.asdict(whole), cell.data_identity, tokenizer.name_or_path])
     vocabulary = hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()
     key = hashlib.sha256((content + vocabulary).encode()).hexdigest()[:24]
     file = cache_dir() / "data" / f"{key}.pt"
     with exclusive(file.with_suffix(".lock"), wait=math.inf, what="the packed data"):
         if not file.is_file():
             source = instruction_data.load(cell.data)
-            packed, record = instruction_data.prepare(cell.data, source, tokenizer)
+            packed, record = instruction_data.prepare(whole, source, tokenizer)
             bundle = {
                 "packed": dataclasses.asdict(packed),
                 "record": dataclasses.asdict(record),
@@ -134,8 +135,7 @@ def prepared_data(
             torch.save(bundle, temporary)
             os.replace(temporary, file)
         bundle = torch.load(file, weights_only=True)
-    return (
-        instruction_data.PackedData(**bundle["packed"]),
-        DatasetRow(**bundle["record"]),
-        [Record(*fields) for fields in bundle["held_out"]],
+    packed, record = instruction_data.first_blocks(
+        cell.data, instruction_data.PackedData(**bundle["packed"]), DatasetRow(**bundle["record"])
     )
+    return packed, record, [Record(*fields) for fields in bundle["held_out"]]

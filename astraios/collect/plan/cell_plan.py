@@ -7,8 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from astraios.collect.plan.cell import Cell
 from astraios.collect.plan.facts import facts_of
-from astraios.collect.plan.sweep import Cell
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import BaseModelRow, ParameterCount, RunRow
@@ -57,6 +57,8 @@ class Plan:
             "trainable_share": self.count.n_trainable / self.count.n_params,
             "learning_rate": self.cell.train.learning_rate,
             "steps": self.cell.train.steps,
+            "n_train_tokens": self.cell.data.n_train_tokens,
+            "settings": dict(self.cell.settings),
             "n_tokens": self.n_tokens,
             "train_flops": self.train_flops,
             "kept_bytes": self.kept_bytes,
@@ -103,7 +105,7 @@ class Plan:
         base = BaseModelRow(
             model_id=cell.model_id,
             ladder=ladder.name,
-            revision=cell.revision,
+            revision=cell.revision or cell.weights,
             architecture=rung.architecture,
             n_params=self.count.n_params,
             n_params_nonembedding=self.count.n_params_nonembedding,

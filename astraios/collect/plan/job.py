@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from astraios.collect.plan.cell import Cell
     from astraios.collect.plan.cell_plan import Plan
-    from astraios.collect.plan.sweep import Cell
 
 STAGES = ("base", "train", "evaluate", "cell")
 

@@ -9,15 +9,24 @@ seeds = [0, 1]
 tasks = ["next-token"]
 [data]
 source = "python-stdlib"
+n_train_tokens = [1e6, 4e6]      # a list in [data], [train] and [method.NAME] makes cells of each value
 [train]
 steps = 200
-[method.lora]                    # settings of one method, its learning rate among them
-rank = 16
-learning_rate = [1e-4, 1e-3]     # a list makes a cell of each
+[method.lora]                    # settings of one method, and fields of [train] for its cells alone
+rank = [4, 16]
+learning_rate = [1e-4, 1e-3]
+target_modules = [["c_attn"], ["c_attn", "c_proj"]]     # what is a list itself: a list of lists
+[method.fft."7B"]                # the same for the cells of one base model
+processes = 4
+fsdp = true
 [launch.slurm]                   # what a launcher asks its cluster for; [launch.slurm.evaluate] for one stage alone
 partition = "gpu"
 [task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
 data_dir = "gold"
+[composite.mine]                 # a mean score of one's own: TASK[:METRIC][=WEIGHT]
+tasks = ["next-token", "devign:accuracy=2"]
+
+Paths are relative to the file that says them.
 """
 
 from __future__ import annotations
@@ -27,67 +36,30 @@ import hashlib
 import itertools
 import json
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from astraios.collect.plan.axes import combinations, only_cells
+from astraios.collect.plan.cell import Cell
 from astraios.collect.plan.compute import ComputeSpec, KeepSpec
+from astraios.collect.plan.paths import placed
 from astraios.data.packing import DataSpec
 from astraios.errors import UsageError, did_you_mean
-from astraios.settings import build, check, require_table, rule_of_type
+from astraios.evaluate.composite import composite_rows
+from astraios.records import CompositeRow
+from astraios.runs.identity import decides
+from astraios.settings import as_setting, build, check, require_table, rule_of_type, rules_of, split_axes
 from astraios.train.loop import TrainSpec
 
-RUN_ID_LENGTH = 16
-_NOT_ASKED = ("sweep", "tasks", "task_options")
-"""Fields of a cell on which its trained model does not depend."""
+if TYPE_CHECKING:
+    from astraios.models.methods import TuningMethod
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One run that is asked for: all that decides its numbers, defaults filled in."""
-
-    sweep: str
-    model_id: str
-    revision: str | None
-    method_id: str
-    settings: Mapping[str, Any]
-    seed: int
-    data: DataSpec
-    data_identity: str
-    train: TrainSpec
-    threads: int
-    tasks: tuple[str, ...]
-    trust_remote_code: bool = False
-    task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per task: how it is evaluated (data_dir, n_samples, language_level, ...)."""
-
-    @cached_property
-    def run_id(self) -> str:
-        """Hash of what decides the trained model: the same request is the same run, whichever sweep asks."""
-        content = {name: value for name, value in self.to_dict().items() if name not in _NOT_ASKED}
-        canonical = json.dumps(content, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:RUN_ID_LENGTH]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON types only."""
-        content = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {**content, "tasks": list(self.tasks), "data": self.data.asked, "train": self.train.asked}
-
-    def to_json(self) -> str:
-        """The whole cell, for another process."""
-        return json.dumps(dataclasses.asdict(self))
-
-    @classmethod
-    def from_json(cls, text: str) -> Cell:
-        """What `to_json` gave."""
-        content = json.loads(text)
-        content["data"] = DataSpec(**content["data"])
-        content["train"] = TrainSpec(**{**content["train"], "betas": tuple(content["train"]["betas"])})
-        content["tasks"] = tuple(content["tasks"])
-        return cls(**content)
+_NO_AXES = tuple(f.name for f in dataclasses.fields(TrainSpec) if not decides(f))
+"""Fields of [train] on which no number depends."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +81,12 @@ class Sweep:
     task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per task: how it is evaluated; none of it changes what is trained."""
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per method: learning_rate (a list makes a cell of each) and the method's own settings."""
+    """Per method: its own settings, and fields of [train] for its cells alone; a list makes cells of each value. A
+    table named like a base model holds the same for the cells of that model."""
+    axes: Mapping[str, Mapping[str, tuple[Any, ...]]] = field(default_factory=dict)
+    """Of [data] and [train]: the values of each field that was given several; `data` and `train` hold the first."""
+    composite: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Mean scores of one's own: the tasks of each, as TASK[:METRIC][=WEIGHT]."""
 
     @classmethod
     def read(cls, name_or_path: str) -> Sweep:
@@ -127,19 +104,28 @@ class Sweep:
                 f"no sweep {name_or_path!r}: neither a file nor built in; {did_you_mean(path.stem, built_in)}"
             )
         try:
-            return cls.from_toml(path.read_text(encoding="utf-8"), str(path))
+            return cls.from_toml(path.read_text(encoding="utf-8"), str(path), path.parent)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"{path}: can't be read ({error})") from None
 
     @classmethod
-    def from_toml(cls, text: str, where: str) -> Sweep:
-        """A sweep from TOML text; `where` is how an error calls it."""
+    def from_toml(cls, text: str, where: str, folder: Path = Path()) -> Sweep:
+        """A sweep from TOML text.
+
+        Args:
+            text: the content of a file.
+            where: how an error calls it.
+            folder: what its paths are relative to.
+
+        Raises:
+            UsageError: it is no sweep; one line.
+        """
         try:
             table = tomllib.loads(text)
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{where}: not valid TOML: {error}") from None
         try:
-            return cls._from_table(_extended(table))
+            return cls._from_table(_extended(table, folder))
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from None
 
@@ -147,29 +133,34 @@ class Sweep:
     def _from_table(cls, table: dict[str, Any]) -> Sweep:
         from astraios.evaluate.options import EvaluateOptions
         from astraios.evaluate.tasks import TASKS
-        from astraios.models.methods import METHODS
 
         for key in ("name", "models", "methods"):
             if key not in table:
                 raise UsageError(f"{key} is missing")
+        if "axes" in table:
+            raise UsageError("unknown field 'axes': give a list in place of a value, in [train] for instance")
+        data, data_axes = _data(table.pop("data", {}))
+        train_table = require_table(table.pop("train", {}), "[train] ")
+        train, train_axes = split_axes(rules_of(TrainSpec), train_table, "[train] ", _NO_AXES)
         sections = {
-            "data": _data(table.pop("data", {})),
-            "train": build(TrainSpec, table.pop("train", {}), "[train] "),
+            "data": data,
+            "train": build(TrainSpec, train, "[train] "),
             "compute": build(ComputeSpec, table.pop("compute", {}), "[compute] "),
             "keep": build(KeepSpec, table.pop("keep", {}), "[keep] "),
+            "axes": {name: axes for name, axes in (("data", data_axes), ("train", train_axes)) if axes},
         }
         table["models"] = _expand_models(table["models"])
         for key, kind in (("methods", str), ("seeds", int), ("tasks", str)):
             if key in table:
                 table[key] = _list_of(kind, table[key], key)
         sweep = build(cls, {**table, **sections}, "")
+        sweep._data_specs()
         for method_id in (*sweep.methods, *sweep.method):
-            require_table(sweep.method.get(method_id, {}), f"[method.{method_id}] ")
-            overrides = dict(sweep.method.get(method_id, {}))
-            _check_rates(method_id, overrides.pop("learning_rate", None))
-            METHODS.get(method_id).with_defaults(overrides)
+            sweep._check_method(method_id)
         for task_id in (*sweep.tasks, *sweep.task):
             TASKS.get(task_id).read_options(EvaluateOptions, sweep.task.get(task_id, {}), f"[task.{task_id}] ")
+        for row in sweep.composite_rows():
+            TASKS.get(row.task_id)
         return sweep
 
     @cached_property
@@ -181,66 +172,196 @@ class Sweep:
         """The sweep as it was understood."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True)
 
-    def cells(self, only: Iterable[str] = ()) -> list[Cell]:
-        """The grid, in the order models x methods x learning rates x seeds.
-
-        Args:
-            only: KEY=VALUE filters on model_id, method_id, seed and learning_rate; values of one key add up, keys
-                narrow down.
+    def composite_rows(self) -> list[CompositeRow]:
+        """The mean scores that the sweep defines, for each ladder of its models.
 
         Raises:
-            UsageError: an unknown key or a filter that leaves nothing.
+            UsageError: a [composite.NAME] table makes no sense.
+        """
+        from astraios.models.ladders import resolve
+
+        rows = []
+        ladders = sorted({resolve(model_id)[0].name for model_id in self.models}) if self.composite else []
+        for name, table in self.composite.items():
+            check(_COMPOSITE, require_table(table, f"[composite.{name}] "), f"[composite.{name}] ")
+            terms = table.get("tasks", ())
+            if not isinstance(terms, list | tuple) or not all(isinstance(term, str) for term in terms):
+                raise UsageError(f'[composite.{name}] tasks = {terms!r}: must be a list of "TASK[:METRIC][=WEIGHT]"')
+            rows += [row for ladder in ladders for row in composite_rows(name, terms, ladder)]
+        return rows
+
+    def cells(self, only: Iterable[str] = ()) -> list[Cell]:
+        """The grid: models x methods x values of [train] x values of [method.NAME] x data x seeds, seeds fastest.
+
+        Args:
+            only: KEY=VALUE filters on model_id, method_id, seed, or any field of [train], [data] and [method.NAME];
+                values of one key add up, keys narrow down.
+
+        Raises:
+            UsageError: an unknown key or a filter that leaves nothing; or two cells that are the same run.
             DataError: the data can't be identified.
         """
-        from astraios.data.sources import SOURCES
-
-        identity = SOURCES.get(self.data.source).identity(self.data.options)
-        wanted = _parse_filters(only)
-        cells = []
-        for model_id, method_id in itertools.product(self.models, self.methods):
-            for rate in self._rates(method_id):
-                values = {"model_id": model_id, "method_id": method_id, "learning_rate": rate}
-                if not all(values[key] in allowed for key, allowed in wanted.items() if key != "seed"):
-                    continue
-                cell = self._cell(model_id, method_id, rate, identity)
-                seeds = (seed for seed in self.seeds if seed in wanted.get("seed", {seed}))
-                cells += [dataclasses.replace(cell, seed=seed) for seed in seeds]
+        cells = [
+            cell
+            for model_id in self.models
+            for base in [_Base.of(model_id)]
+            for method_id in self.methods
+            for recipe in self._recipes(model_id, method_id)
+            for cell in self._cells(base, method_id, recipe)
+        ]
+        cells = only_cells(cells, only)
         if not cells:
             raise UsageError(f"--only {' '.join(only)}: no cell of sweep {self.name!r} is left")
+        _refuse_twins(cells)
         return cells
 
-    def _rates(self, method_id: str) -> tuple[float, ...]:
+    def _cells(self, base: _Base, method_id: str, recipe: _Recipe) -> Iterator[Cell]:
+        for data, identity in self._identified:
+            for seed in self.seeds:
+                yield Cell(
+                    sweep=self.sweep_id,
+                    model_id=base.model_id,
+                    revision=base.revision,
+                    method_id=method_id,
+                    settings=recipe.settings,
+                    seed=seed,
+                    data=data,
+                    data_identity=identity,
+                    train=recipe.train,
+                    threads=self.compute.threads,
+                    tasks=self.tasks,
+                    trust_remote_code=self.compute.trust_remote_code,
+                    task_options={name: self.task[name] for name in self.tasks if name in self.task},
+                    weights=base.weights,
+                )
+
+    @cached_property
+    def _identified(self) -> list[tuple[DataSpec, str]]:
+        """The data of the sweep with what identifies their content, which is worked out once for each content."""
+        from astraios.data.sources import SOURCES
+
+        found: dict[str, str] = {}
+        specs = self._data_specs()
+        for spec in specs:
+            key = json.dumps(dict(spec.options), sort_keys=True)
+            if key not in found:
+                found[key] = SOURCES.get(spec.source).identity(spec.options)
+        return [(spec, found[json.dumps(dict(spec.options), sort_keys=True)]) for spec in specs]
+
+    def _data_specs(self) -> list[DataSpec]:
+        """The [data] table at each combination of its values."""
+        own = rules_of(DataSpec)
+        specs = []
+        for values in combinations(self.axes.get("data", {})):
+            fields = {name: value for name, value in values.items() if name in own}
+            options = {**self.data.options, **{name: value for name, value in values.items() if name not in own}}
+            specs.append(dataclasses.replace(self.data, **fields, options=options))
+        return specs
+
+    def _check_method(self, method_id: str) -> None:
+        """Refuses a [method.NAME] table that makes no sense for the method or for a base model that it names."""
+        table = require_table(self.method.get(method_id, {}), f"[method.{method_id}] ")
+        known = [name for model_id in self.models for name in _names_of(model_id)]
+        for model in (key for key, value in table.items() if isinstance(value, Mapping)):
+            if model not in known:
+                raise UsageError(
+                    f"[method.{method_id}.{model}] no base model of this sweep; {did_you_mean(model, known)}"
+                )
+        for model_id in self.models:
+            self._recipes(model_id, method_id)
+
+    def _table_of(self, model_id: str, method_id: str) -> dict[str, Any]:
+        """What [method.NAME] says for a base model: its plain keys, and over them those of the table that it names."""
+        table = self.method.get(method_id, {})
+        own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
+        for name in _names_of(model_id):
+            own |= table.get(name, {})
+        return own
+
+    def _recipes(self, model_id: str, method_id: str) -> list[_Recipe]:
+        """What a method is trained with at each combination of the values of [train] and of its own table.
+
+        Raises:
+            UsageError: a value or a combination of some makes no sense.
+        """
         from astraios.models.methods import METHODS
 
-        rate = self.method.get(method_id, {}).get("learning_rate")
-        rate = rate or self.train.learning_rate or METHODS.get(method_id).learning_rate
-        return tuple(map(float, rate)) if isinstance(rate, (list, tuple)) else (float(rate),)
+        method, prefix = METHODS.get(method_id), f"[method.{method_id}] "
+        table = self._table_of(model_id, method_id)
+        rules = {name: rule for name, rule in rules_of(TrainSpec).items() if name not in method.settings}
+        first, axes = split_axes({**rules, **method.rules}, table, prefix, _NO_AXES)
+        method.with_defaults({name: value for name, value in first.items() if name not in rules}, rules)
+        check(rules, {name: value for name, value in first.items() if name in rules}, prefix)
+        shared = {name: values for name, values in self.axes.get("train", {}).items() if name not in table}
+        recipes = []
+        for of_train, of_method in itertools.product(combinations(shared), combinations(axes)):
+            values = {**first, **of_method}
+            own = {name: value for name, value in values.items() if name not in rules}
+            changes = {name: as_setting(rules[name], value) for name, value in values.items() if name in rules}
+            train = dataclasses.replace(self.train, **of_train, **changes)
+            recipes.append(_Recipe(method.with_defaults(own), _with_defaults(train, method)))
+        return recipes
 
-    def _cell(self, model_id: str, method_id: str, rate: float, identity: str) -> Cell:
-        """The cell of the first seed."""
+
+@dataclass(frozen=True)
+class _Recipe:
+    """What a method is trained with."""
+
+    settings: Mapping[str, Any]
+    train: TrainSpec
+
+
+@dataclass(frozen=True)
+class _Base:
+    """A base model, and what tells its weights from others."""
+
+    model_id: str
+    revision: str | None
+    weights: str | None
+
+    @classmethod
+    def of(cls, model_id: str) -> _Base:
         from astraios.models.ladders import resolve
-        from astraios.models.methods import METHODS
 
-        method, (_, rung) = METHODS.get(method_id), resolve(model_id)
-        quantization = self.train.quantization
-        if quantization == "auto":
-            quantization = method.quantization or "none"
-        own = {key: value for key, value in self.method.get(method_id, {}).items() if key != "learning_rate"}
-        return Cell(
-            sweep=self.sweep_id,
-            model_id=rung.model_id,
-            revision=rung.revision,
-            method_id=method_id,
-            settings=method.with_defaults(own),
-            seed=self.seeds[0],
-            data=self.data,
-            data_identity=identity,
-            train=dataclasses.replace(self.train, learning_rate=rate, quantization=quantization),
-            threads=self.compute.threads,
-            tasks=self.tasks,
-            trust_remote_code=self.compute.trust_remote_code,
-            task_options={name: self.task[name] for name in self.tasks if name in self.task},
+        ladder, rung = resolve(model_id)
+        return cls(rung.model_id, rung.revision, ladder.weights(rung.model_id))
+
+
+def _names_of(model_id: str) -> list[str]:
+    """How a table may call a base model: by its short name, or its id."""
+    from astraios.models.ladders import resolve
+
+    _, rung = resolve(model_id)
+    return list(dict.fromkeys(filter(None, (rung.name, rung.model_id, model_id))))
+
+
+def _with_defaults(train: TrainSpec, method: TuningMethod) -> TrainSpec:
+    """The recipe with the method's own learning rate and precision where the sweep leaves them to it."""
+    rate = train.learning_rate or method.learning_rate
+    own = method.quantization or "none"
+    quantization = own if train.quantization == "auto" else train.quantization
+    return dataclasses.replace(train, learning_rate=float(rate), quantization=quantization)
+
+
+def _refuse_twins(cells: Iterable[Cell]) -> None:
+    """Two folders may hold the same base, and "auto" may mean what another value says."""
+    seen: dict[str, Cell] = {}
+    for cell in cells:
+        other = seen.setdefault(cell.run_id, cell)
+        if other is cell:
+            continue
+        if other.model_id != cell.model_id:
+            raise UsageError(
+                f"models {other.model_id!r} and {cell.model_id!r} hold the same weights, so that their cells are the "
+                "same runs: name one of them"
+            )
+        raise UsageError(
+            f"two cells of {cell.model_id} {cell.method_id} seed {cell.seed} are the same run: "
+            f'a value of a list means what another one says (quantization = "auto" is {cell.train.quantization!r} here)'
         )
+
+
+_COMPOSITE = {"tasks": rule_of_type("list")}
 
 
 def built_in_sweeps() -> dict[str, str]:
@@ -253,15 +374,30 @@ def built_in_sweeps() -> dict[str, str]:
     }
 
 
-def _extended(table: dict[str, Any], depth: int = 0) -> dict[str, Any]:
-    """A table laid over the built-in sweep that it `extends`: only what differs need be said."""
+def _extended(table: dict[str, Any], folder: Path, depth: int = 0) -> dict[str, Any]:
+    """A table laid over the sweep that it `extends`, built in or another file: only what differs need be said."""
+    table = placed(table, folder)
     if "extends" not in table:
         return table
-    built_in, name = built_in_sweeps(), table["extends"]
-    if name not in built_in or depth > 8:
-        raise UsageError(f"extends = {name!r}: no built-in sweep; {did_you_mean(str(name), built_in)}")
-    under = _extended(tomllib.loads(built_in[name]), depth + 1)
-    return _laid_over(under, {key: value for key, value in table.items() if key != "extends"})
+    under, below = _extends(table["extends"], folder, depth)
+    over = {key: value for key, value in table.items() if key != "extends"}
+    return _laid_over(_extended(under, below, depth + 1), over)
+
+
+def _extends(name: Any, folder: Path, depth: int) -> tuple[dict[str, Any], Path]:
+    """The table that is extended, and what its paths are relative to."""
+    built_in = built_in_sweeps()
+    if depth > 8:
+        raise UsageError(f"extends = {name!r}: sweeps extend each other in a circle")
+    if name in built_in:
+        return tomllib.loads(built_in[name]), folder
+    file = folder / str(name)
+    if not file.is_file():
+        raise UsageError(f"extends = {name!r}: no built-in sweep and no file; {did_you_mean(str(name), built_in)}")
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8")), file.parent
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"extends = {name!r}: can't be read ({error})") from None
 
 
 def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
@@ -269,17 +405,22 @@ def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return {**under, **over, **{key: _laid_over(value, over[key]) for key, value in both.items()}}
 
 
-def _data(table: Any) -> DataSpec:
-    """The [data] table: fields of DataSpec, and what its source takes."""
+def _data(table: Any) -> tuple[DataSpec, dict[str, tuple[Any, ...]]]:
+    """The [data] table with the first of each list of values, and the lists: fields of DataSpec, and what its source
+    takes."""
     from astraios.data.sources import SOURCES
 
     require_table(table, "[data] ")
-    own = {f.name for f in dataclasses.fields(DataSpec)} - {"options"}
-    spec = build(DataSpec, {key: value for key, value in table.items() if key in own}, "[data] ")
-    options = {key: value for key, value in table.items() if key not in own}
-    rules = {name: rule_of_type(kind) for name, kind in SOURCES.get(spec.source).options.items()}
-    check(rules, options, "[data] ", besides=own)
-    return dataclasses.replace(spec, options=options)
+    own = {name: rule for name, rule in rules_of(DataSpec).items() if name != "options"}
+    if isinstance(table.get("source"), list):
+        raise UsageError("[data] source: one source a sweep, for each takes options of its own")
+    spec = build(DataSpec, {"source": table["source"]} if "source" in table else {}, "[data] ")
+    options = {name: rule_of_type(kind) for name, kind in SOURCES.get(spec.source).options.items()}
+    first, axes = split_axes({**options, **own}, table, "[data] ")
+    spec = build(DataSpec, {name: value for name, value in first.items() if name in own}, "[data] ")
+    given = {name: value for name, value in first.items() if name not in own}
+    check(options, given, "[data] ", besides=own)
+    return dataclasses.replace(spec, options=given), axes
 
 
 def _list_of(kind: type, value: Any, key: str) -> tuple[Any, ...]:
@@ -298,25 +439,3 @@ def _expand_models(models: Any) -> tuple[str, ...]:
     if isinstance(models, str):
         return tuple(rung.model_id for rung in LADDERS.get(models).rungs())
     return _list_of(str, models, "models")
-
-
-def _parse_filters(only: Iterable[str]) -> dict[str, set[Any]]:
-    kinds: dict[str, Callable[[str], Any]] = {"model_id": str, "method_id": str, "seed": int, "learning_rate": float}
-    wanted: dict[str, set[Any]] = {}
-    for item in only:
-        key, found, value = item.partition("=")
-        if not found or key not in kinds:
-            raise UsageError(f"--only {item!r}: write KEY=VALUE with KEY one of {', '.join(kinds)}")
-        try:
-            wanted.setdefault(key, set()).add(kinds[key](value))
-        except ValueError:
-            raise UsageError(f"--only {item!r}: {value!r} is no number") from None
-    return wanted
-
-
-def _check_rates(method_id: str, rate: Any) -> None:
-    rates = rate if isinstance(rate, (list, tuple)) else [1.0 if rate is None else rate]
-    if not rates or any(isinstance(r, bool) or not isinstance(r, (int, float)) or r <= 0 for r in rates):
-        raise UsageError(f"[method.{method_id}] learning_rate = {rate!r}: a positive number, or a list of them")
-    if len(set(rates)) < len(rates):
-        raise UsageError(f"[method.{method_id}] learning_rate names a rate twice")

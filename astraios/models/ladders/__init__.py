@@ -92,6 +92,10 @@ class Ladder:
         """
         raise NotImplementedError
 
+    def weights(self, model_id: str) -> str | None:
+        """Hash of the base's files, where neither its id nor its revision says which they are: in a local folder."""
+        return None
+
     def is_ready(self, model_id: str) -> bool:
         """Whether the base can be loaded as it is; False where `prepare` must build it first."""
         return True

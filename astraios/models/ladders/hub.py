@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from astraios.errors import CellError, MissingExtraError, UsageError
 from astraios.models.ladders import Ladder, Rung
 from astraios.models.quiet import hush
+from astraios.models.weights import weights_hash
 
 if TYPE_CHECKING:
     from transformers import BitsAndBytesConfig, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -58,6 +59,15 @@ class HubLadder(Ladder):
                 trust_remote_code=trust_remote_code,
                 local_files_only=_no_network(),
             )
+
+    def weights(self, model_id: str) -> str | None:
+        folder = Path(self._rung(model_id).model_id)
+        if not (folder / "config.json").is_file():
+            return None
+        try:
+            return weights_hash(folder)
+        except OSError as error:
+            raise CellError(f"base model {model_id!r}: a file can't be read ({error})") from None
 
     def load(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from astraios.errors import CellError, UsageError
 from astraios.records import TuningMethodRow
 from astraios.registry import Registry
-from astraios.settings import Rule, check, rule_of_type
+from astraios.settings import Rule, as_setting, check, rule_of_type
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -61,15 +61,25 @@ class TuningMethod:
         """The row of the table `tuning_method`."""
         return TuningMethodRow(method_id=self.name, title=self.title, kind=self.kind, citation=self.citation)
 
-    def with_defaults(self, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    def with_defaults(self, overrides: Mapping[str, Any], besides: Iterable[str] = ()) -> dict[str, Any]:
         """The method's settings with the sweep's in place of the defaults.
+
+        Args:
+            overrides: settings by name.
+            besides: other names that a wrong one may have meant.
 
         Raises:
             UsageError: an override names no setting of this method, or has a value of the wrong kind.
         """
-        rules = {name: _rule(name, default) for name, default in self.settings.items()}
-        check(rules, overrides, f"method.{self.name}.", unknown=f"tuning method {self.name!r} has no setting")
-        return {**self.settings, **overrides}
+        unknown = f"tuning method {self.name!r} has no setting"
+        check(self.rules, overrides, f"method.{self.name}.", besides=besides, unknown=unknown)
+        given = {name: as_setting(self.rules[name], value) for name, value in overrides.items()}
+        return {**self.settings, **given}
+
+    @property
+    def rules(self) -> dict[str, Rule]:
+        """What each of its settings may hold."""
+        return {name: _rule(name, default) for name, default in self.settings.items()}
 
     def n_virtual_tokens(self, settings: Mapping[str, Any]) -> int:
         """Positions that the method puts in front of every sequence, and so in front of the logits."""

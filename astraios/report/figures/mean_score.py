@@ -15,6 +15,7 @@ select origin, ladder, dataset_id, method_id, coalesce(t.title, method_id) as me
     avg(trainable_share) over (partition by origin, ladder, dataset_id, method_id) as mean_share
 from mean_task_score
 left join tuning_method t using (method_id)
+where is_main
 order by method_id, n_params"""
 
 

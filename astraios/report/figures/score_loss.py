@@ -13,7 +13,7 @@ select g.origin, g.ladder, g.dataset_id, g.method_id, coalesce(t.title, g.method
     g.split || ' loss' as split, g.loss_nats, s.mean_score, s.n_tasks, g.n_seeds
 from method_size_grid g
 join mean_task_score s
-    on s.origin = g.origin and s.model_id = g.model_id and s.method_id = g.method_id
+    on s.is_main and s.origin = g.origin and s.model_id = g.model_id and s.method_id = g.method_id
     and s.dataset_id is not distinct from g.dataset_id
 left join tuning_method t on t.method_id = g.method_id
 where g.split in ('train', 'test')
