@@ -8,7 +8,9 @@ from importlib import import_module
 from astraios.cli.app import app
 
 # The order in which help shows them.
-for _room in ("collect", "importing", "results", "studies", "fit", "report", "database", "curation", "machine"):
+for _room in (
+    "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation", "machine",
+):  # fmt: skip
     import_module(f"astraios.cli.{_room}")
 
 __all__ = ["app", "main"]

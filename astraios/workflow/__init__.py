@@ -5,6 +5,7 @@ from astraios.fit.request import FitRequest
 from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
+from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import ImportRequest, import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
@@ -28,6 +29,7 @@ __all__ = [
     "doctor",
     "estimated",
     "evaluate",
+    "finish",
     "fit_file",
     "fit_scaling",
     "hints",
