@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # skip and say so.
 SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless gcc:gcc npm:npm
 
-.PHONY: demo test lint verify system bench gallery lake help
+.PHONY: demo test lint verify system bench gallery lake trackers help
 
 help:
 	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
@@ -15,6 +15,7 @@ help:
 	@echo "make verify  run the long tests too and print which promises to users held"
 	@echo "make gallery draw docs/gallery.md anew from the demo and the paper's numbers"
 	@echo "make lake    an environment with DuckLake (.venv-lake), for its tests in \`make verify\`"
+	@echo "make trackers an environment with TRL, Lightning and inspect_ai (.venv-trackers), for their tests in \`make verify\`"
 	@echo "make bench   run the benchmarks (see benchmarks/RESULTS.md)"
 
 demo: $(VENV)/train.stamp
@@ -44,6 +45,11 @@ lake:
 	test -x .venv-lake/bin/python || $(PYTHON) -m venv .venv-lake
 	.venv-lake/bin/python -m pip install --quiet --disable-pip-version-check \
 		--constraint constraints-ducklake.txt --editable '.[ducklake]'
+
+trackers:
+	test -x .venv-trackers/bin/python || $(PYTHON) -m venv .venv-trackers
+	.venv-trackers/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints-trackers.txt --editable '.[train,trackers]'
 
 $(VENV)/train.stamp: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -1,7 +1,7 @@
 """astraios: scaling analysis for tuned language models, with a results database.
 
 The public names load on first use, so that importing the package costs nothing: `fit` (a function and the package of
-the laws behind it), `load_fit`, `open_db`, `studies`, `Sweep`.
+the laws behind it), `init` (a run that is logged while it trains), `load_fit`, `open_db`, `studies`, `Sweep`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _LAZY = {
+    "init": ("astraios.track", "init"),
     "load_fit": ("astraios.workflow", "load_fit"),
     "open_db": ("astraios.store", "open_db"),
     "studies": ("astraios.workflow", "studies"),
     "Sweep": ("astraios.collect.plan.sweep", "Sweep"),
 }
 
-__all__ = ["Sweep", "__version__", "fit", "load_fit", "open_db", "studies"]
+__all__ = ["Sweep", "__version__", "fit", "init", "load_fit", "open_db", "studies"]
 
 
 def _plot(result: FitResult) -> Any:

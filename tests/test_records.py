@@ -50,7 +50,6 @@ def test_a_row_cannot_lack_what_the_database_insists_on(db: Path) -> None:
     assert insisted <= required
     # What is measured here always has these; what others measured may not.
     assert required - insisted == {
-        ("loss_point", "n_tokens"),
         ("score", "value"),
         ("sample_score", "value"),
         ("sample_score", "verdict"),

@@ -350,8 +350,16 @@ def _print_outcome(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
 def _print_ingested(ingested: Any, as_json: bool) -> None:
     """What an ingest did."""
     if as_json:
-        terminal.print_json({"n_new": ingested.n_new, "n_known": ingested.n_known, "skipped": dict(ingested.skipped)})
+        terminal.print_json(
+            {
+                "n_new": ingested.n_new,
+                "n_known": ingested.n_known,
+                "n_live": ingested.n_live,
+                "skipped": dict(ingested.skipped),
+            }
+        )
         return
-    terminal.say(f"{ingested.n_new} new runs, {ingested.n_known} known, {len(ingested.skipped)} skipped")
+    live = f"{ingested.n_live} being logged, " if ingested.n_live else ""
+    terminal.say(f"{ingested.n_new} new runs, {live}{ingested.n_known} known, {len(ingested.skipped)} skipped")
     for name, reason in ingested.skipped.items():
         terminal.say(f"skipped: {name}: {reason}")

@@ -50,9 +50,13 @@ def count_base(config: PretrainedConfig) -> tuple[int, int]:
         CellError: the architecture can't be built.
     """
     hush()
-    base = _meta_model(config)
-    total = sum(parameter.numel() for parameter in base.parameters())
-    return total, total - _embedding_params(base)
+    return count_module(_meta_model(config))
+
+
+def count_module(model: Any) -> tuple[int, int]:
+    """Parameters of a model as it stands, in all and without embeddings; tied ones count once."""
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return total, total - _embedding_params(model)
 
 
 def count_described(settings: Mapping[str, Any]) -> int | None:
@@ -87,11 +91,12 @@ def _meta_model(config: PretrainedConfig) -> PreTrainedModel:
     return _BUILT[key]
 
 
-def _embedding_params(model: PreTrainedModel) -> int:
+def _embedding_params(model: Any) -> int:
     """Parameters of token and position embeddings and of the output layer (its weight is often the tokens')."""
     from torch import nn
 
     modules: list[nn.Module | None] = [module for module in model.modules() if isinstance(module, nn.Embedding)]
-    modules += [model.get_input_embeddings(), model.get_output_embeddings()]
+    if hasattr(model, "get_input_embeddings"):
+        modules += [model.get_input_embeddings(), model.get_output_embeddings()]
     unique = {id(p): p.numel() for module in modules if module is not None for p in module.parameters()}
     return sum(unique.values())

@@ -23,7 +23,16 @@ from astraios.records.fits import (
     FitRow,
     ProjectionRow,
 )
-from astraios.records.results import EvaluationRow, LossPoint, LossSummaryRow, SampleScore, Score, TaskResult
+from astraios.records.results import (
+    EvaluationRow,
+    LossPoint,
+    LossSummaryRow,
+    MetricPoint,
+    SampleScore,
+    Score,
+    ScorePoint,
+    TaskResult,
+)
 from astraios.records.run import AttemptRow, ParameterCount, RunRow
 from astraios.records.table import TABLES, Column, Table, columns_of, frame, from_values, plain_rows, schema, values
 
@@ -45,11 +54,13 @@ __all__ = [
     "FitRow",
     "LossPoint",
     "LossSummaryRow",
+    "MetricPoint",
     "ParameterCount",
     "ProjectionRow",
     "RunRow",
     "SampleScore",
     "Score",
+    "ScorePoint",
     "SweepRow",
     "Table",
     "TaskResult",

@@ -18,15 +18,15 @@ class OfAttempt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class LossAddress(OfAttempt):
-    """What a loss gets when it is stored."""
+class OfPoint(OfAttempt):
+    """What a point along training gets when it is stored."""
 
     load_key: Annotated[int | None, Column("bigint", "As in attempt; queries of single runs are quick through it.")] = (
         None
     )
 
 
-@row_of("loss_point", of="run", address=LossAddress, file="losses.parquet")
+@row_of("loss_point", of="run", address=OfPoint, file="losses.parquet")
 @dataclass(slots=True, unsafe_hash=True)
 class LossPoint:
     """Cross-entropy loss over training, long.
@@ -39,7 +39,7 @@ class LossPoint:
         str, Column("varchar", "test and train: evaluations on fixed sets; batch: the loss of a training step.")
     ]
     step: Annotated[int, Column("integer", "Optimizer steps done (global step); 0 is before tuning.", "steps")]
-    n_tokens: Annotated[int, Column("bigint", "Tokens trained on so far.", "tokens")]
+    n_tokens: Annotated[int | None, Column("bigint", "Tokens trained on so far.", "tokens")]
     loss_nats: Annotated[
         float, Column("double", "Mean cross-entropy a token, nats, from the logits alone.", "nats a token")
     ]
@@ -51,6 +51,37 @@ class LossPoint:
             "nats a token",
         ),
     ] = None
+    learning_rate: Annotated[
+        float | None, Column("double", "Learning rate at that step, as the trainer tells it; null where it does not.")
+    ] = None
+
+
+@row_of("score_point", of="run", address=OfPoint, file="points.parquet")
+@dataclass(frozen=True, slots=True)
+class ScorePoint:
+    """Scores along training, long: rewards and pass rates of RL, scores of checkpoints."""
+
+    task_id: Annotated[str, Column("varchar", "The task, or the reward.")]
+    metric: Annotated[str, Column("varchar", "For instance accuracy, pass@1, mean (of a reward).")]
+    step: Annotated[int, Column("integer", "Optimizer steps done.", "steps")]
+    value: Annotated[float, Column("double", "Point estimate; a fraction where the metric is one.")]
+    n_tokens: Annotated[int | None, Column("bigint", "Tokens trained on so far.", "tokens")] = None
+    device_seconds: Annotated[
+        float | None, Column("double", "Seconds of the attempt so far, times the number of devices.", "seconds")
+    ] = None
+    stderr: Annotated[float | None, Column("double", "Standard error over items.")] = None
+    n: Annotated[int | None, Column("integer", "Items or completions behind the value.", "items")] = None
+
+
+@row_of("metric_point", of="run", address=OfPoint, file="metrics.parquet")
+@dataclass(frozen=True, slots=True)
+class MetricPoint:
+    """What else a training logged, long: gradient norms, lengths, throughput, under the names that it was given."""
+
+    name: Annotated[str, Column("varchar", "As it was logged.")]
+    step: Annotated[int, Column("integer", "Optimizer steps done.", "steps")]
+    n_tokens: Annotated[int | None, Column("bigint", "Tokens trained on so far.", "tokens")]
+    value: Annotated[float, Column("double", "The number.")]
 
 
 @row_of("loss_summary", of="run", address=OfAttempt)

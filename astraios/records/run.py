@@ -26,7 +26,11 @@ class RunRow:
     ]
     origin: Annotated[
         str,
-        Column("varchar", "measured (run by astraios), imported (by another tool) or published (printed in a paper)."),
+        Column(
+            "varchar",
+            "measured (run by astraios), live (logged by astraios.init while it trained), imported (by another tool) "
+            "or published (printed in a paper).",
+        ),
     ]
     model_id: Annotated[str, Column("varchar", "The base model.")]
     method_id: Annotated[str, Column("varchar", "The tuning method.")]
@@ -79,7 +83,9 @@ class AttemptRow:
     """What happened: each try at a run, with its cost and its end."""
 
     attempt: Annotated[int, Column("integer", "Number of the try, from 1. A resumed try keeps its number.")]
-    state: Annotated[str, Column("varchar", "done or failed.")]
+    state: Annotated[
+        str, Column("varchar", "done or failed; running or interrupted for a logged run that has no end yet.")
+    ]
     started_at: Annotated[Timestamp | None, Column("timestamp", "Start, UTC.")] = None
     finished_at: Annotated[Timestamp | None, Column("timestamp", "End, UTC.")] = None
     wall_seconds: Annotated[

@@ -25,7 +25,8 @@ DEFAULT_PORT = 8765
 STATE = """\
 select (select count(*) from run) as runs, (select count(*) from attempt) as attempts,
     (select max(finished_at) from attempt) as finished, (select count(*) from fit) as fits,
-    (select max(created_at) from fit) as fitted, (select count(*) from score) as scores"""
+    (select max(created_at) from fit) as fitted, (select count(*) from score) as scores,
+    (select sum(n_points) from loss_summary) as points"""
 
 RELOAD = """
 (() => {

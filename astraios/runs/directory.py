@@ -2,12 +2,15 @@
 
     cell.json            what was asked, written first
     attempts.jsonl       a line when a try starts or fails
+    rows.json            of a run that others start: the rows that are known so far
     losses.jsonl         a line an evaluation, appended while training
+    points.jsonl         scores along training, a line each
+    metrics.jsonl        what else was logged, a line a call
     checkpoint.pt        where an interrupted try goes on
     trained.json         where training is a cell of its own: its cost and environment, written when it is over
     task-NAME.json       a task's result, each written whole
     adapter/             what was tuned
-    losses.parquet, scores.parquet, samples.parquet
+    losses.parquet, scores.parquet, samples.parquet, points.parquet, metrics.parquet
     manifest.json        written last: every row and the hash of every file; without it the run is not finished
 
 Anybody may write run directories at once, on any machine; nothing here knows of a database.
@@ -19,23 +22,36 @@ import datetime
 import hashlib
 import json
 import os
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
-from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError
 from astraios.files import write_atomically
-from astraios.records import TABLES, LossPoint, SampleScore, Score, Table, TaskResult, columns_of, values
+from astraios.records import (
+    TABLES,
+    LossPoint,
+    MetricPoint,
+    SampleScore,
+    Score,
+    ScorePoint,
+    Table,
+    TaskResult,
+    columns_of,
+    values,
+)
+from astraios.runs.log import Log, read_lines
 from astraios.runs.rows import Ending, RunRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST = "manifest.json"
+ROWS = "rows.json"
+LOSSES, POINTS, METRICS = "losses.jsonl", "points.jsonl", "metrics.jsonl"
+"""Logs that grow while a run trains."""
 TRAINED = "trained.json"
 FORMAT = 1
 """Version of this layout."""
@@ -48,14 +64,27 @@ def utc_now() -> str:
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
 
 
-class RunDirectory:
-    """One run directory, for its writer and its readers."""
+@dataclass(frozen=True)
+class Reached:
+    """How far a run has come, by what was logged; None where nothing was."""
 
-    def __init__(self, path: Path) -> None:
+    step: int | None
+    n_tokens: int | None
+    learning_rate: float | None
+    """The largest."""
+
+
+class RunDirectory:
+    """One run directory, for its writer and its readers.
+
+    Args:
+        path: the directory.
+        pause: seconds between two writes of a log; at 0 what is appended is written at once.
+    """
+
+    def __init__(self, path: Path, pause: float = PAUSE_S) -> None:
         self.path = path
-        self._log: FileIO | None = None
-        self._pending: list[bytes] = []
-        self._due = 0.0
+        self._losses, self._points, self._metrics = (Log(path / name, pause) for name in (LOSSES, POINTS, METRICS))
 
     @property
     def checkpoint_path(self) -> Path:
@@ -91,46 +120,69 @@ class RunDirectory:
                 "free some space or choose another --out"
             ) from None
 
+    def note(self, attempt: int, started_at: str, facts: Mapping[str, Any]) -> None:
+        """Keeps something about an attempt that goes on."""
+        self._append("attempts.jsonl", {"attempt": attempt, "state": "started", "started_at": started_at, **facts})
+
     def attempts(self) -> list[dict[str, Any]]:
         """The tries so far: the last line of each number."""
-        by_number: dict[int, dict[str, Any]] = {}
-        for entry in self._lines("attempts.jsonl"):
-            if not isinstance(entry, dict) or not isinstance(entry.get("attempt"), int):
-                continue
-            by_number[entry["attempt"]] = {**by_number.get(entry["attempt"], {}), **entry}
-        return [by_number[number] for number in sorted(by_number)]
+        return attempts_of(self._content("attempts.jsonl"))
 
     def append_loss(self, point: LossPoint) -> None:
-        """Adds a loss: written at once, unless one was written within the last `PAUSE_S`.
+        """Adds a loss: written at once, unless one was written within the last `pause`.
 
         What is still to be written goes out with the next loss or with `flush`, which comes before a checkpoint: what a
         kill may lose is trained, and logged, again.
         """
-        self._pending.append(_loss_line(point))
-        now = time.monotonic()
-        if now >= self._due:
-            self._due = now + PAUSE_S
-            self.flush()
+        self._losses.add(_loss_line(point))
+
+    def append_point(self, point: ScorePoint) -> None:
+        """Adds a score along training, as `append_loss` does a loss."""
+        self._points.add(json.dumps(asdict(point)).encode() + b"\n")
+
+    def append_metrics(self, step: int, n_tokens: int | None, values: Mapping[str, float]) -> None:
+        """Adds numbers that are neither losses nor scores, as `append_loss` does a loss."""
+        self._metrics.add(json.dumps({"step": step, "n_tokens": n_tokens, "values": values}).encode() + b"\n")
+
+    def mark_resumed(self) -> None:
+        """What is logged from here on goes before what was logged of later steps, in a branch that was left."""
+        for log in (self._losses, self._points, self._metrics):
+            if log.path.exists():
+                log.add(b'{"resumed": true}\n')
 
     def flush(self) -> None:
-        """Writes the losses that are still to be written, in one write."""
-        lines, self._pending = self._pending, []
-        if not lines:
-            return
-        if self._log is None:
-            self._log = open(self.path / "losses.jsonl", "a+b", buffering=0)  # noqa: SIM115 (kept open while training)
-            if self._log.tell() and os.pread(self._log.fileno(), 1, self._log.tell() - 1) != b"\n":
-                lines.insert(0, b"\n")
-        content = memoryview(b"".join(lines))
-        while content:  # A full disk takes a part, and says so the next time.
-            content = content[self._log.write(content) :]
+        """Writes what is still to be written."""
+        for log in (self._losses, self._points, self._metrics):
+            log.flush()
+
+    def close(self) -> None:
+        """Writes what is still to be written, and lets go of the logs."""
+        for log in (self._losses, self._points, self._metrics):
+            log.close()
 
     def losses(self) -> list[LossPoint]:
         """The losses so far; of a step logged twice (before and after an interruption) the last counts."""
         self.flush()
-        points = [LossPoint(**line) for line in self._lines("losses.jsonl")]
-        latest = {(point.split, point.step): point for point in points}
-        return [latest[key] for key in sorted(latest)]
+        return loss_points(self._content(LOSSES))
+
+    def points(self) -> list[ScorePoint]:
+        """The scores along training so far, the last of each step."""
+        self.flush()
+        return score_points(self._content(POINTS))
+
+    def metrics(self) -> list[MetricPoint]:
+        """What else was logged so far, the last of each step."""
+        self.flush()
+        return metric_points(self._content(METRICS))
+
+    def reached(self) -> Reached:
+        """How far the logs go."""
+        self.flush()
+        lines = [line for name in (LOSSES, POINTS, METRICS) for line in current_lines(self._content(name))]
+        steps = [line["step"] for line in lines]
+        tokens = [n for line in lines if (n := line.get("n_tokens")) is not None]
+        rates = [rate for line in lines if (rate := line.get("learning_rate")) is not None]
+        return Reached(max(steps, default=None), max(tokens, default=None), max(rates, default=None))
 
     def write_task(self, task_id: str, result: TaskResult, seconds: float) -> None:
         """Keeps the result of one task."""
@@ -184,13 +236,26 @@ class RunDirectory:
             LossPoint: self.losses(),
             Score: [score for result in results for score in result.scores],
             SampleScore: [sample for result in results for sample in result.samples],
+            ScorePoint: self.points(),
+            MetricPoint: self.metrics(),
         }
         files = {
             table.file: self._write_parquet(table, records[table.record], ending.attempt)
             for table in TABLES.values()
-            if table.file
+            if table.file and (records[table.record] or table.record not in (ScorePoint, MetricPoint))
         }
         self._write_manifest("done", rows, files)
+
+    def write_rows(self, rows: RunRows) -> None:
+        """Keeps the rows that are known so far, for who reads or ends the run without the process that trains."""
+        write_atomically(self.path / ROWS, json.dumps(rows.to_json()).encode())
+
+    def rows(self) -> RunRows | None:
+        """What `write_rows` was given; None where there is nothing that can be read."""
+        try:
+            return RunRows.from_json(json.loads((self.path / ROWS).read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return None
 
     def manifest(self) -> dict[str, Any] | None:
         """The manifest, or None while there is none.
@@ -261,7 +326,7 @@ class RunDirectory:
         import pyarrow as pa
         from pyarrow import parquet
 
-        rows, sink = _arrow(table, records, attempt), pa.BufferOutputStream()
+        rows, sink = arrow_rows(table, records, attempt), pa.BufferOutputStream()
         # Steps and tokens shrink as differences, texts by a dictionary; losses are noise that no compression shrinks.
         texts = [field.name for field in rows.schema if pa.types.is_string(field.type)]
         parquet.write_table(
@@ -282,36 +347,82 @@ class RunDirectory:
         with open(self.path / name, "ab", buffering=0) as file:
             file.write(json.dumps(entry).encode() + b"\n")
 
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        """Whole lines only: a torn last one is what an interruption leaves."""
+    def _content(self, name: str) -> bytes:
         try:
-            content = (self.path / name).read_bytes()
+            return (self.path / name).read_bytes()
         except FileNotFoundError:
-            return []
-        whole = content[: content.rfind(b"\n") + 1]
-        entries = []
-        for line in whole.splitlines():
-            try:
-                entries.append(json.loads(line))
-            except ValueError:
-                # A line that was torn and then appended to; what it said is said again after the resume.
-                continue
-        return entries
+            return b""
 
 
 class UnreadableError(StoreError):
     """A manifest that is there but can't be read."""
 
 
+def attempts_of(content: bytes) -> list[dict[str, Any]]:
+    """The attempts of a log: the last line of each number, over what earlier ones said."""
+    by_number: dict[int, dict[str, Any]] = {}
+    for entry in read_lines(content):
+        if isinstance(entry.get("attempt"), int):
+            by_number[entry["attempt"]] = {**by_number.get(entry["attempt"], {}), **entry}
+    return [by_number[number] for number in sorted(by_number)]
+
+
+def loss_points(content: bytes) -> list[LossPoint]:
+    """The losses of a log, in order of split and step."""
+    latest = {(line["split"], line["step"]): line for line in current_lines(content)}
+    return [LossPoint(**latest[key]) for key in sorted(latest)]
+
+
+def score_points(content: bytes) -> list[ScorePoint]:
+    """The scores along training of a log, in order of task, metric and step."""
+    points = [ScorePoint(**line) for line in current_lines(content)]
+    latest = {(point.task_id, point.metric, point.step): point for point in points}
+    return [latest[key] for key in sorted(latest)]
+
+
+def metric_points(content: bytes) -> list[MetricPoint]:
+    """The other numbers of a log, in order of name and step."""
+    latest = {
+        (name, line["step"]): MetricPoint(name, line["step"], line["n_tokens"], value)
+        for line in current_lines(content)
+        for name, value in line["values"].items()
+    }
+    return [latest[key] for key in sorted(latest)]
+
+
+def current_lines(content: bytes) -> list[dict[str, Any]]:
+    """Lines of a log without those that a resume went back over."""
+    lines = read_lines(content)
+    if not any("resumed" in line for line in lines):
+        return lines
+    kept: list[dict[str, Any]] = []
+    resumed = False
+    for line in lines:
+        if line.get("resumed"):
+            resumed = True
+            continue
+        if resumed:
+            kept = [one for one in kept if one["step"] <= line["step"]]
+            resumed = False
+        kept.append(line)
+    return kept
+
+
 def _loss_line(point: LossPoint) -> bytes:
     """A loss as a line of JSON: by hand where it is a plain number, for it is written while a model trains."""
-    loss, regularizer = point.loss_nats, point.regularizer
-    if regularizer is None and type(loss) is float and loss - loss == 0.0:
-        facts = (_quoted(point.split), point.step, point.n_tokens, loss)
-        return b'{"split": %b, "step": %d, "n_tokens": %d, "loss_nats": %r}\n' % facts
-    line = {"split": point.split, "step": point.step, "n_tokens": point.n_tokens, "loss_nats": float(loss)}
-    if regularizer is not None:
-        line["regularizer"] = float(regularizer)
+    loss, rate, n_tokens = point.loss_nats, point.learning_rate, point.n_tokens
+    if point.regularizer is None and n_tokens is not None and type(loss) is float and loss - loss == 0.0:
+        if rate is None:
+            facts = (_quoted(point.split), point.step, n_tokens, loss)
+            return b'{"split": %b, "step": %d, "n_tokens": %d, "loss_nats": %r}\n' % facts
+        if type(rate) is float and rate - rate == 0.0:
+            with_rate = (_quoted(point.split), point.step, n_tokens, loss, rate)
+            return b'{"split": %b, "step": %d, "n_tokens": %d, "loss_nats": %r, "learning_rate": %r}\n' % with_rate
+    line = {"split": point.split, "step": point.step, "n_tokens": n_tokens, "loss_nats": float(loss)}
+    if point.regularizer is not None:
+        line["regularizer"] = float(point.regularizer)
+    if rate is not None:
+        line["learning_rate"] = float(rate)
     return json.dumps(line).encode() + b"\n"
 
 
@@ -342,7 +453,8 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     return content
 
 
-def _arrow(table: Table, records: Sequence[Any], attempt: int) -> pa.Table:
+def arrow_rows(table: Table, records: Sequence[Any], attempt: int) -> pa.Table:
+    """Records of one table as the Parquet file of an attempt has them."""
     import pyarrow as pa
 
     types = {"integer": pa.int64(), "bigint": pa.int64(), "double": pa.float64(), "varchar": pa.string()}

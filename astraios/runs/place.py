@@ -18,10 +18,10 @@ from typing import Any
 
 from astraios.errors import MissingExtraError, StoreError
 from astraios.files import cache_dir, write_atomically
-from astraios.runs.directory import MANIFEST
+from astraios.runs.directory import LOSSES, MANIFEST, METRICS, POINTS, ROWS
 
 THREADS = 16
-SMALL = ("cell.json", "attempts.jsonl", "losses.jsonl", "trained.json", MANIFEST)
+SMALL = ("cell.json", "attempts.jsonl", ROWS, LOSSES, POINTS, METRICS, "trained.json", MANIFEST)
 """Files of a run directory that say how it stands."""
 STATE = "checkpoint.pt"
 LOCAL = ("lock",)

@@ -35,8 +35,8 @@ class Ending(AttemptRow):
 class RunRows:
     """The rows of a manifest, filled in as they become known, so that a failure records what was."""
 
-    sweep_json: str
-    """The sweep that asked."""
+    sweep_json: str = ""
+    """The sweep that asked; empty for a run that somebody else started."""
     run: RunRow
     base_model: BaseModelRow
     tuning_method: TuningMethodRow
@@ -58,7 +58,7 @@ class RunRows:
         }
         listed: dict[str, Sequence[Any] | None] = {"tasks": self.tasks, "evaluations": self.evaluations}
         return {
-            "sweep_json": self.sweep_json,
+            **({"sweep_json": self.sweep_json} if self.sweep_json else {}),
             **{name: values(row) for name, row in described.items() if row is not None},
             **{name: [values(row) for row in rows] for name, rows in listed.items() if rows is not None},
         }
@@ -76,7 +76,7 @@ class RunRows:
             return [from_values(kind, row) for row in rows.get(name, ())]
 
         return cls(
-            sweep_json=rows["sweep_json"],
+            sweep_json=rows.get("sweep_json", ""),
             run=from_values(RunRow, rows["run"]),
             base_model=from_values(BaseModelRow, rows["base_model"]),
             tuning_method=from_values(TuningMethodRow, rows["tuning_method"]),

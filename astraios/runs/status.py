@@ -14,6 +14,8 @@ from typing import Any
 from astraios.runs.directory import MANIFEST, RunDirectory
 
 STATES = ("waiting", "running", "interrupted", "failed", "done")
+LATELY_S = 600.0
+"""Where locks do not reach, a run that was written to within so many seconds is running."""
 WINDOW_S = 3600.0
 """Throughput is that of the last hour."""
 
@@ -115,12 +117,12 @@ def _unfinished(run_id: str, path: Path, wanted: tuple[str, str, int] | None) ->
     except (OSError, ValueError, KeyError, TypeError):
         wanted = wanted or ("?", "?", 0)
     tries = RunDirectory(path).attempts()
-    state = "running" if _in_hand(path / "lock") else "interrupted"
+    state = "running" if in_hand(path / "lock") else "interrupted"
     attempt = tries[-1]["attempt"] if tries else None
     return Standing(run_id, *wanted, state, last_step(path), steps, attempt)
 
 
-def _in_hand(lock: Path) -> bool:
+def in_hand(lock: Path) -> bool:
     """Whether a process holds a run; where locks do not reach (object storage) whether it was written to lately."""
     try:
         with open(lock, "rb") as file:
@@ -131,7 +133,7 @@ def _in_hand(lock: Path) -> bool:
             return False
     except FileNotFoundError:
         newest = max((f.stat().st_mtime for f in lock.parent.glob("*.jsonl")), default=0.0)
-        return datetime.datetime.now().timestamp() - newest < 600
+        return datetime.datetime.now().timestamp() - newest < LATELY_S
 
 
 def last_step(path: Path) -> int:

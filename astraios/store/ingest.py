@@ -30,7 +30,7 @@ from astraios.store.rows import (
     next_load_key,
     quoted,
 )
-from astraios.store.source import Found, RunFiles, Source
+from astraios.store.source import Found, Growing, RunFiles, Source
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,10 +53,14 @@ class IngestReport:
     """Run directories whose content the database held already."""
     skipped: Mapping[str, str]
     """Reasons by name of the run directory."""
+    n_live: int = 0
+    """Logged runs without an end of which there is more than the database held."""
 
 
 def ingest(path: Path, out: str | Path, *, overrule: bool = False) -> IngestReport:
     """Takes the run directories under `out` into the database; what it holds already is left alone.
+
+    A logged run without an end is taken in as far as it has come, and again when there is more of it.
 
     All that is new is there when this returns, and readers see either none of it or all.
 
@@ -94,8 +98,10 @@ def _not_in(known: Container[str], found: Sequence[Found]) -> list[Found]:
     return [one for one in found if one.content_hash not in known]
 
 
-def _report(n_new: int, found: Sequence[Found], known: Container[str], skipped: Mapping[str, str]) -> IngestReport:
-    return IngestReport(n_new, len(found) - len(_not_in(known, found)), skipped)
+def _report(n_taken: int, found: Sequence[Found], known: Container[str], skipped: Mapping[str, str]) -> IngestReport:
+    fresh = _not_in(known, found)
+    n_live = sum(isinstance(one, Growing) and one.name not in skipped for one in fresh)
+    return IngestReport(n_taken - n_live, len(found) - len(fresh), skipped, n_live)
 
 
 def watch(path: Path, out: str | Path, every: float, tell: Callable[[IngestReport], None]) -> None:
@@ -116,7 +122,7 @@ def watch(path: Path, out: str | Path, every: float, tell: Callable[[IngestRepor
         if last is None or report.n_new or dict(report.skipped) != last[1]:
             tell(report)
         last = (report.n_known, dict(report.skipped))
-        time.sleep(max(every, 4 * (time.monotonic() - start)) if report.n_new else every)
+        time.sleep(max(every, 4 * (time.monotonic() - start)) if report.n_new or report.n_live else every)
 
 
 def known_hashes(connection: DuckDBPyConnection) -> set[str]:
@@ -243,11 +249,11 @@ def _add_batch(connection: DuckDBPyConnection, batch: Sequence[RunFiles]) -> Non
         "dataset": [r.dataset for r in rows if r.dataset],
         "environment": [r.environment for r in rows if r.environment],
         "task": [task for r in rows for task in r.tasks or ()],
-        "sweep": [_sweep_row(r) for r in rows],
+        "sweep": [_sweep_row(r) for r in rows if r.sweep_json],
     }
     for table, records in described.items():
         merge(connection, table, arrow_table(records))
-    sweeps = [sweep.sweep_id for sweep in described["sweep"]]
+    sweeps = [_sweep(r.sweep_json)[0] if r.sweep_json else None for r in rows]
     started = [r.attempts[0].started_at for r in rows]
     runs = arrow_table([r.run for r in rows], sweep_id=sweeps, created_at=started)
     merge(connection, "run", runs, arriving_counts=True)
@@ -313,7 +319,8 @@ def _numbered(pieces: Sequence[tuple[RunFiles, pa.Table]], keys: Mapping[tuple[s
     import numpy as np
     import pyarrow as pa
 
-    rows = pa.concat_tables([table for _, table in pieces])
+    # A directory of an older astraios lacks columns that came later.
+    rows = pa.concat_tables([table for _, table in pieces], promote_options="default")
     position = {run.run_id: i for i, (run, _) in enumerate(pieces)}
     numbers = {(position.get(run_id), attempt): number for (run_id, attempt), number in keys.items()}
     piece = np.repeat(np.arange(len(pieces)), [len(table) for _, table in pieces])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from astraios.store.connect import writing
 from astraios.store.fits import replace_fits
-from astraios.store.rows import FIT_TABLES, KEYS, RUN_TABLES, SUMMARISE, insert, merge, next_load_key
+from astraios.store.rows import FIT_TABLES, KEYS, POINT_TABLES, RUN_TABLES, SUMMARISE, insert, merge, next_load_key
 
 if TYPE_CHECKING:
     import polars as pl
@@ -81,11 +81,12 @@ def _replace_runs(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFr
     """,
         [next_load_key(connection) - 1],
     )
-    connection.execute("""
-        update loss_point set load_key = a.load_key
-        from (from attempt where run_id in (select run_id from arriving)) a
-        where loss_point.run_id = a.run_id and loss_point.attempt = a.attempt
-    """)
+    for table in POINT_TABLES:
+        connection.execute(f"""
+            update {table} set load_key = a.load_key
+            from (from attempt where run_id in (select run_id from arriving)) a
+            where {table}.run_id = a.run_id and {table}.attempt = a.attempt
+        """)
     if "loss_summary" not in frames:
         connection.execute(SUMMARISE)
     connection.unregister("arriving")

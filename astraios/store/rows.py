@@ -20,6 +20,8 @@ RUN_TABLES = tuple(table.name for table in TABLES.values() if table.of == "run")
 FIT_TABLES = tuple(table.name for table in TABLES.values() if table.of == "fit")
 LOAD_KEY = "load_key"
 """Column that says where rows lie, and nothing about a run; each database has its own."""
+POINT_TABLES = tuple(name for name, table in TABLES.items() if LOAD_KEY in table.columns and name != "attempt")
+"""Points along training, which bear the number of their attempt."""
 OWN_TABLES = tuple(name for name in TABLES if name not in KEYS and name not in RUN_TABLES)
 """What no run directory holds."""
 

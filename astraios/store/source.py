@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from astraios.errors import MissingExtraError, StoreError
-from astraios.runs.directory import FORMAT, MANIFEST
+from astraios.records import TABLES, LossPoint, MetricPoint, ScorePoint
+from astraios.runs.directory import (
+    FORMAT,
+    LOSSES,
+    MANIFEST,
+    METRICS,
+    POINTS,
+    ROWS,
+    arrow_rows,
+    attempts_of,
+    loss_points,
+    metric_points,
+    score_points,
+)
 from astraios.runs.rows import RunRows
+from astraios.runs.status import LATELY_S, in_hand
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,8 +80,25 @@ class Source:
             raise StoreError(f"{file}: can't be read ({error.strerror or error}); have the run done again") from None
         return content
 
+    def growing(self) -> list[str]:
+        """Directories of runs that others start, whether they have an end or not, in order of name."""
+        if self.remote is None:
+            return sorted(p.parent.name for p in self.folder.glob(f"*/{ROWS}")) if self.folder.is_dir() else []
+        return sorted(path.rsplit("/", 2)[1] for path in self.remote.glob(f"{self.root}/*/{ROWS}"))
+
+    def is_alive(self, name: str) -> bool:
+        """Whether a process has a run in hand, as far as can be seen from here."""
+        if self.remote is None:
+            return in_hand(self.folder / name / "lock")
+        try:
+            written = self.remote.modified(f"{self.root}/{name}/{LOSSES}")
+        except (OSError, NotImplementedError):
+            return True
+        return time.time() - float(written.timestamp()) < LATELY_S
+
     def manifests(self) -> tuple[list[Found], dict[str, str]]:
-        """Every finished run directory with the hash of its manifest; and why some can't be read."""
+        """Every run directory that has an end, or is being logged, with the hash of what it says; and why some can't be
+        read."""
         found, refused = [], {}
 
         def look(name: str) -> Found | StoreError:
@@ -82,7 +113,11 @@ class Source:
                 refused[name] = str(one)
             else:
                 found.append(one)
-        return found, refused
+        ended = {one.name: one for one in found}
+        for name in self.growing():
+            if (name not in ended or ended[name].state == "failed") and (run := Growing.look(self, name)) is not None:
+                ended[name] = run
+        return list(ended.values()), refused
 
     def each(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
         """Results of a function that reads, in order: several at once where reading means waiting."""
@@ -106,6 +141,14 @@ class Found:
         self.name = name
         self.content = content
         self.content_hash = hashlib.sha256(content).hexdigest()[:32]
+
+    @property
+    def state(self) -> str | None:
+        """done or failed, where it can be read."""
+        try:
+            return str(self.manifest["state"])
+        except (StoreError, KeyError, TypeError):
+            return None
 
     @property
     def n_rows(self) -> int:
@@ -132,6 +175,60 @@ class Found:
         if layout != FORMAT:
             raise StoreError(f"{MANIFEST}: layout {layout}, this astraios reads {FORMAT}")
         return manifest
+
+
+class Growing(Found):
+    """A run that has no end yet, as far as it has come: its logs stand for the files of a manifest."""
+
+    def __init__(self, name: str, contents: Mapping[str, bytes], state: str) -> None:
+        super().__init__(name, b"\n".join([state.encode(), *contents.values()]))
+        self.contents, self.now = contents, state
+
+    @classmethod
+    def look(cls, source: Source, name: str) -> Growing | None:
+        """The run of a directory; None where its last attempt has ended or a file is not there yet."""
+        contents = {}
+        for file in (ROWS, "attempts.jsonl", LOSSES, POINTS, METRICS):
+            try:
+                contents[file] = source.read(name, file)
+            except StoreError:
+                contents[file] = b""
+        attempts = attempts_of(contents["attempts.jsonl"])
+        if not contents[ROWS] or not attempts or attempts[-1]["state"] != "started":
+            return None
+        return cls(name, contents, "running" if source.is_alive(name) else "interrupted")
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """What the manifest would say if the run ended now, with the state that it has."""
+        try:
+            rows = json.loads(self.contents[ROWS])
+        except ValueError as error:
+            raise StoreError(f"{ROWS}: not readable ({error})") from None
+        attempts = attempts_of(self.contents["attempts.jsonl"])
+        attempts[-1]["state"] = self.now
+        return {"format": FORMAT, "state": self.now, "rows": {**rows, "attempts": attempts}, "files": {}}
+
+    @property
+    def n_rows(self) -> int:
+        return sum(content.count(b"\n") for content in self.contents.values())
+
+    def tables(self) -> dict[str, pa.Table]:
+        """Rows by name of the Parquet file that they would be in."""
+        number = self.manifest["rows"]["attempts"][-1]["attempt"]
+        try:
+            points: dict[type, list[Any]] = {
+                LossPoint: loss_points(self.contents[LOSSES]),
+                ScorePoint: score_points(self.contents[POINTS]),
+                MetricPoint: metric_points(self.contents[METRICS]),
+            }
+            return {
+                str(table.file): arrow_rows(table, points[table.record], number)
+                for table in TABLES.values()
+                if points.get(table.record)
+            }
+        except (TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
+            raise StoreError(f"{LOSSES}, {POINTS} or {METRICS}: not what a log holds ({error})") from None
 
 
 @dataclass(frozen=True)
@@ -184,7 +281,7 @@ class RunFiles:
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             reason = error if isinstance(error, ValueError) else f"{error} is missing"
             raise StoreError(f"{MANIFEST}: {reason}; delete the file to have the run done again") from None
-        tables = {}
+        tables = found.tables() if isinstance(found, Growing) and rows else {}
         for name, facts in found.manifest["files"].items():
             if hashlib.sha256(contents[name]).hexdigest() != facts["sha256"]:
                 raise StoreError(f"{name} is not what the manifest says; delete {MANIFEST} to have it written again")

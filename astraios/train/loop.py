@@ -199,7 +199,7 @@ class Trainer:
             if not math.isfinite(loss):
                 raise CellError(f"the loss is {loss} at step {step}: lower the learning rate ({self.learning_rate:g})")
             if step % self.spec.log_every == 0:
-                self.on_loss(LossPoint("batch", step, step * self.tokens_per_step, loss, regularizer))
+                self.on_loss(self._point("batch", step, loss, regularizer))
             last = step == self.spec.steps
             if step % self.spec.eval_every == 0 or last:
                 self._evaluate(step)
@@ -258,6 +258,11 @@ class Trainer:
         ids, labels = self.data.train[batch].to(self.device), self.data.train_labels[batch].to(self.device)
         yield from zip(ids.split(self.spec.micro_batch), labels.split(self.spec.micro_batch), strict=True)
 
+    def _point(self, split: str, step: int, loss: float, regularizer: float | None = None) -> LossPoint:
+        """A loss after a step, with the rate of that step; before the first there is none."""
+        rate = learning_rate_at(self.spec, self.learning_rate, step - 1) if step else None
+        return LossPoint(split, step, step * self.tokens_per_step, loss, regularizer, rate)
+
     def _evaluate(self, step: int) -> None:
         start = time.perf_counter()
         n = self.data.train_eval_blocks
@@ -273,7 +278,7 @@ class Trainer:
                     raise CellError(
                         f"no token of the {split} split counts in the loss: set [data] answers_only = false"
                     )
-                self.on_loss(LossPoint(split, step, step * self.tokens_per_step, total / count))
+                self.on_loss(self._point(split, step, total / count))
         self.state.eval_seconds += time.perf_counter() - start
 
     def _checkpoint(self) -> TrainState:

@@ -6,6 +6,7 @@ from astraios.workflow.composing import compose
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
 from astraios.workflow.examining import doctor
+from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import ImportRequest, import_results
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
@@ -30,6 +31,7 @@ __all__ = [
     "doctor",
     "estimated",
     "evaluate",
+    "finish",
     "fit_file",
     "fit_scaling",
     "hints",

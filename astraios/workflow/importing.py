@@ -12,6 +12,7 @@ from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.fit.sizes import parse_size
 from astraios.records import TABLES
 from astraios.workflow.sizes import rung_names
+from astraios.workflow.twins import without_logged
 
 if TYPE_CHECKING:
     from astraios.importers import Imported, Importer, Wanted
@@ -71,6 +72,7 @@ def import_results(db: Path, source: str, request: ImportRequest) -> dict[str, A
     imported = _read(importer, source, Wanted(columns, values, request.private))
     if "run_id" in values and not imported.adds:
         raise UsageError("--set run_id: only evaluations can join a run that is there; leave it out")
+    imported = without_logged(db, imported)
     rows = {table: len(frame) for table, frame in imported.frames.items()}
     if not request.dry_run:
         store.import_frames(db, imported.frames, imported.adds)

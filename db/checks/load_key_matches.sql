@@ -1,6 +1,12 @@
--- Every loss bears the number of its attempt, and no two attempts share one.
-select 'loss_point' as what, p.run_id, p.load_key
-from (select distinct run_id, attempt, load_key from loss_point) p
+-- Every point along training bears the number of its attempt, and no two attempts share one.
+select p.what, p.run_id, p.load_key
+from (
+    select distinct 'loss_point' as what, run_id, attempt, load_key from loss_point
+    union all
+    select distinct 'score_point', run_id, attempt, load_key from score_point
+    union all
+    select distinct 'metric_point', run_id, attempt, load_key from metric_point
+) p
 left join attempt a using (run_id, attempt)
 where p.load_key is distinct from a.load_key
 union all

@@ -4,3 +4,7 @@ union all
 select 'score', run_id, attempt from score anti join attempt using (run_id, attempt)
 union all
 select 'sample_score', run_id, attempt from sample_score anti join attempt using (run_id, attempt)
+union all
+select 'score_point', run_id, attempt from score_point anti join attempt using (run_id, attempt)
+union all
+select 'metric_point', run_id, attempt from metric_point anti join attempt using (run_id, attempt)

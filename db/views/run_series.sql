@@ -35,5 +35,5 @@ from run_study s
 join run r using (run_id)
 left join named n using (run_id)
 left join compared c using (run_id);
-comment on view run_series is 'The series of each finished run: what the newest fit of its study compared; else its tuning method, and those settings of the method that vary in the study.';
+comment on view run_series is 'The series of each run that has a study: what the newest fit of its study compared; else its tuning method, and those settings of the method that vary in the study.';
 comment on column run_series.series is 'For instance lora, or lora rank=8 where ranks differ.';

@@ -6,7 +6,7 @@ with described as (
             regexp_extract(lower(r.model_id), '[^/]*$'),
             '(^|[-_. ])[0-9]+([.][0-9]+)?[kmbt]($|[-_. ])', '\3', 'g'), '-_. '), ''), 'runs') end as family
     from run r
-    join latest_attempt a using (run_id)
+    join drawn_attempt a using (run_id)
     left join base_model m using (model_id)
     left join dataset d using (dataset_id)
 ),
@@ -24,7 +24,7 @@ select d.run_id, d.origin, d.dataset_id, d.ladder, d.eval_split,
 from described d
 left join family_size f
     on d.ladder is null and f.origin = d.origin and f.eval_split = d.eval_split and f.family = d.family;
-comment on view run_study is 'The study of each finished run: runs whose losses mean the same thing, of one ladder (else one family of bases), one evaluation split and one origin.';
+comment on view run_study is 'The study of each run that is finished or being logged: runs whose losses mean the same thing, of one ladder (else one family of bases), one evaluation split and one origin.';
 comment on column run_study.base is 'The ladder; else the family that the base models'' names share without their sizes; else runs.';
 comment on column run_study.eval_split is 'Hash of the text that losses are evaluated on, where it is known; else the data set.';
 comment on column run_study.study_key is 'base:eval_split:origin, which stays the same when other runs arrive; the view study has the short names.';

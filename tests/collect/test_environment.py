@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from astraios.collect.cell.environment import code_revision, current
+from astraios.collect.cell.environment import current
+from astraios.runs.environment import code_revision
 
 pytest.importorskip("torch")
 

@@ -195,6 +195,10 @@ def test_checks_find_what_is_wrong(tmp_path: Path) -> None:
     assert store.failed_checks(db) == {}
     damage = {
         "loss_point_unique": "insert into loss_point select * from loss_point limit 1",
+        "score_point_unique": "insert into score_point (run_id, attempt, task_id, metric, step, value) "
+        "values ('run0', 1, 't', 'm', 1, 0), ('run0', 1, 't', 'm', 1, 0)",
+        "metric_point_unique": "insert into metric_point (run_id, attempt, name, step, value) "
+        "values ('run0', 1, 'm', 1, 0), ('run0', 1, 'm', 1, 0)",
         "attempt_has_run": "insert into attempt (run_id, attempt, state) values ('nobody', 1, 'done')",
         "rows_have_attempt": "insert into score (run_id, attempt, task_id, n_shot, metric) select 'x', 1, 't', 0, 'm'",
         "run_names_known": "update run set method_id = 'unheard-of'",

@@ -1,0 +1,5 @@
+"""Runs that others start: `astraios.init`, `log`, `score`, `finish`; one small file a library that can call them."""
+
+from astraios.track.run import Run, active, init, reopen
+
+__all__ = ["Run", "active", "init", "reopen"]
