@@ -22,6 +22,8 @@ class Wanted:
     """Names in the source by the names that astraios has for them (--map)."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Facts about every run of the source, by column of the table run (--set); they go before what the source says."""
+    strict: bool = False
+    """Whether one item that can't be read refuses the whole source, instead of being skipped with its reason."""
     private: bool = False
     """Whether host names, user names and paths are kept. Tokens and keys never are."""
 

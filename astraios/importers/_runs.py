@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import DataError, UsageError
+from astraios.errors import AstraiosError, DataError, UsageError
 from astraios.importers import Imported, Wanted
 from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
@@ -50,22 +52,69 @@ class Found:
     """Columns of the table attempt."""
     losses: pl.DataFrame | None = None
     """split, step, n_tokens, loss_nats, in the order in which they were logged."""
-    evaluations: list[EvaluationRow] = field(default_factory=list)
-    scores: list[Score] = field(default_factory=list)
-    samples: list[SampleScore] = field(default_factory=list)
+    evaluations: list[dict[str, Any]] = field(default_factory=list)
+    """Columns of the table evaluation; settings as a mapping."""
+    scores: list[dict[str, Any]] = field(default_factory=list)
+    samples: list[dict[str, Any]] = field(default_factory=list)
+    source: dict[str, str] = field(default_factory=dict)
+    """Where each fact came from, by column."""
+    place: str = ""
+    """The file or folder that it was found in; of an evaluation, the folder of the model, where it is there."""
+    joins: Sequence[str] = ()
+    """Of an evaluation: what the harness calls the model, by which its run is found."""
 
 
 @dataclass
 class Skipped:
     """What was left out, with reasons; counts where it is many."""
 
+    strict: bool = False
+    """Whether an item that can't be read is an error."""
     reasons: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, None] = field(default_factory=dict)
     """Metrics of a tracker that are neither loss nor score."""
+    errors: list[AstraiosError] = field(default_factory=list)
+    """What was wrong with each item that can't be read."""
 
     def add(self, what: str, why: str) -> None:
         """Notes something that was left out."""
-        self.reasons.setdefault(short_path(what), why)
+        name = short_path(what)
+        if self.reasons.get(name, why) == why:
+            self.reasons[name] = why
+        else:
+            self.reasons[f"{name} ({sum(one.startswith(name) for one in self.reasons) + 1})"] = why
+
+    @contextmanager
+    def item(self, what: str | Path) -> Iterator[None]:
+        """Leaves out one item of a source that can't be read; its siblings are read all the same.
+
+        Args:
+            what: the file, or what the run is called.
+
+        Raises:
+            DataError: it can't be read, and that is to refuse the whole source.
+        """
+        try:
+            yield
+        except AstraiosError as error:
+            self._leave_out(what, error)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, ArithmeticError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self._leave_out(what, DataError(f"{what}: not in the form that was expected ({reason:.120})"))
+
+    def nothing(self) -> AstraiosError:
+        """The error of a source of which nothing is left."""
+        if self.errors and (len(self.reasons) == 1 or all(isinstance(one, UsageError) for one in self.errors)):
+            return self.errors[0]
+        why = "; ".join(f"{what}: {why}" for what, why in self.reasons.items()) or "it holds no run"
+        return DataError(f"nothing to import: {clean(why)}")
+
+    def _leave_out(self, what: str | Path, error: AstraiosError) -> None:
+        if self.strict:
+            raise error from None
+        self.errors.append(error)
+        name = what.name if isinstance(what, Path) else what
+        self.add(name, str(error).removeprefix(f"{what}: "))
 
 
 def run_id(tool: str, identity: Sequence[Any]) -> str:
@@ -175,16 +224,13 @@ def imported(
             "metrics that are no losses by their names",
             f"{', '.join(skipped.metrics)} (--map loss=NAME, --map score:TASK:METRIC=NAME)",
         )
-    if not described:
-        why = lacking or "; ".join(f"{what}: {why}" for what, why in skipped.reasons.items()) or "it holds no run"
-        raise UsageError(f"nothing to import: {clean(why)}")
-    used = {row.task_id for found in seen.values() for row in found.evaluations}
-    described_tasks = [row for name, row in (tasks or {}).items() if name in used]
-    frames = _frames(seen, described, described_tasks, wanted)
-    losses = _losses(seen, skipped)
-    if losses is not None and len(losses):
-        frames["loss_point"] = losses
-    return Imported(frames, skipped.reasons, adds)
+    if not rows["run"]:
+        if not lacking:
+            raise skipped.nothing()
+        raise UsageError(f"nothing to import: {clean(lacking)}")
+    used = {row["task_id"] for row in rows["evaluation"]}
+    rows["task"] = [clean(dict(row), wanted.private) for name, row in (tasks or {}).items() if name in used]
+    return Imported(_frames(rows, _losses(seen, skipped)), skipped.reasons, adds)
 
 
 def _same(one: Found, other: Found) -> bool:

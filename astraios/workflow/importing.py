@@ -68,7 +68,7 @@ def import_results(db: Path, source: str, request: ImportRequest) -> dict[str, A
         raise UsageError(f"--map means nothing to the format {importer.name!r}: leave it out")
     if "run_id" in values:
         values = {**_stored_run(db, values["run_id"]), **values}
-    imported = _read(importer, source, Wanted(columns, values, request.private))
+    imported = _read(importer, source, Wanted(columns, values, private=request.private))
     if "run_id" in values and not imported.adds:
         raise UsageError("--set run_id: only evaluations can join a run that is there; leave it out")
     rows = {table: len(frame) for table, frame in imported.frames.items()}
