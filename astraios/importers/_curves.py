@@ -10,6 +10,7 @@ from typing import Any
 from astraios.errors import UsageError
 from astraios.importers import Wanted
 from astraios.importers._runs import Found, Skipped, points, step_number, task_row
+from astraios.records import EvaluationRow, Score, TaskRow
 
 _LOSS = r"(?:lm[ _-])?(?:loss|cross_?entropy(?:_?loss)?|ce_loss|nll)"
 _HELD = r"eval|evaluation|val|valid|validation|test|dev|heldout"
@@ -160,7 +161,7 @@ def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skippe
     what = roles(by_name, wanted)
     tokens = _tokens(by_name, what)
     rows: list[tuple[str, int, int | None, float | None]] = []
-    tasks: dict[str, dict[str, Any]] = {}
+    tasks: dict[str, TaskRow] = {}
     for name, one in by_name.items():
         if name in what.losses:
             split, where = what.losses[name], f"{found.label}, {name}"

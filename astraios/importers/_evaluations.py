@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from astraios.importers._files import plain_file
 from astraios.importers._folders import ADAPTER, FolderFacts, folder_facts
 from astraios.importers._models import UNSPECIFIED, UNTUNED, base_model
 from astraios.importers._runs import Found, Skipped
+from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _LOWER = ("perplexity", "ppl", "bits_per_byte", "loss", "nll", "brier", "wer", "cer", "ter", "mse", "mae", "rmse",
           "error", "insecure", "toxicity", "calibration_error", "ece")  # fmt: skip
@@ -21,10 +22,10 @@ _LOWER = ("perplexity", "ppl", "bits_per_byte", "loss", "nll", "brier", "wer", "
 class Evaluation:
     """One task of one file of results."""
 
-    row: dict[str, Any]
-    scores: list[dict[str, Any]]
-    samples: list[dict[str, Any]]
-    task: dict[str, Any]
+    row: EvaluationRow
+    scores: list[Score]
+    samples: list[SampleScore]
+    task: TaskRow
     variant: str = ""
     """What makes it another evaluation than that of the whole task by the model as it is: a limit, arguments."""
 
@@ -105,42 +106,43 @@ def add_evaluation(run: Found, one: Evaluation, source: str, skipped: Skipped) -
     An evaluation that differs (a limit, a quantized model, other arguments) stands beside the plain one under a name of
     its own, `task [variant]`.
     """
-    same = [row for row in run.evaluations if _key(row) == _key(one.row)]
-    for row in same:
-        variant = row["settings"].get("variant", "")
+    key = (one.row.task_id, one.row.n_shot)
+    for row in [row for row in run.evaluations if (row.task_id, row.n_shot) == key]:
+        variant = variant_of(row)
         if variant == one.variant:
-            _remove(run, _key(row))
-            skipped.add(f"{row['task_id']}, {row['n_shot']}-shot", f"results before those of {source}")
+            _drop(run, key)
+            skipped.add(f"{row.task_id}, {row.n_shot}-shot", f"results before those of {source}")
         elif variant and not one.variant:
-            rename(run, _key(row), f"{row['task_id']} [{variant}]")
+            _rename(run, key, named(row.task_id, variant))
         else:
-            task = f"{one.row['task_id']} [{one.variant}]"
-            if any(_key(row) == (task, one.row["n_shot"]) for row in run.evaluations):
-                _remove(run, (task, one.row["n_shot"]))
-            for rows in ([one.row], one.scores, one.samples):
-                for inner in rows:
-                    inner["task_id"] = task
+            task = named(row.task_id, one.variant)
+            _drop(run, (task, row.n_shot))
+            one.row = replace(one.row, task_id=task)
+            one.scores = [replace(score, task_id=task) for score in one.scores]
+            one.samples = [replace(sample, task_id=task) for sample in one.samples]
     run.evaluations.append(one.row)
     run.scores += one.scores
     run.samples += one.samples
 
 
-def _key(row: dict[str, Any]) -> tuple[str, int]:
-    return row["task_id"], row["n_shot"]
+def variant_of(row: EvaluationRow) -> str:
+    """What makes an evaluation another one than that of the whole task by the model as it is; empty for that."""
+    settings = row.settings
+    return str(settings.get("variant") or "") if isinstance(settings, Mapping) else ""
 
 
-def _lists(run: Found) -> Sequence[list[dict[str, Any]]]:
-    return run.evaluations, run.scores, run.samples
+def named(task: str, variant: str) -> str:
+    """The name of an evaluation that stands beside the plain one of its task."""
+    return f"{task} [{variant}]" if variant else task
 
 
-def _remove(run: Found, key: tuple[str, int]) -> None:
-    for rows in _lists(run):
-        rows[:] = [row for row in rows if _key(row) != key]
+def _drop(run: Found, key: tuple[str, int]) -> None:
+    lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
+    for rows in lists:
+        rows[:] = [row for row in rows if (row.task_id, row.n_shot) != key]
 
 
-def rename(run: Found, key: tuple[str, int], task: str) -> None:
-    """Gives an evaluation of a run another task's name."""
-    for rows in _lists(run):
-        for row in rows:
-            if _key(row) == key:
-                row["task_id"] = task
+def _rename(run: Found, key: tuple[str, int], task: str) -> None:
+    lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
+    for rows in lists:
+        rows[:] = [replace(row, task_id=task) if (row.task_id, row.n_shot) == key else row for row in rows]

@@ -112,7 +112,7 @@ def _is_below(name: Path, folder: Path) -> bool:
 
 
 def output_folder(config: Mapping[str, Any], near: Path) -> Path | None:
-    """The output folder that a run's settings name, if it is there: by its whole path, or beside the tracker's files."""
+    """The output folder that a run's settings name, if it is there: by its path, or beside the tracker's files."""
     name = config.get("output_dir")
     if not isinstance(name, str) or not name or name == "None":
         return None

@@ -11,8 +11,8 @@ LEFT_OUT = "(left out)"
 
 _SECRET_WORDS = frozenset({
     "secret", "secrets", "password", "passwords", "passwd", "passphrase", "passcode", "passw", "pwd", "apikey",
-    "apikeys", "accesskey", "privatekey", "secretkey", "authtoken", "accesstoken", "credential", "credentials", "cookie",
-    "cookies", "bearer", "authorization", "webhook", "webhooks", "jwt", "dsn", "netrc", "totp", "sas",
+    "apikeys", "accesskey", "privatekey", "secretkey", "authtoken", "accesstoken", "credential", "credentials",
+    "cookie", "cookies", "bearer", "authorization", "webhook", "webhooks", "jwt", "dsn", "netrc", "totp", "sas",
 })  # fmt: skip
 """Words that make a name that of a secret, wherever they stand in it."""
 _BEFORE_KEY = frozenset({

@@ -52,10 +52,9 @@ class Found:
     """Columns of the table attempt."""
     losses: pl.DataFrame | None = None
     """split, step, n_tokens, loss_nats, in the order in which they were logged."""
-    evaluations: list[dict[str, Any]] = field(default_factory=list)
-    """Columns of the table evaluation; settings as a mapping."""
-    scores: list[dict[str, Any]] = field(default_factory=list)
-    samples: list[dict[str, Any]] = field(default_factory=list)
+    evaluations: list[EvaluationRow] = field(default_factory=list)
+    scores: list[Score] = field(default_factory=list)
+    samples: list[SampleScore] = field(default_factory=list)
     source: dict[str, str] = field(default_factory=dict)
     """Where each fact came from, by column."""
     place: str = ""
@@ -224,13 +223,17 @@ def imported(
             "metrics that are no losses by their names",
             f"{', '.join(skipped.metrics)} (--map loss=NAME, --map score:TASK:METRIC=NAME)",
         )
-    if not rows["run"]:
-        if not lacking:
+    if not described:
+        if lacking is None:
             raise skipped.nothing()
         raise UsageError(f"nothing to import: {clean(lacking)}")
-    used = {row["task_id"] for row in rows["evaluation"]}
-    rows["task"] = [clean(dict(row), wanted.private) for name, row in (tasks or {}).items() if name in used]
-    return Imported(_frames(rows, _losses(seen, skipped)), skipped.reasons, adds)
+    used = {row.task_id for found in seen.values() for row in found.evaluations}
+    described_tasks = [row for name, row in (tasks or {}).items() if name in used]
+    frames = _frames(seen, described, described_tasks, wanted)
+    losses = _losses(seen, skipped)
+    if losses is not None and len(losses):
+        frames["loss_point"] = losses
+    return Imported(frames, skipped.reasons, adds)
 
 
 def _same(one: Found, other: Found) -> bool:

@@ -128,7 +128,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def count_weights(folder: Path, config: Mapping[str, Any]) -> int | None:
-    """Parameters of the model whose weights a folder holds; None where it holds none, or how they are packed is unknown.
+    """Parameters of the model whose weights a folder holds; None without any, or with unknown packing.
 
     Args:
         folder: of the model.
@@ -206,7 +206,7 @@ def _bits(quantization: Any) -> int:
     if not isinstance(quantization, Mapping):
         return 4
     groups = quantization.get("config_groups")
-    inner = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
+    inner: Any = next(iter(groups.values()), {}) if isinstance(groups, Mapping) else {}
     weights = inner.get("weights") if isinstance(inner, Mapping) else None
     for place, names in ((quantization, ("bits", "w_bit", "nbits")), (weights, ("num_bits",))):
         for name in names:

@@ -1,9 +1,9 @@
 """inspect_ai: logs of evaluations, .eval (a zip) or .json, or a folder of them.
 
 Each scorer's metric becomes a score named SCORER.METRIC (METRIC alone for the first scorer), its `stderr` the standard
-error beside it. A task with other arguments or a limit is another evaluation; arguments that say how many demonstrations
-there are make its number of shots. Of the same one the newest log counts, by its time and zone. Samples keep the first
-scorer's value.
+error beside it. A task with other arguments or a limit is another evaluation; arguments that say how many
+demonstrations there are make its number of shots. Of the same one the newest log counts, by its time and zone. Samples
+keep the first scorer's value.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class InspectLog(Importer):
                 header, samples = _read(log)
                 logs.append((_time(header), log, header, samples))
         runs: dict[str, Found] = {}
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for _, file, header, samples in sorted(logs, key=lambda one: (one[0], one[1].name)):
             with skipped.item(file):
                 if header.get("status") != "success":
@@ -59,7 +59,7 @@ class InspectLog(Importer):
                 fresh = _found(header, file)
                 one = _evaluation(file, header, samples, skipped)
                 run = runs.setdefault(repr(fresh.identity), fresh)
-                tasks[one.task["task_id"]] = one.task
+                tasks[one.task.task_id] = one.task
                 add_evaluation(run, one, file.name, skipped)
         return imported(self.name, runs.values(), wanted, skipped, tasks, adds=True)
 
@@ -211,7 +211,7 @@ def _evaluation(file: Path, header: Mapping[str, Any], samples: list[dict[str, A
     """
     about, results = header["eval"], header.get("results") or {}
     shots, variant = _shots(about)
-    mark = {"task_id": str(about["task"]), "n_shot": shots}
+    mark: dict[str, Any] = {"task_id": str(about["task"]), "n_shot": shots}
     scorers = results.get("scores") or []
     scores = [row for place, scorer in enumerate(scorers) for row in _scores(scorer, place == 0, mark)]
     if not scores:
@@ -225,12 +225,12 @@ def _evaluation(file: Path, header: Mapping[str, Any], samples: list[dict[str, A
     }  # fmt: skip
     first = scorers[0].get("scorer") or scorers[0].get("name")
     return Evaluation(
-        row={**mark, "n_items": results.get("total_samples"),
-             "settings": {name: value for name, value in settings.items() if value not in (None, "", {})}},
+        row=EvaluationRow(**mark, n_items=results.get("total_samples"),
+                          settings={name: value for name, value in settings.items() if value not in (None, "", {})}),
         scores=scores,
         samples=_samples(samples, str(first), mark, f"{file}", skipped),
-        task=task_row(mark["task_id"], scores[0]["metric"],
-                      higher_is_better=is_higher_better(str(scores[0]["metric"]))),
+        task=task_row(mark["task_id"], scores[0].metric,
+                      higher_is_better=is_higher_better(str(scores[0].metric))),
         variant=variant,
     )  # fmt: skip
 
@@ -247,11 +247,11 @@ def _scores(scorer: Mapping[str, Any], first: bool, mark: Mapping[str, Any]) -> 
         # The standard error that stands beside the metrics is that of the mean.
         error = stderr if name in ("accuracy", "mean") and isinstance(stderr, int | float) else None
         low, high = interval(float(value), error, scorer.get("scored_samples"))
-        yield {
-            **mark, "metric": f"{prefix}{name}" + (f".{reducer}" if reducer not in (None, "mean") else ""),
-            "value": float(value), "stderr": error, "ci_low": low, "ci_high": high,
-            "n": scorer.get("scored_samples"), "n_failed": scorer.get("unscored_samples"),
-        }  # fmt: skip
+        yield Score.told(
+            **mark, metric=f"{prefix}{name}" + (f".{reducer}" if reducer not in (None, "mean") else ""),
+            value=float(value), stderr=error, ci_low=low, ci_high=high,
+            n=scorer.get("scored_samples"), n_failed=scorer.get("unscored_samples"),
+        )  # fmt: skip
 
 
 def _samples(

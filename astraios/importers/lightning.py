@@ -17,6 +17,7 @@ from astraios.importers._curves import Series, fill, mapped_config
 from astraios.importers._files import flat_yaml, head, plain_file, walk
 from astraios.importers._runs import Found, Skipped, imported
 from astraios.importers._table import Table, read_table
+from astraios.records import TaskRow
 
 METRICS, HPARAMS = "metrics.csv", "hparams.yaml"
 _BESIDE = ("step", "epoch")
@@ -33,7 +34,7 @@ class Lightning(Importer):
     def read(self, source: str, wanted: Wanted) -> Imported:
         path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskRow] = {}
         for file in _logs(path) if path.is_dir() else [path]:
             with skipped.item(file):
                 run, series = _read(file, path, wanted)

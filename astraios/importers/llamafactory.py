@@ -1,7 +1,7 @@
 """LLaMA-Factory: trainer_log.jsonl, a line each time that its trainer logs, and the output folder that it lies in.
 
-`eval_loss` is the test split, `loss` that of the training steps. Where the Trainer's own state lies beside it, the folder
-is imported as the Trainer's.
+`eval_loss` is the test split, `loss` that of the training steps. Where the Trainer's own state lies beside it, the
+folder is imported as the Trainer's.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from astraios.importers._curves import Series, fill
 from astraios.importers._files import head, read_lines, walk
 from astraios.importers._folders import folder_facts
 from astraios.importers._runs import Found, Skipped, imported
+from astraios.records import TaskRow
 
 LOG = "trainer_log.jsonl"
 _BESIDE = ("current_steps", "total_steps", "epoch", "percentage", "elapsed_time", "remaining_time", "lr",
@@ -33,7 +34,7 @@ class LlamaFactory(Importer):
     def read(self, source: str, wanted: Wanted) -> Imported:
         path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskRow] = {}
         for file in walk(path, LOG) if path.is_dir() else [path]:
             with skipped.item(file):
                 rows = [row for _, row in read_lines(file)]

@@ -1,8 +1,8 @@
 """lm-evaluation-harness: results, from version 0.3 on, with the samples beside them, or a folder of them.
 
 The scores join the run of their model: all results of one model (and adapter) are one run. A task with other
-demonstrations, a quantized model or a --limit is another evaluation; of the same one the newest file counts. A group has
-the demonstrations of its subtasks. Samples keep the task's first metric and first filter.
+demonstrations, a quantized model or a --limit is another evaluation; of the same one the newest file counts. A group
+has the demonstrations of its subtasks. Samples keep the task's first metric and first filter.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ class LmEval(Importer):
             with skipped.item(file):
                 contents.append((_content(file), file))
         runs: dict[str, Found] = {}
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for content, file in sorted(contents, key=lambda one: (one[0]["date"], str(one[1]))):
             with skipped.item(file):
                 fresh = _found(content, file)
                 evaluations = list(_evaluations(content, file, skipped))
                 run = runs.setdefault(repr(fresh.identity), fresh)
                 for one in evaluations:
-                    tasks[one.task["task_id"]] = one.task
+                    tasks[one.task.task_id] = one.task
                     add_evaluation(run, one, file.name, skipped)
         return imported(self.name, runs.values(), wanted, skipped, tasks, adds=True)
 
@@ -167,7 +167,7 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         config = (content.get("configs") or {}).get(task) or {}
         samples = (content.get("n-samples") or {}).get(task) or {}
         shots = _shots(content, task) or ([overall] if isinstance(overall, int) else [0])
-        mark = {"task_id": task, "n_shot": shots[-1]}
+        mark: dict[str, Any] = {"task_id": task, "n_shot": shots[-1]}
         n = samples.get("effective")
         scores = list(_scores(metrics, mark, n, f"{path}: results.{task}", skipped))
         if not scores:
@@ -183,10 +183,11 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         }  # fmt: skip
         output = str(config.get("output_type", ""))
         yield Evaluation(
-            row={**mark, "n_items": n, "settings": {k: v for k, v in settings.items() if v not in (None, False, "")}},
+            row=EvaluationRow(**mark, n_items=n,
+                              settings={k: v for k, v in settings.items() if v not in (None, False, "")}),
             scores=scores,
             samples=list(_samples(path, task, mark, scores, skipped)),
-            task=task_row(task, scores[0]["metric"], _KINDS.get(output, "likelihood" if output else "comprehension"),
+            task=task_row(task, scores[0].metric, _KINDS.get(output, "likelihood" if output else "comprehension"),
                           is_higher_better(first) if better is None else better is not False),
             variant=variant,
         )  # fmt: skip
@@ -213,20 +214,18 @@ def _scores(
         value = float(value)
         stderr = stderr if stderr is None or math.isfinite(stderr) else None
         low, high = interval(value, stderr, n)
-        yield {
-            **mark, "metric": name if kept_by == "none" else key, "value": value, "stderr": stderr,
-            "ci_low": low, "ci_high": high, "n": n,
-        }  # fmt: skip
+        metric = name if kept_by == "none" else key
+        yield Score.told(**mark, metric=metric, value=value, stderr=stderr, ci_low=low, ci_high=high, n=n)
 
 
 def _samples(
-    path: Path, task: str, mark: Mapping[str, Any], scores: list[dict[str, Any]], skipped: Skipped
-) -> Iterator[dict[str, Any]]:
+    path: Path, task: str, mark: Mapping[str, Any], scores: list[Score], skipped: Skipped
+) -> Iterator[SampleScore]:
     date = _DATE.match(path.name)
     file = inside(path.parent, f"samples_{task}_{date[1]}.jsonl") if date else None
     if file is None or not plain_file(file):
         return
-    first = scores[0]["metric"].partition(",")[0]
+    first = scores[0].metric.partition(",")[0]
     metric = kept_by = None
     others: set[str] = set()
     kept: dict[str, SampleScore] = {}

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
@@ -21,6 +22,7 @@ from astraios.importers._curves import Series, fill, mapped_config
 from astraios.importers._files import flat_yaml, plain_file, read_text, walk
 from astraios.importers._runs import Found, Skipped, imported
 from astraios.importers._sqlite import is_sqlite, opened, tables
+from astraios.records import TaskRow
 
 
 @dataclass
@@ -54,7 +56,7 @@ class MLflow(Importer):
     def read(self, source: str, wanted: Wanted) -> Imported:
         path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for store in _stores(path) if path.is_dir() else [path]:
             with skipped.item(store):
                 runs = _folder_runs(store, skipped) if store.is_dir() else _sqlite_runs(store, skipped)

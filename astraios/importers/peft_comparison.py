@@ -37,7 +37,7 @@ class PeftComparison(Importer):
     def read(self, source: str, wanted: Wanted) -> Imported:
         path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for file in _results(path) if path.is_dir() else [path]:
             with skipped.item(file):
                 content = _content(file)
@@ -45,7 +45,7 @@ class PeftComparison(Importer):
                     skipped.add(file.name, f"the run ended with status {content['train_info'].get('status')}")
                     continue
                 run = _found(file, content, skipped)
-                tasks |= {row["task_id"]: task_row(row["task_id"], "accuracy") for row in run.evaluations}
+                tasks |= {row.task_id: task_row(row.task_id, "accuracy") for row in run.evaluations}
                 found.append(run)
         return imported(self.name, found, wanted, skipped, tasks)
 

@@ -1,10 +1,11 @@
 """Any table: CSV, TSV, JSON lines, JSON or Parquet, with --map COLUMN=NAME for columns of other names.
 
-Four shapes: a row a run (a column for the loss, columns for scores); a row a step (a column `step`, else `epoch`); a row
-a score (columns task, metric, value); a row a value of a metric (columns step, metric, value, as trackers log). A column
-for the run says which rows belong together; without one, rows that agree in all facts about the run do (a log of one run
-needs none), and in a table of a row a run all other columns are such facts too. A column that says eval, val, valid or
-test is the test loss, and `loss` beside it the training batch's; a learning rate that changes along a run is no fact.
+Four shapes: a row a run (a column for the loss, columns for scores); a row a step (a column `step`, else `epoch`); a
+row a score (columns task, metric, value); a row a value of a metric (columns step, metric, value, as trackers log). A
+column for the run says which rows belong together; without one, rows that agree in all facts about the run do (a log of
+one run needs none), and in a table of a row a run all other columns are such facts too. A column that says eval, val,
+valid or test is the test loss, and `loss` beside it the training batch's; a learning rate that changes along a run is
+no fact.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._config import from_config
 from astraios.importers._curves import Series, fill, held_out, is_batch, is_mean
 from astraios.importers._files import head, plain_file
-from astraios.importers._models import base_model
+from astraios.importers._models import FACTS, NUMBERS, WHOLE, base_model
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.importers._table import ENDINGS, Table, read_table
 from astraios.records import EvaluationRow, Score
@@ -56,8 +57,7 @@ _WHOLE = {*WHOLE, "step", "n_shot", "n"}
 _NUMBERS = {*NUMBERS, "loss", "train_loss", "batch_loss", "value", "stderr"}
 _SIZES = {name for name in WHOLE if name.startswith("n_")}
 _LOSSES = {"loss": "test", "train_loss": "train", "batch_loss": "batch"}
-_FACTS = ("model_id", "method_id", "dataset_id", "seed", "n_params", "n_params_nonembedding", "n_trainable", "steps",
-          "tokens_per_step", "train_flops", "learning_rate", "bytes_per_token")  # fmt: skip
+_FACTS = tuple(name for name in FACTS if name not in ("n_tokens", "created_at"))
 _NEEDED = {"run_id", "n_params", "step", "loss", "train_loss", "batch_loss", "task_id", "metric", "value", "split"}
 """Columns without which a run makes no sense: a value of theirs that can't be read refuses the table."""
 _LONG_SCORES = ("task_id", "metric", "value", "stderr", "n_shot", "n")

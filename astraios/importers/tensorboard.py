@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
@@ -69,7 +70,7 @@ class TensorBoard(Importer):
             with skipped.item(files[0] if len(files) == 1 else folder.name):
                 logs[folder] = _log(files)
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for folder, log in _joined(logs).items():
             with skipped.item(folder.name):
                 one = _found(folder, path, log, wanted)
@@ -130,7 +131,7 @@ _PARTS = {"train": "train", "training": "train", "validation": "val", "val": "va
 
 
 def _joined(logs: Mapping[Path, _Log]) -> dict[Path, _Log]:
-    """Logs by run: a folder of `add_scalars` (TAG_NAME, with the one tag TAG) or of Keras (train, validation) is a part."""
+    """Logs by run: a folder of `add_scalars` (TAG_NAME, with the tag TAG) or of Keras (train, validation) is a part."""
     runs: dict[Path, _Log] = {}
     for folder, log in logs.items():
         home, names = folder, {tag: tag for tag in log.scalars}

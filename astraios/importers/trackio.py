@@ -1,6 +1,6 @@
 """Trackio, TRL's default tracker: its sqlite files, one a project; read directly, no trackio needed.
 
-A row of metrics counts over the step of the Trainer that it holds (`train/global_step`), else over --map step=NAME, else
+A row of metrics counts over the step of the Trainer that it holds (`train/global_step`), or over --map step=NAME, else
 over Trackio's own step, which counts rows.
 """
 
@@ -21,6 +21,7 @@ from astraios.importers._curves import Series, fill, mapped_config
 from astraios.importers._files import walk
 from astraios.importers._runs import Found, Skipped, imported
 from astraios.importers._sqlite import is_sqlite, opened, tables
+from astraios.records import TaskRow
 
 _TABLES = ("metrics", "configs")
 _STEPS = ("train/global_step", "global_step")
@@ -49,7 +50,7 @@ class Trackio(Importer):
     def read(self, source: str, wanted: Wanted) -> Imported:
         path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
-        tasks: dict[str, Any] = {}
+        tasks: dict[str, TaskRow] = {}
         for project in _projects(path) if path.is_dir() else [path]:
             with skipped.item(project), opened(project, _TABLES, "Trackio's") as connection:
                 for run in _runs(connection, project, skipped):

@@ -39,7 +39,7 @@ class Trainer(Importer):
     def read(self, source: str, wanted: Wanted) -> Imported:
         path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
-        tasks: dict[str, dict[str, Any]] = {}
+        tasks: dict[str, TaskRow] = {}
         for home, states in (_runs(path) if path.is_dir() else {path: [path]}).items():
             label = home.name if home == path else str(home.relative_to(path))
             with skipped.item(label):

@@ -2,8 +2,8 @@
 
     python tests/importers/make_real.py FOLDER [PART]...
 
-Run by the long tests in an environment of its own (test_real.py installs it). No network and no model weights: bases are
-random and tiny. FOLDER/PART holds what the tools wrote, FOLDER/PART.json the truth: a list of runs with what the
+Run by the long tests in an environment of its own (test_real.py installs it). No network and no model weights: bases
+are random and tiny. FOLDER/PART holds what the tools wrote, FOLDER/PART.json the truth: a list of runs with what the
 optimizer held, the losses that were logged, and so on.
 """
 
