@@ -104,7 +104,9 @@ def _found(run: _Run, wanted: Wanted, store: Path) -> Found:
             "wall_seconds": (run.end_ms - run.start_ms) / 1000 if done and run.end_ms and run.start_ms else None,
         },
         source=told.source,
-        place=str(store),
+        place=f"{store}/{run.run_id}",
+        ids={"mlflow": {"run": run.run_id}},
+        named=True,
     )  # fmt: skip
 
 

@@ -337,7 +337,8 @@ def _run(table: Table, columns: _Columns, group: Mapping[str, Any], key: list[st
         facts={**told, **{name: value for name, value in facts.items() if value is not None}},
         settings=settings,
         source={name: "the table" for name, value in facts.items() if value is not None},
-        place=str(table.path),
+        place=f"{table.path}/{group['run_id']}" if columns.has("run_id") else "",
+        named=columns.has("run_id"),
     )
 
 

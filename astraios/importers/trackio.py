@@ -141,7 +141,9 @@ def _found(run: _Run, project: Path, wanted: Wanted) -> Found:
         settings={"project": project.stem, "run": run.key, "config": config, **told.settings},
         attempt={"started_at": started},
         source=told.source,
-        place=str(project),
+        place=f"{project}/{run.key}",
+        ids={"trackio": {"run": run.key, "project": project.stem}},
+        named=True,
     )
 
 

@@ -322,7 +322,9 @@ def _found(run: _Run, wanted: Wanted) -> Found:
         },
         attempt={"started_at": started},
         source=told.source,
-        place=str(run.path),
+        place=str(run.path.parent),
+        ids={"wandb": {"run": run.run_id, "project": run.project}},
+        named=True,
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from astraios.records.fits import (
     FitRow,
     ProjectionRow,
 )
+from astraios.records.loads import ImportLoad
 from astraios.records.results import EvaluationRow, LossPoint, LossSummaryRow, SampleScore, Score, TaskResult
 from astraios.records.run import AttemptRow, ParameterCount, RunRow
 from astraios.records.table import TABLES, Column, Table, columns_of, frame, from_values, plain_rows, schema, values
@@ -43,6 +44,7 @@ __all__ = [
     "FitParameterRow",
     "FitPointRow",
     "FitRow",
+    "ImportLoad",
     "LossPoint",
     "LossSummaryRow",
     "ParameterCount",

@@ -12,6 +12,7 @@ from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
 from astraios.store.export import export
 from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
+from astraios.store.loads import add_results, alike, stored_runs, undo
 from astraios.store.named import named_queries, named_query
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import import_frames
@@ -28,6 +29,8 @@ __all__ = [
     "RunFacts",
     "Study",
     "all_studies",
+    "add_results",
+    "alike",
     "backtest_rows",
     "catalogue",
     "catalogue_of_new",
@@ -53,6 +56,8 @@ __all__ = [
     "run_query",
     "sql_files",
     "stale_fits",
+    "stored_runs",
+    "undo",
     "watch",
     "write_fits",
     "writing",
