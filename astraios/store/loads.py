@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -76,7 +77,19 @@ def stored_runs(path: Path) -> list[dict[str, Any]]:
         return run_query(connection, "from run order by run_id").to_dicts()
 
 
-def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, source: str) -> str | None:
+@dataclass(frozen=True)
+class Load:
+    """An import that changed something."""
+
+    load_id: str
+    """Its number, by which it can be undone."""
+    runs: frozenset[str]
+    """Runs that it made or changed."""
+    described: Mapping[str, frozenset[str]]
+    """Keys of what describes them that were new, by table."""
+
+
+def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, source: str) -> Load | None:
     """Adds runs to the database: what a run has already and what does not arrive stays as it is.
 
     Of a split that arrives, of an attempt and of an evaluation the arriving rows count; nothing else is touched. All or
@@ -89,7 +102,7 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
         source: name of the source, likewise.
 
     Returns:
-        Number of the load, by which it can be undone; None where it changed nothing.
+        The load; None where it changed nothing.
 
     Raises:
         StoreError: the database can't be written.
@@ -101,7 +114,8 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
         for table in KEYS:
             if table in frames:
                 merge(connection, table, frames[table].to_arrow(), arriving_counts=table == "run")
-        _add_attempts(connection, frames)
+        if "attempt" in frames:
+            _add_attempts(connection, frames["attempt"])
         if "loss_point" in frames:
             _add_losses(connection, frames["loss_point"])
         if "evaluation" in frames:
@@ -116,7 +130,22 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
         )  # fmt: skip
         now = datetime.now(UTC).replace(tzinfo=None)
         insert(connection, "import_load", arrow_table([load], loaded_at=now))
-    return load.load_id
+    described = {table: frozenset(keys) for table, keys in created.items() if table != "run"}
+    return Load(load.load_id, _changed(before, after), described)
+
+
+def _changed(before: Mapping[str, list[Any]], after: Mapping[str, list[Any]]) -> frozenset[str]:
+    """Runs of which any row is another one than before."""
+
+    def by_run(rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {}
+        for table in ("run", *RUN_TABLES):
+            for row in rows.get(table, []):
+                found.setdefault(row["run_id"], []).append((table, row))
+        return found
+
+    then, now = by_run(before), by_run(after)
+    return frozenset(key for key, rows in now.items() if then.get(key) != rows)
 
 
 def _next(connection: DuckDBPyConnection) -> str:
@@ -156,10 +185,13 @@ def _rows(connection: DuckDBPyConnection, sql: str, keys: Sequence[str]) -> list
     return [json.loads(row[0]) for row in cursor.fetchall()]
 
 
-def _add_attempts(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+def _add_attempts(connection: DuckDBPyConnection, attempts: pl.DataFrame) -> None:
     """Attempts of new runs; of a run that was imported before, what arrives of its attempt counts."""
-    connection.register("coming", frames["attempt"].to_arrow())
-    names = [name for name in frames["attempt"].columns if name not in ("run_id", "attempt")]
+    connection.register("arriving", attempts.to_arrow())
+    connection.execute("create or replace temp table coming as from attempt limit 0")
+    connection.execute("insert into coming by name from arriving")
+    connection.unregister("arriving")
+    names = [name for name in attempts.columns if name not in ("run_id", "attempt")]
     connection.execute(
         f"update attempt set {', '.join(f'{name} = coalesce(coming.{name}, attempt.{name})' for name in names)} "
         "from coming where coming.run_id = attempt.run_id and coming.attempt = attempt.attempt "
@@ -168,7 +200,7 @@ def _add_attempts(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFr
     lacking = connection.sql(
         "select coming.* from coming where run_id not in (select run_id from attempt) order by run_id"
     ).to_arrow_table()
-    connection.unregister("coming")
+    connection.execute("drop table coming")
     first = next_load_key(connection)
     insert(connection, "attempt", lacking)
     connection.execute(

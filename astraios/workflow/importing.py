@@ -207,6 +207,7 @@ def _written(db: Path, one: _Read, request: ImportRequest, same_as: str | None) 
     joined.notes += unspecified(joined.frames, labels)
     if not request.dry_run:
         joined.load = store.add_results(db, joined.frames, one.importer.name, Path(one.source).name)
+        joined.written = True
         if joined.load is None:
             joined.notes.append("all of it was there already: nothing changed")
     return joined
@@ -236,7 +237,7 @@ def _summed(
     runs: list[dict[str, Any]] = []
     for one, done in zip(found, joined, strict=True):
         for table, frame in done.frames.items():
-            rows[table] = rows.get(table, 0) + len(frame)
+            rows[table] = rows.get(table, 0) + _changed(done, table, frame)
         skipped.update({**one.imported.skipped, **done.skipped})
         runs += _told(done.frames)
     first = found[0]
@@ -247,9 +248,22 @@ def _summed(
         "rows": rows,
         "skipped": skipped,
         "notes": [note for done in joined for note in done.notes],
-        "loads": [done.load for done in joined if done.load is not None],
+        "loads": [done.load.load_id for done in joined if done.load is not None],
         "runs": runs,
     }
+
+
+def _changed(done: Joined, table: str, frame: pl.DataFrame) -> int:
+    """Rows of a table that are new, or belong to runs that are another than before."""
+    import polars as pl
+
+    if not done.written:
+        return len(frame)
+    if done.load is None:
+        return 0
+    if "run_id" in frame.columns:
+        return frame.filter(pl.col("run_id").is_in(list(done.load.runs))).height
+    return len(done.load.described.get(table, ()))
 
 
 def _told(frames: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:

@@ -34,8 +34,9 @@ class Joined:
     skipped: dict[str, str] = field(default_factory=dict)
     lacking: list[str] = field(default_factory=list)
     """Labels of runs whose base nobody knows the size of."""
-    load: str | None = None
-    """Number of the load, once it is written and if it changed something."""
+    load: store.Load | None = None
+    """What was written, if it changed something."""
+    written: bool = False
 
 
 def join(db: Path, imported: Imported, same_as: str | None) -> Joined:
@@ -53,6 +54,8 @@ def join(db: Path, imported: Imported, same_as: str | None) -> Joined:
     Raises:
         UsageError: `same_as` for several runs.
     """
+    import polars as pl
+
     stored = {row["run_id"]: {**row, "settings": _object(row["settings"])} for row in store.stored_runs(db)}
     rows = {row["run_id"]: row for row in imported.frames["run"].to_dicts()}
     if same_as is not None and len(rows) > 1:
@@ -85,6 +88,7 @@ def join(db: Path, imported: Imported, same_as: str | None) -> Joined:
             found.notes.append(f"{arrival.label}: {target} is further along; its losses stay")
         elif pair is not None and same["settings"].get("source") != arrival.tool:
             _drop_losses(found, arrival.run_id)
+            found.frames["attempt"] = found.frames["attempt"].filter(pl.col("run_id") != arrival.run_id)
     _write_rows(found, imported, rows, stored, targets, gone)
     return found
 
@@ -135,7 +139,7 @@ def _is_one(arrival: Arrival, row: Mapping[str, Any], run: Mapping[str, Any], pa
             return False
     for part in ("arguments", "adapter"):
         one, other = told.get(part), kept.get(part)
-        if not _agrees(one, other):
+        if not _agrees(_decisive(one), _decisive(other)):
             return False
     if arrival.tool == "table" and kept.get("source") == "table" and told.get("table") != kept.get("table"):
         return False
@@ -148,6 +152,22 @@ def _assumed(name: str, row: Mapping[str, Any], run: Mapping[str, Any]) -> bool:
     """Whether a fact is only a bound in one of the logs: the highest rate that was logged, a count with an adapter."""
     told = [(_object(one["settings"]).get("facts_from") or {}).get(name, "") for one in (row, run)]
     return any("highest" in source or "include" in source for source in told)
+
+
+_LOADING = ("inference_mode", "auto_mapping", "base_model_name_or_path", "revision", "peft_version", "task_type",
+            "runtime_config", "megatron_core")  # fmt: skip
+"""Settings of an adapter that say how it is loaded, not how it was trained."""
+
+
+def _decisive(settings: Any) -> Any:
+    """Settings without those of loading, lists in one order."""
+    if not isinstance(settings, Mapping):
+        return settings
+    return {
+        name: sorted(map(str, value)) if isinstance(value, list) else value
+        for name, value in settings.items()
+        if name not in _LOADING
+    }
 
 
 def _agrees(one: Any, other: Any) -> bool:
@@ -251,7 +271,7 @@ def _write_rows(
     for table, frame in list(found.frames.items()):
         if table == "run":
             texts = [{**row, "settings": _text(row["settings"])} for row in kept.values()]
-            frame = pl.DataFrame(texts, schema=frame.schema, strict=False) if texts else frame.clear()
+            frame = pl.DataFrame(texts, infer_schema_length=None) if texts else frame.clear()
         elif "run_id" in frame.columns:
             frame = frame.filter(pl.col("run_id").is_in(list(ids))).with_columns(pl.col("run_id").replace(ids))
         elif table in ("base_model", "tuning_method", "dataset"):
@@ -269,7 +289,8 @@ def _merged(
     Imported again by the same tool, what arrives counts, and what is silent stays; of another tool's, what is there
     counts, and what is silent is filled. What `astraios` measured, and a run that evaluations join, stay as they are.
     """
-    kept = {name: value for name, value in same.items() if name in row}
+    kept = {name: same[name] for name in row}
+    kept["created_at"] = same["created_at"].isoformat() if same["created_at"] is not None else None
     if adds or same["origin"] != "imported":
         return {**kept, "settings": _also(same["settings"], arrival, target)}
     own = same["settings"].get("source") == arrival.tool
