@@ -11,7 +11,7 @@ from astraios.errors import DataError
 from astraios.importers._adapters import count_described
 from astraios.importers._files import read_object
 from astraios.importers._folders import FolderFacts, folder_facts, output_folder
-from astraios.importers._models import base_folder, base_model, completed, method_name, peft_method
+from astraios.importers._models import base_folder, base_model, completed, method_name, method_settings, peft_method
 from astraios.models.counting import count_described as count_base
 
 _NAMES = {
@@ -91,6 +91,8 @@ def config_facts(config: Mapping[str, Any], near: Path | None = None) -> FolderF
     if adapter is not None:
         named.pop("method_id", None)
         found.add("the adapter's settings", method_id=peft_method(adapter), revision=adapter.get("revision"))
+        if settings := method_settings(adapter):
+            found.settings["settings"] = settings
         found.settings["adapter"] = {name: value for name, value in adapter.items() if value not in (None, {}, [], "")}
     model = named.get("model_id") or (adapter or {}).get("base_model_name_or_path")
     found.add("the settings", **{name: value for name, value in named.items() if name != "model_id"})

@@ -13,7 +13,7 @@ from typing import Any
 
 from astraios.importers._adapters import count_described, count_trainable
 from astraios.importers._files import bounded, head, plain_file, read_object
-from astraios.importers._models import base_folder, base_model, folder_model, peft_method
+from astraios.importers._models import base_folder, base_model, folder_model, method_settings, peft_method
 
 ADAPTER = "adapter_config.json"
 ARGUMENTS = "training_args.bin"
@@ -70,6 +70,8 @@ def _adapter(home: Path, found: FolderFacts) -> None:
     adapter = read_object(home / ADAPTER)
     name = adapter.get("base_model_name_or_path")
     found.settings["adapter"] = {name: value for name, value in adapter.items() if value not in (None, {}, [], "")}
+    if settings := method_settings(adapter):
+        found.settings["settings"] = settings
     found.add(ADAPTER, method_id=peft_method(adapter), revision=adapter.get("revision"))
     found.add("the base that the adapter names", **base_model(str(name) if name else None, home))
     n_trainable, source = count_trainable(home, adapter), "the adapter's file"

@@ -43,6 +43,14 @@ def peft_method(config: Mapping[str, Any]) -> str:
     return method_name(kind)
 
 
+def method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the tuning method in an adapter_config.json, under our names where the method is ours."""
+    from astraios.models.methods import recognise
+
+    known = recognise(config)
+    return dict(known[1]) if known else {"rank": config["r"]} if isinstance(config.get("r"), int) else {}
+
+
 _OTHERS = tuple(name.replace("_", "") for names in _KINDS.values() for name in names)
 _SPELLINGS = {
     "full": "fft",

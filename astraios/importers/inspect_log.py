@@ -230,7 +230,7 @@ def _evaluation(file: Path, header: Mapping[str, Any], samples: list[dict[str, A
         scores=scores,
         samples=_samples(samples, str(first), mark, f"{file}", skipped),
         task=task_row(mark["task_id"], scores[0].metric,
-                      higher_is_better=is_higher_better(str(scores[0].metric))),
+                      lower_is_better=[one.metric for one in scores if not is_higher_better(one.metric)] or None),
         variant=variant,
     )  # fmt: skip
 

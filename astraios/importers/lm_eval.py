@@ -173,8 +173,8 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         if not scores:
             skipped.add(f"{task}", "a group without a score of its own" if groups.get(task) else "no score")
             continue
-        first = scores[0].metric.partition(",")[0]
-        better = ((content.get("higher_is_better") or {}).get(task) or {}).get(first)
+        better = (content.get("higher_is_better") or {}).get(task) or {}
+        lower = [score.metric for score in scores if _is_lower_better(score.metric, better)]
         settings = {
             "version": (content.get("versions") or {}).get(task), "source": path.name, "of": samples.get("original"),
             "task_hash": (content.get("task_hashes") or {}).get(task), "group": bool(groups.get(task)),
@@ -188,9 +188,15 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
             scores=scores,
             samples=list(_samples(path, task, mark, scores, skipped)),
             task=task_row(task, scores[0].metric, _KINDS.get(output, "likelihood" if output else "comprehension"),
-                          is_higher_better(first) if better is None else better is not False),
+                          lower if better or lower else None),
             variant=variant,
         )  # fmt: skip
+
+
+def _is_lower_better(metric: str, better: Mapping[str, Any]) -> bool:
+    """What the harness says of a metric, else its name."""
+    name = metric.partition(",")[0]
+    return better[name] is False if name in better else not is_higher_better(name)
 
 
 def _scores(
