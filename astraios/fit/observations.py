@@ -213,8 +213,8 @@ def numbers(frame: pl.DataFrame, column: str, what: str) -> Array:
         if "run_id" in frame.columns:
             runs = " ".join(str(frame["run_id"][int(row)]) for row in bad[:20])
             raise DataError(
-                f"run {frame['run_id'][int(bad[0])]}: {column} {shown} is not {what} {count}: repair, or leave out with "
-                f"`astraios exclude {runs} --reason diverged`"
+                f"run {frame['run_id'][int(bad[0])]}: {column} {shown} is not {what} {count}: repair, or leave out "
+                f"with `astraios exclude {runs} --reason diverged`"
             )
         raise DataError(f"column {column!r}, row {int(bad[0])}: {shown} is not {what} {count}: drop or repair")
     return values

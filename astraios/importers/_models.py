@@ -99,8 +99,10 @@ def known_model(model_id: str) -> dict[str, Any]:
     from astraios.models.ladders import LADDERS
 
     last = model_id.rstrip("/").rpartition("/")[2].lower()
+    if "/" not in model_id and len(last) <= 8:
+        return {}
     for ladder in LADDERS:
-        if ladder.name == "hub":
+        if ladder.name == "hub" or (ladder.name == "tiny" and "tiny/" not in model_id):
             continue
         rungs = [ladder.find(model_id) if "/" in model_id else None, *ladder.rungs()]
         for rung in rungs:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ class _State:
     content: Mapping[str, Any]
     log: list[dict[str, Any]]
 
-    @property
+    @cached_property
     def losses(self) -> str:
         return repr([(e["step"], n, e[n]) for e in self.log for n in e if n.endswith("loss") and n != "train_loss"])
 

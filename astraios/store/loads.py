@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import UsageError
-from astraios.records import ImportLoad
+from astraios.records import ImportLoad, frame
 from astraios.store.connect import reading, run_query, writing
 from astraios.store.lake import there
 from astraios.store.results import join_evaluations
-from astraios.store.rows import KEYS, RUN_TABLES, arrow_table, columns_of, insert, merge, next_load_key
+from astraios.store.rows import KEYS, RUN_TABLES, columns_of, insert, merge, next_load_key
 
 if TYPE_CHECKING:
     import polars as pl
@@ -107,10 +107,9 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
     Raises:
         StoreError: the database can't be written.
     """
-    run_ids = frames["run"]["run_id"].to_list()
     with writing(path) as connection:
-        before = _snapshot(connection, frames, run_ids)
         known = _known(connection, frames)
+        _keep(connection, known)
         for table in KEYS:
             if table in frames:
                 merge(connection, table, frames[table].to_arrow(), arriving_counts=table == "run")
@@ -120,32 +119,59 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
             _add_losses(connection, frames["loss_point"])
         if "evaluation" in frames:
             join_evaluations(connection, frames)
-        after = _snapshot(connection, frames, run_ids)
-        if before == after:
-            return None
+        changed = _changed_keys(connection, known)
         created = {table: sorted(keys - known[table]) for table, keys in _arriving_keys(frames).items()}
+        created = {table: keys for table, keys in created.items() if keys}
+        if not created and not any(changed.values()):
+            return None
         load = ImportLoad(
-            load_id=_next(connection), format=form, source=source,
-            created={table: keys for table, keys in created.items() if keys}, replaced=before,
-        )  # fmt: skip
+            load_id=_next(connection), format=form, source=source, created=created, replaced=_kept(connection, changed)
+        )
         now = datetime.now(UTC).replace(tzinfo=None)
-        insert(connection, "import_load", arrow_table([load], loaded_at=now))
+        insert(connection, "import_load", frame([load], loaded_at=now).to_arrow())
     described = {table: frozenset(keys) for table, keys in created.items() if table != "run"}
-    return Load(load.load_id, _changed(before, after), described)
+    return Load(load.load_id, frozenset(created.get("run", ())) | changed["run"], described)
 
 
-def _changed(before: Mapping[str, list[Any]], after: Mapping[str, list[Any]]) -> frozenset[str]:
-    """Runs of which any row is another one than before."""
+def _copies(known: Mapping[str, set[str]]) -> dict[str, tuple[str, str]]:
+    """Tables of which rows are kept as they were, with their key and what is described by it."""
+    own = {table: (KEYS[table], table) for table in known}
+    return {**own, **dict.fromkeys(RUN_TABLES, ("run_id", "run"))}
 
-    def by_run(rows: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-        found: dict[str, list[Any]] = {}
-        for table in ("run", *RUN_TABLES):
-            for row in rows.get(table, []):
-                found.setdefault(row["run_id"], []).append((table, row))
-        return found
 
-    then, now = by_run(before), by_run(after)
-    return frozenset(key for key, rows in now.items() if then.get(key) != rows)
+def _keep(connection: DuckDBPyConnection, known: Mapping[str, set[str]]) -> None:
+    """Copies what is there of what arrives, to see what changes."""
+    for table, (key, described) in _copies(known).items():
+        connection.execute(
+            f"create or replace temp table kept_{table} as from {table} where {key} in (select unnest(?))",
+            [sorted(known.get(described, ()))],
+        )
+
+
+def _changed_keys(connection: DuckDBPyConnection, known: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Keys of what was there and is another than it was, by what they are keys of."""
+    changed: dict[str, set[str]] = {"run": set()}
+    for table, (key, described) in _copies(known).items():
+        now = f"(from {table} where {key} in (select unnest($keys)))"
+        rows = connection.execute(
+            f"select {key} from ((from kept_{table} except all from {now}) union all (from {now} except all "
+            f"from kept_{table}))",
+            {"keys": sorted(known.get(described, ()))},
+        ).fetchall()
+        changed.setdefault(described, set()).update(row[0] for row in rows)
+    return changed
+
+
+def _kept(connection: DuckDBPyConnection, changed: Mapping[str, set[str]]) -> dict[str, list[dict[str, Any]]]:
+    """Rows as they were before, as JSON has them, of what changed."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for table, (key, described) in _copies(changed).items():
+        cursor = connection.execute(
+            f"select to_json(t)::varchar from (from kept_{table} where {key} in (select unnest(?)) order by all) t",
+            [sorted(changed.get(described, ()))],
+        )
+        rows[table] = [json.loads(row[0]) for row in cursor.fetchall()]
+    return {table: content for table, content in rows.items() if content}
 
 
 def _next(connection: DuckDBPyConnection) -> str:
@@ -164,25 +190,6 @@ def _known(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -
         sql = f"select {KEYS[table]} from {table} where {KEYS[table]} in (select unnest(?))"
         known[table] = {row[0] for row in connection.execute(sql, [sorted(keys)]).fetchall()}
     return known
-
-
-def _snapshot(
-    connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame], run_ids: Sequence[str]
-) -> dict[str, list[dict[str, Any]]]:
-    """Rows of the runs, and of what describes them, as they stand now; a table without such rows is left out."""
-    rows: dict[str, list[dict[str, Any]]] = {}
-    for table in RUN_TABLES:
-        rows[table] = _rows(connection, f"from {table} where run_id in (select unnest(?)) order by all", run_ids)
-    for table, keys in _arriving_keys(frames).items():
-        sql = f"from {table} where {KEYS[table]} in (select unnest(?)) order by all"
-        rows[table] = _rows(connection, sql, sorted(keys))
-    return {table: content for table, content in rows.items() if content}
-
-
-def _rows(connection: DuckDBPyConnection, sql: str, keys: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows as JSON has them."""
-    cursor = connection.execute(f"select to_json(t)::varchar from ({sql}) t", [list(keys)])
-    return [json.loads(row[0]) for row in cursor.fetchall()]
 
 
 def _add_attempts(connection: DuckDBPyConnection, attempts: pl.DataFrame) -> None:
@@ -294,14 +301,11 @@ def _forget(connection: DuckDBPyConnection, table: str, created: Sequence[str], 
 
 
 def _restore(connection: DuckDBPyConnection, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    import pyarrow as pa
+    import polars as pl
 
     def plain(value: Any) -> Any:
         return json.dumps(value) if isinstance(value, dict | list) else None if value is None else str(value)
 
     names = [name for name in columns_of(connection, table) if any(name in row for row in rows)]
-    insert(
-        connection,
-        table,
-        pa.table({name: pa.array([plain(row.get(name)) for row in rows], pa.string()) for name in names}),
-    )
+    columns = {name: [plain(row.get(name)) for row in rows] for name in names}
+    insert(connection, table, pl.DataFrame(columns, schema=dict.fromkeys(names, pl.String)).to_arrow())

@@ -131,7 +131,11 @@ def test_a_log_of_one_run(name: str, sized: tuple[str, ...], rate: float, losses
 @pytest.mark.promise("an import says what the runs really had")
 @pytest.mark.parametrize(
     ("name", "sized", "test", "batch"),
-    [("keras.csv", (), [3.2], [2.5]), ("rowrun.csv", (), [3.0, 3.2], [2.2, 2.5]), ("log_history.csv", SIZED, [3.85], [3.7])],
+    [
+        ("keras.csv", (), [3.2], [2.5]),
+        ("rowrun.csv", (), [3.0, 3.2], [2.2, 2.5]),
+        ("log_history.csv", SIZED, [3.85], [3.7]),
+    ],
 )  # fmt: skip
 def test_the_loss_beside_an_evaluations_is_the_batchs(
     name: str, sized: tuple[str, ...], test: list[float], batch: list[float], db: Path
@@ -171,7 +175,7 @@ def test_what_an_adapter_trained(name: str, trainable: int, db: Path) -> None:
 
 @pytest.mark.promise("an import says what the runs really had")
 def test_what_an_adapter_trains_of_a_base_that_is_there(db: Path, tmp_path: Path) -> None:
-    """The adapter's file is not handed over: it is counted by its configuration; then with embeddings that it carries."""
+    """Without the adapter's file it is counted by its configuration; then with embeddings that the file carries."""
     torch = pytest.importorskip("torch")
     import shutil
 
