@@ -26,7 +26,7 @@ from astraios.records import TaskRow
 
 
 @dataclass
-class _Run:
+class Run:
     """One run of MLflow."""
 
     run_id: str
@@ -55,20 +55,20 @@ class MLflow(Importer):
 
     def read(self, source: str, wanted: Wanted) -> Imported:
         path, skipped = Path(source), Skipped(wanted.strict)
-        found: list[Found] = []
+        kept: list[Found] = []
         tasks: dict[str, TaskRow] = {}
         for store in _stores(path) if path.is_dir() else [path]:
             with skipped.item(store):
                 runs = _folder_runs(store, skipped) if store.is_dir() else _sqlite_runs(store, skipped)
                 for run in runs:
                     with skipped.item(f"run {run.name}"):
-                        one = _found(run, wanted, store)
+                        one = found(run, wanted, store)
                         tasks |= fill(one, run.metrics, wanted, skipped)
                         if one.losses is not None and not len(one.losses) and not one.scores:
                             skipped.add(f"run {run.name}", "it logged no loss and no score")
                             continue
-                        found.append(one)
-        return imported(self.name, found, wanted, skipped, tasks)
+                        kept.append(one)
+        return imported(self.name, kept, wanted, skipped, tasks)
 
 
 mlflow = MLflow(name="mlflow", title="MLflow tracking store", maps=True)
@@ -84,7 +84,8 @@ def _stores(folder: Path) -> list[Path]:
     return [*sorted(homes), *(path for path in files if tables(path) >= set(_TABLES))]
 
 
-def _found(run: _Run, wanted: Wanted, store: Path) -> Found:
+def found(run: Run, wanted: Wanted, store: Path) -> Found:
+    """A run with its facts and settings, without its losses."""
     told = config_facts(mapped_config(plain_values(run.params), wanted), store)
     if run.start_ms:
         told.facts["created_at"] = _time(run.start_ms)
@@ -114,12 +115,12 @@ def _time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def _sqlite_runs(path: Path, skipped: Skipped) -> Iterator[_Run]:
+def _sqlite_runs(path: Path, skipped: Skipped) -> Iterator[Run]:
     with opened(path, _TABLES, "MLflow's") as connection:
         yield from _read_sqlite(connection, skipped)
 
 
-def _read_sqlite(connection: sqlite3.Connection, skipped: Skipped) -> Iterator[_Run]:
+def _read_sqlite(connection: sqlite3.Connection, skipped: Skipped) -> Iterator[Run]:
     rows = connection.execute(
         "select r.run_uuid, r.name, e.name, r.status, r.start_time, r.end_time, r.lifecycle_stage "
         "from runs r join experiments e using (experiment_id) order by r.start_time, r.run_uuid"
@@ -128,7 +129,7 @@ def _read_sqlite(connection: sqlite3.Connection, skipped: Skipped) -> Iterator[_
         if stage != "active":
             skipped.add(f"run {name or key}", "deleted in MLflow")
             continue
-        run = _Run(key, name or key, experiment, status or "", start, end)
+        run = Run(key, name or key, experiment, status or "", start, end)
         for table, into in (("params", run.params), ("tags", run.tags)):
             into.update(connection.execute(f"select key, value from {table} where run_uuid = ?", [key]).fetchall())
         metrics: dict[str, tuple[list[Any], list[float]]] = {}
@@ -146,7 +147,7 @@ def _infinite(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
-def _folder_runs(folder: Path, skipped: Skipped) -> Iterator[_Run]:
+def _folder_runs(folder: Path, skipped: Skipped) -> Iterator[Run]:
     """Runs of mlruns, or of one experiment of it."""
     experiments = [folder] if plain_file(folder / "meta.yaml") else sorted(p.parent for p in folder.glob("*/meta.yaml"))
     for experiment in experiments:
@@ -160,7 +161,7 @@ def _folder_runs(folder: Path, skipped: Skipped) -> Iterator[_Run]:
                     yield run
 
 
-def _folder_run(meta: Path, experiment: str, skipped: Skipped) -> _Run | None:
+def _folder_run(meta: Path, experiment: str, skipped: Skipped) -> Run | None:
     facts, home = flat_yaml(meta), meta.parent
     key = facts.get("run_id") or facts.get("run_uuid")
     if not key:
@@ -169,7 +170,7 @@ def _folder_run(meta: Path, experiment: str, skipped: Skipped) -> _Run | None:
     if facts.get("lifecycle_stage", "active") != "active":
         skipped.add(f"run {name}", "deleted in MLflow")
         return None
-    return _Run(
+    return Run(
         key, name, experiment, _STATUS.get(facts.get("status", ""), ""),
         _milliseconds(meta, facts, "start_time"), _milliseconds(meta, facts, "end_time"),
         _values(home / "params"), _values(home / "tags"),

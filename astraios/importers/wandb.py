@@ -70,19 +70,19 @@ class Wandb(Importer):
                 run = _read(file)
                 parts.setdefault((run.entity, run.project, run.run_id), []).append(run)
         runs = {key: _joined(some) for key, some in parts.items()}
-        found: list[Found] = []
+        kept: list[Found] = []
         tasks: dict[str, TaskRow] = {}
         for run in runs.values():
             label = run.name or run.run_id
             with skipped.item(f"run {label}"):
                 run.history = _inherited(run, runs) + run.history
-                one = _found(run, wanted)
-                tasks |= fill(one, _series(run, wanted, skipped), wanted, skipped)
+                one = found(run, wanted)
+                tasks |= fill(one, series(run, wanted, skipped), wanted, skipped)
                 if one.losses is not None and not len(one.losses) and not one.scores:
                     skipped.add(f"run {label}", "it logged no loss and no score")
                     continue
-                found.append(one)
-        return imported(self.name, found, wanted, skipped, tasks)
+                kept.append(one)
+        return imported(self.name, kept, wanted, skipped, tasks)
 
 
 wandb = Wandb(name="wandb", title="Weights & Biases run", priority=1, maps=True)
@@ -90,6 +90,18 @@ wandb = Wandb(name="wandb", title="Weights & Biases run", priority=1, maps=True)
 
 def _files(folder: Path) -> list[Path]:
     return walk(folder, "*.wandb")
+
+
+def remote_run(remote: Any) -> _Run:
+    """A run as W&B's own client gives it (wandb.Api)."""
+    try:
+        started = datetime.fromisoformat(str(remote.created_at)).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        started = None
+    run = _Run(remote.id, remote.entity, remote.project, remote.name, tags=list(remote.tags or ()), started=started)
+    run.config = {name: value for name, value in dict(remote.config).items() if not name.startswith("_wandb")}
+    run.history = [(int(row.get("_step", place)), dict(row)) for place, row in enumerate(remote.scan_history())]
+    return run
 
 
 def _read(path: Path) -> _Run:
@@ -266,7 +278,7 @@ def _inherited(run: _Run, runs: Mapping[tuple[str, str, str], _Run]) -> list[tup
     return _up_to(parent.history, run.branch) if parent is not None else []
 
 
-def _series(run: _Run, wanted: Wanted, skipped: Skipped) -> Iterator[Series]:
+def series(run: _Run, wanted: Wanted, skipped: Skipped) -> Iterator[Series]:
     """The numbers of the history, each over its step metric."""
     chosen = wanted.columns.get("step")
     steps: dict[str, list[Any]] = {}
@@ -306,7 +318,8 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _found(run: _Run, wanted: Wanted) -> Found:
+def found(run: _Run, wanted: Wanted) -> Found:
+    """A run with its facts and settings, without its losses."""
     told = config_facts(mapped_config(_flat(run.config), wanted), run.path)
     started = None
     if run.started:

@@ -87,6 +87,8 @@ class Load:
     """Runs that it made or changed."""
     described: Mapping[str, frozenset[str]]
     """Keys of what describes them that were new, by table."""
+    new: frozenset[str] = frozenset()
+    """Runs that it made."""
 
 
 def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, source: str) -> Load | None:
@@ -130,7 +132,8 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
         now = datetime.now(UTC).replace(tzinfo=None)
         insert(connection, "import_load", frame([load], loaded_at=now).to_arrow())
     described = {table: frozenset(keys) for table, keys in created.items() if table != "run"}
-    return Load(load.load_id, frozenset(created.get("run", ())) | changed["run"], described)
+    new = frozenset(created.get("run", ()))
+    return Load(load.load_id, new | changed["run"], described, new)
 
 
 def _copies(known: Mapping[str, set[str]]) -> dict[str, tuple[str, str]]:

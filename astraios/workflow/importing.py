@@ -237,7 +237,7 @@ def _summed(
     runs: list[dict[str, Any]] = []
     for one, done in zip(found, joined, strict=True):
         for table, frame in done.frames.items():
-            rows[table] = rows.get(table, 0) + _changed(done, table, frame)
+            rows[table] = rows.get(table, 0) + _changed(done, table, frame, one.imported.adds)
         skipped.update({**one.imported.skipped, **done.skipped})
         runs += _told(done.frames)
     first = found[0]
@@ -253,7 +253,7 @@ def _summed(
     }
 
 
-def _changed(done: Joined, table: str, frame: pl.DataFrame) -> int:
+def _changed(done: Joined, table: str, frame: pl.DataFrame, adds: bool) -> int:
     """Rows of a table that are new, or belong to runs that are another than before."""
     import polars as pl
 
@@ -262,7 +262,8 @@ def _changed(done: Joined, table: str, frame: pl.DataFrame) -> int:
     if done.load is None:
         return 0
     if "run_id" in frame.columns:
-        return frame.filter(pl.col("run_id").is_in(list(done.load.runs))).height
+        runs = done.load.new if adds and table in ("run", "attempt") else done.load.runs
+        return frame.filter(pl.col("run_id").is_in(list(runs))).height
     return len(done.load.described.get(table, ()))
 
 

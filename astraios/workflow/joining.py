@@ -181,23 +181,30 @@ def _evaluated(arrival: Arrival, row: Mapping[str, Any], stored: Mapping[str, An
     """The run whose model was evaluated: that of its folder, else the only one whose name ends as the model's does."""
     from astraios.importers._runs import place_key
 
-    if row["method_id"] == "none" and not arrival.place:
-        return None
     places: dict[str, str] = {}
     for name in ([arrival.place] if arrival.place else []) + [one for one in arrival.joins if one.startswith("/")]:
         places |= {place_key(one): one for one in (name, _home(name))}
     at_home = [key for key, run in stored.items() if run["settings"].get("place") in places]
     if len(at_home) == 1:
         return at_home[0]
-    scores = [
-        (_shared_end(_home(name), str(run["settings"].get("name") or "")), key)
-        for name in arrival.joins
-        for key, run in stored.items()
-        if run["origin"] == "imported" and (row["method_id"] in _UNSAID or row["method_id"] == run["method_id"])
-    ]
+    plain = row["method_id"] == "none"
+    scores = []
+    for name in arrival.joins:
+        parts = len([part for part in _home(name).split("/") if part not in ("", ".")])
+        for key, run in stored.items():
+            shared = _shared_end(_home(name), str(run["settings"].get("name") or ""))
+            fits = row["method_id"] in _UNSAID or row["method_id"] == run["method_id"] or (
+                # A whole model, by its path: two parts of it, for `base` may be anybody's.
+                plain and run["method_id"] in ("fft", *_UNSAID) and shared >= min(2, parts)
+            )  # fmt: skip
+            if run["origin"] == "imported" and fits and run["settings"].get("source") not in _HARNESSES:
+                scores.append((shared, key))
     best = max((score for score, _ in scores), default=0)
     keys = {key for score, key in scores if score == best}
     return keys.pop() if best > 0 and len(keys) == 1 else None
+
+
+_HARNESSES = ("lm-eval", "inspect", "bigcode", "evalplus", "helm", "every-eval-ever")
 
 
 def _home(name: str) -> str:
