@@ -113,18 +113,14 @@ def _unzipped(path: Path) -> dict[str, str]:
     data = read_bytes(path)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            wanted = {
-                info.filename: info
-                for info in archive.infolist()
-                if info.filename == "header.json"
-                or (info.filename.startswith("samples/") and info.filename.endswith(".json"))
-            }
             parts, left = {}, max(64 << 20, 60 * len(data))
-            for name, info in wanted.items():
-                parts[name] = _member(path, data, archive, info)
-                left -= len(parts[name])
+            for info in archive.infolist():
+                content = _member(path, data, archive, info)
+                left -= len(content)
                 if left < 0:
                     raise DataError(f"{path}: {len(data):,} packed bytes unpack to far more: these are no results")
+                if info.filename == "header.json" or info.filename.startswith("samples/"):
+                    parts[info.filename] = content
     except (zipfile.BadZipFile, struct.error) as error:
         raise DataError(f"{path}: not a whole .eval file ({error})") from None
     return parts

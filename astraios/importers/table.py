@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +21,11 @@ from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._config import from_config
 from astraios.importers._curves import Series, fill, held_out, is_batch, is_mean
-from astraios.importers._files import head, plain_file
+from astraios.importers._files import head, plain_file, walk
 from astraios.importers._models import FACTS, NUMBERS, WHOLE, base_model
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.importers._table import ENDINGS, Table, read_table
-from astraios.records import EvaluationRow, Score
+from astraios.records import EvaluationRow, Score, TaskRow
 
 if TYPE_CHECKING:
     import polars as pl
@@ -65,38 +66,65 @@ _LONG_SCORES = ("task_id", "metric", "value", "stderr", "n_shot", "n")
 
 @dataclass(frozen=True)
 class AnyTable(Importer):
-    """One file."""
+    """One file, or a folder of tables."""
 
     def matches(self, source: str) -> bool:
         path = Path(source)
-        if not path.name.removesuffix(".gz").endswith(ENDINGS) or not plain_file(path):
-            return False
-        return not path.name.removesuffix(".gz").endswith(".json") or head(path, 64).lstrip()[:1] == b"["
+        return bool(_tables(path)) if path.is_dir() else _looks_right(path)
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        table, skipped = read_table(Path(source)), Skipped(wanted.strict)
-        columns = _columns(table, wanted, skipped)
-        tasks = {task: task_row(task, metric) for task, metric in columns.scores.values()}
+        path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
-        numbers: list[int] = []
-        for number, (run, rows) in enumerate(_runs(table, columns, skipped)):
-            if columns.long_metrics:
-                tasks |= fill(run, _series(table, columns.frame[rows]), wanted, skipped)
-            elif columns.long_scores or columns.scores:
-                _scores(run, columns, columns.frame[rows])
-            for score in run.scores:
-                tasks.setdefault(score.task_id, task_row(score.task_id, score.metric))
-            if columns.row_a_run and len(rows) > 1:
-                skipped.add(f"{run.label}, the same run again", f"{len(rows) - 1:,} rows; the latest counts")
-            if run.label not in columns.wrong:
-                found.append(run)
-                numbers.append(number)
-        if columns.losses:
-            _add_losses(table, columns, dict(zip(numbers, found, strict=True)))
+        tasks: dict[str, TaskRow] = {}
+        if not path.is_dir():
+            return imported(self.name, _found(path, wanted, skipped, tasks), wanted, skipped, tasks)
+        for file in _tables(path):
+            with skipped.item(file):
+                found += _found(file, wanted, skipped, tasks)
         return imported(self.name, found, wanted, skipped, tasks)
 
 
 table = AnyTable(name="table", title="table (CSV, Parquet, JSON lines)", priority=-5, maps=True)
+
+
+_OTHERS = ("samples_*", "trainer_log.jsonl", "*eval_results.json")
+"""Tables of other tools that are no tables of runs."""
+
+
+def _tables(folder: Path) -> list[Path]:
+    files = walk(folder, *(f"*{ending}{gz}" for ending in ENDINGS for gz in ("", ".gz")))
+    return [path for path in files if _looks_right(path) and not any(fnmatch(path.name, one) for one in _OTHERS)]
+
+
+def _looks_right(path: Path) -> bool:
+    name = path.name.removesuffix(".gz")
+    if not name.endswith(ENDINGS) or not plain_file(path):
+        return False
+    return not name.endswith(".json") or head(path, 64).lstrip()[:1] == b"["
+
+
+def _found(path: Path, wanted: Wanted, skipped: Skipped, tasks: dict[str, TaskRow]) -> list[Found]:
+    """The runs of one table; rows of their tasks are added."""
+    table = read_table(path)
+    columns = _columns(table, wanted, skipped)
+    tasks |= {task: task_row(task, metric) for task, metric in columns.scores.values()}
+    found: list[Found] = []
+    numbers: list[int] = []
+    for number, (run, rows) in enumerate(_runs(table, columns, skipped)):
+        if columns.long_metrics:
+            tasks |= fill(run, _series(table, columns.frame[rows]), wanted, skipped)
+        elif columns.long_scores or columns.scores:
+            _scores(run, columns, columns.frame[rows])
+        for score in run.scores:
+            tasks.setdefault(score.task_id, task_row(score.task_id, score.metric))
+        if columns.row_a_run and len(rows) > 1:
+            skipped.add(f"{run.label}, the same run again", f"{len(rows) - 1:,} rows; the latest counts")
+        if run.label not in columns.wrong:
+            found.append(run)
+            numbers.append(number)
+    if columns.losses:
+        _add_losses(table, columns, dict(zip(numbers, found, strict=True)))
+    return found
 
 
 @dataclass

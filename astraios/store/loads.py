@@ -91,7 +91,9 @@ class Load:
     """Runs that it made."""
 
 
-def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, source: str) -> Load | None:
+def add_results(
+    path: Path, frames: Mapping[str, pl.DataFrame], form: str, source: str, adds: bool = False
+) -> Load | None:
     """Adds runs to the database: what a run has already and what does not arrive stays as it is.
 
     Of a split that arrives, of an attempt and of an evaluation the arriving rows count; nothing else is touched. All or
@@ -102,6 +104,7 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
         frames: rows by table; run rows as they are to be.
         form: name of the format, for the record of the load.
         source: name of the source, likewise.
+        adds: the rows are evaluations that join what is there: attempts of stored runs stay as they are.
 
     Returns:
         The load; None where it changed nothing.
@@ -115,7 +118,7 @@ def add_results(path: Path, frames: Mapping[str, pl.DataFrame], form: str, sourc
         for table in KEYS:
             if table in frames:
                 merge(connection, table, frames[table].to_arrow(), arriving_counts=table == "run")
-        if "attempt" in frames:
+        if "attempt" in frames and not adds:
             _add_attempts(connection, frames["attempt"])
         if "loss_point" in frames:
             _add_losses(connection, frames["loss_point"])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from astraios import store
 from astraios.errors import AstraiosError, DataError, UsageError, did_you_mean
 from astraios.fit.sizes import parse_size
+from astraios.importers._models import method_name
 from astraios.importers._private import short_path
 from astraios.records import TABLES
 from astraios.workflow.facts_file import read_facts
@@ -206,7 +207,7 @@ def _written(db: Path, one: _Read, request: ImportRequest, same_as: str | None) 
     labels = {arrival.run_id: arrival.label for arrival in imported.runs}
     joined.notes += unspecified(joined.frames, labels)
     if not request.dry_run:
-        joined.load = store.add_results(db, joined.frames, one.importer.name, Path(one.source).name)
+        joined.load = store.add_results(db, joined.frames, one.importer.name, Path(one.source).name, imported.adds)
         joined.written = True
         if joined.load is None:
             joined.notes.append("all of it was there already: nothing changed")
@@ -321,14 +322,15 @@ def _pairs(option: str, given: Sequence[str], example: str) -> dict[str, str]:
 def _facts(given: dict[str, str]) -> dict[str, Any]:
     facts: dict[str, Any] = {}
     names = rung_names(given.get("ladder"))
-    for name, text in given.items():
+    for alias, text in given.items():
+        name = _ALIASES.get(alias, alias)
         if name in _WHOLE:
             is_number = name == "seed" and text.lstrip("-").isdigit()
             facts[name] = int(text) if is_number else round(parse_size(text, names if name == "n_params" else None))
         elif name in _NUMBERS:
             facts[name] = _number(name, text)
         elif name in _TEXTS:
-            facts[name] = text
+            facts[name] = method_name(text) if name == "method_id" else text
         else:
             raise UsageError(f"--set {name}: {did_you_mean(name, (*_WHOLE, *_NUMBERS, *_TEXTS))}")
     return facts

@@ -330,7 +330,7 @@ def _object(value: Any) -> dict[str, Any]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return json.dumps(_object(value), sort_keys=True)
 
 
 def unspecified(frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]) -> Iterable[str]:

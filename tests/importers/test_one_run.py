@@ -1,4 +1,4 @@
-"""One run is one run, however often, from wherever and by whichever tool it arrives; and an import can be taken back."""
+"""One run is one run, however often and by whichever tool it arrives; and an import can be taken back."""
 
 from __future__ import annotations
 
