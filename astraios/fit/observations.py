@@ -209,10 +209,14 @@ def numbers(frame: pl.DataFrame, column: str, what: str) -> Array:
     bad = np.flatnonzero(~(np.isfinite(values) & (values > 0)))
     if bad.size:
         shown = frame[column][int(bad[0])]
-        raise DataError(
-            f"column {column!r}, row {int(bad[0])}: {shown} is not {what}"
-            f" ({bad.size} such row{'s' if bad.size > 1 else ''}): drop or repair"
-        )
+        count = f"({bad.size} such row{'s' if bad.size > 1 else ''})"
+        if "run_id" in frame.columns:
+            runs = " ".join(str(frame["run_id"][int(row)]) for row in bad[:20])
+            raise DataError(
+                f"run {frame['run_id'][int(bad[0])]}: {column} {shown} is not {what} {count}: repair, or leave out "
+                f"with `astraios exclude {runs} --reason diverged`"
+            )
+        raise DataError(f"column {column!r}, row {int(bad[0])}: {shown} is not {what} {count}: drop or repair")
     return values
 
 

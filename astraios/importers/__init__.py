@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +22,32 @@ class Wanted:
     """Names in the source by the names that astraios has for them (--map)."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Facts about every run of the source, by column of the table run (--set); they go before what the source says."""
+    facts: Callable[[str, str, str], Mapping[str, Any]] = field(default=lambda run_id, label, place: {})
+    """Facts about one run, by its id, label and place (--facts); they go before --set."""
+    strict: bool = False
+    """Whether one item that can't be read refuses the whole source, instead of being skipped with its reason."""
     private: bool = False
     """Whether host names, user names and paths are kept. Tokens and keys never are."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A run that was read, as it is recognised among those that are there."""
+
+    run_id: str
+    label: str
+    """What messages call it."""
+    tool: str
+    place: str = ""
+    """Folder or file that it was found in; of an evaluation, the model's folder where that is there."""
+    joins: Sequence[str] = ()
+    """Of an evaluation: what the harness calls the model, by which its run is found."""
+    ids: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Ids by tracker, as live runs keep them too."""
+    source: Mapping[str, str] = field(default_factory=dict)
+    """Where each fact came from, by column."""
+    named: bool = False
+    """Whether its id is the tracker's own, or the name that a table gives it."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +59,10 @@ class Imported:
     """Reasons, by what was left out."""
     adds: bool = False
     """Whether the rows are evaluations that join what a run has already, task by task, instead of replacing it."""
+    runs: Sequence[Arrival] = ()
+    """The runs among the rows, in their order; without any the rows are stored as they are."""
+    damaged: bool = False
+    """Whether something was left out because it could not be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +107,9 @@ def choose(source: str, form: str | None) -> Importer:
     """
     if form is not None:
         return IMPORTERS.get(form)
-    found = [importer for importer in IMPORTERS if importer.matches(source)]
-    if found:
-        return max(found, key=lambda importer: importer.priority)
+    for importer in sorted(IMPORTERS, key=lambda one: -one.priority):
+        if importer.matches(source):
+            return importer
     if not Path(source).exists():
         raise UsageError(f"nothing to import: {source!r} is no file, folder or built-in study")
     raise UsageError(f"{source}: format not recognised: name it with --format; {did_you_mean('', IMPORTERS.names())}")

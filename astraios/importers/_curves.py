@@ -9,17 +9,30 @@ from typing import Any
 
 from astraios.errors import UsageError
 from astraios.importers import Wanted
-from astraios.importers._runs import Found, Skipped, points, task_row
+from astraios.importers._runs import Found, Skipped, points, step_number, task_row
 from astraios.records import EvaluationRow, Score, TaskRow
 
+_LOSS = r"(?:lm[ _-])?(?:loss|cross_?entropy(?:_?loss)?|ce_loss|nll)"
+_HELD = r"eval|evaluation|val|valid|validation|test|dev|heldout"
 _HELD_OUT = re.compile(
-    r"^(?:eval|val|valid|validation|test|dev)[/_.](?:(?P<set>.+)[/_.])?(?:loss|cross_entropy|ce_loss|nll)$"
+    rf"^(?P<kind>{_HELD})[/_.-](?:(?P<set>.+)[/_.-])?{_LOSS}(?:_epoch)?(?:/dataloader_idx_(?P<loader>\d+))?$"
+    rf"|^{_LOSS}[/_. -](?P<last>{_HELD})$",
+    re.IGNORECASE,
 )
-_BATCH = re.compile(r"^(?:(?:train|training)[/_.])?(?:loss|cross_entropy|ce_loss|nll|lm_loss)$")
+_BATCH = re.compile(
+    rf"^(?:(?:train|training|batch)[/_.-])?{_LOSS}(?:_step)?$|^{_LOSS}[/_. -](?:train|training|batch)$", re.IGNORECASE
+)
+_EPOCH = re.compile(rf"^(?:train|training)[/_.-]{_LOSS}_epoch$|^epoch_loss$", re.IGNORECASE)
+_NO_SET = re.compile(
+    r"(^|[/_.-])(aux|router|z|kl|reg|balance|balancing|reward|best|min|step|value|policy)$", re.IGNORECASE
+)
+"""What stands before "loss" in the name of something else than the loss of a data set."""
 _TOKENS = re.compile(
-    r"^(?:train[/_.])?(?:num_input_tokens_seen|n_tokens|num_tokens|tokens|tokens_seen|consumed_tokens)$"
+    r"^(?:train[/_.]|eval[/_.])?(?:num_input_tokens_seen|n_tokens|num_tokens|tokens|tokens_seen|consumed_tokens"
+    r"|total_tokens)$"
 )
-_FINAL = {"train_loss": "the mean over all of training"}
+_MEAN = re.compile(r"^(?:train[/_.])?train_loss$")
+"""What the Trainer calls the mean over all of training, logged once at its end."""
 _SPLITS = ("loss", "test_loss", "train_loss", "batch_loss")
 """What --map calls losses: the test split (twice), the fixed training set, the loss of training steps."""
 
@@ -29,7 +42,8 @@ class Series:
     """One metric over steps."""
 
     name: str
-    steps: Sequence[int]
+    steps: Sequence[Any]
+    """As the source has them; those of losses are checked."""
     values: Sequence[float | None]
 
 
@@ -85,20 +99,38 @@ _NOT_METRICS = ("step", "run_id", "model_id", "method_id", "dataset_id", "n_para
 """What --map says about settings and steps."""
 
 
+def held_out(name: str) -> str | None:
+    """The split of a metric that is called as a loss on held-out data; None for any other."""
+    found = _HELD_OUT.match(name)
+    if not found or (found["set"] and _NO_SET.search(found["set"])):
+        return None
+    part = found["set"] or (f"dataloader_idx_{found['loader']}" if found["loader"] else None)
+    return f"test-{part}" if part else "test"
+
+
+def is_batch(name: str) -> bool:
+    """Whether a metric is called as the loss of training steps, or as its mean over an epoch or the run."""
+    return bool(_BATCH.match(name) or _EPOCH.match(name)) or name.lower() in ("loss_nats", "batch_loss")
+
+
+def is_mean(name: str) -> bool:
+    """Whether a training loss is called as the mean over an epoch."""
+    return _EPOCH.match(name) is not None
+
+
 def _guess(names: Sequence[str]) -> dict[str, str]:
     losses: dict[str, str] = {}
     for name in names:
-        if name in _FINAL:
-            continue
-        held_out = _HELD_OUT.match(name)
-        if held_out:
-            split = f"test-{held_out['set']}" if held_out["set"] else "test"
-        elif _BATCH.match(name):
+        split = held_out(name)
+        if split is None and _BATCH.match(name):
             split = "batch"
-        else:
-            continue
-        if split not in losses.values():
+        if split == "test" and split in losses.values():  # val_loss beside test_loss: two sets
+            split = f"test-{re.split('[/_. -]', name)[0].lower()}"
+        if split is not None and split not in losses.values():
             losses[name] = split
+    if "batch" not in losses.values():
+        epoch = next((name for name in names if _EPOCH.match(name)), None)
+        losses |= {epoch: "batch"} if epoch else {}
     return losses
 
 
@@ -115,22 +147,26 @@ def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skippe
 
     Returns:
         Rows of the table task, by task_id.
+
+    Raises:
+        DataError: a step of a loss is no whole number or out of range.
+        UsageError: --map names a metric that the run has not.
     """
     by_name = {one.name: one for one in series}
+    means = [name for name, one in by_name.items() if _MEAN.match(name) and _is_mean(one, by_name)]
+    for name in means:
+        if name not in wanted.columns.values():
+            del by_name[name]
+            skipped.add(f"metric {name}", "the mean over all of training")
     what = roles(by_name, wanted)
-    tokens = {}
-    if what.tokens:
-        kept = by_name[what.tokens]
-        tokens = {
-            step: int(value)
-            for step, value in zip(kept.steps, kept.values, strict=True)
-            if value is not None and value - value == 0
-        }
-    rows, tasks = [], {}
+    tokens = _tokens(by_name, what)
+    rows: list[tuple[str, int, int | None, float | None]] = []
+    tasks: dict[str, TaskRow] = {}
     for name, one in by_name.items():
         if name in what.losses:
-            split = what.losses[name]
-            rows += [(split, step, tokens.get(step), value) for step, value in zip(one.steps, one.values, strict=True)]
+            split, where = what.losses[name], f"{found.label}, {name}"
+            steps = [step_number(step, where) for step in one.steps]
+            rows += [(split, step, tokens.get(step), value) for step, value in zip(steps, one.values, strict=True)]
         elif name in what.scores:
             task, metric = what.scores[name]
             values = [value for value in one.values if value is not None]
@@ -138,10 +174,25 @@ def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skippe
             if task not in tasks:
                 found.evaluations.append(EvaluationRow(task_id=task, n_shot=0, settings={"metric": name}))
                 tasks[task] = task_row(task, metric)
-        elif name != what.tokens:
-            if name in _FINAL:
-                skipped.add(f"metric {name}", _FINAL[name])
-            else:
-                skipped.metrics[name] = None
+        elif not _TOKENS.match(name):
+            skipped.metrics[name] = None
     found.losses = points(rows)
     return tasks
+
+
+def _is_mean(one: Series, by_name: Mapping[str, Series]) -> bool:
+    """Whether a `train_loss` is a summary: one value, beside the losses that it is the mean of."""
+    return len(one.values) <= 1 and any(
+        (_BATCH.match(name) and not _MEAN.match(name)) or held_out(name) for name in by_name
+    )
+
+
+def _tokens(by_name: Mapping[str, Series], what: Roles) -> dict[Any, int]:
+    """Tokens seen by step, of the metric that counts them."""
+    tokens: dict[Any, int] = {}
+    if what.tokens:
+        one = by_name[what.tokens]
+        for step, value in zip(one.steps, one.values, strict=True):
+            if value is not None and 0 <= value < 1 << 63:
+                tokens[step] = int(value)
+    return tokens

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import struct
+import re
 from collections.abc import Mapping
-from functools import cache
-from math import prod
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from astraios.errors import DataError
-from astraios.importers._files import read_object
+from astraios.importers._files import plain_file, read_object
+from astraios.importers._weights import count_weights
 from astraios.models.counting import count_described
 from astraios.records import TABLES, TuningMethodRow
 
@@ -45,6 +43,15 @@ def peft_method(config: Mapping[str, Any]) -> str:
     return method_name(kind)
 
 
+def method_settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings of the tuning method in an adapter_config.json, under our names where the method is ours."""
+    from astraios.models.methods import recognise
+
+    known = recognise(config)
+    return dict(known[1]) if known else {"rank": config["r"]} if isinstance(config.get("r"), int) else {}
+
+
+_OTHERS = tuple(name.replace("_", "") for names in _KINDS.values() for name in names)
 _SPELLINGS = {
     "full": "fft",
     "fullfinetuning": "fft",
@@ -59,9 +66,16 @@ _SPELLINGS = {
 
 
 def method_name(text: str) -> str:
-    """Our identifier of a tuning method that somebody spelled their way: "LoRA", "(IA)3", "P-Tuning", "full"."""
-    plain = "".join(letter for letter in text.lower() if letter.isalnum())
-    return _SPELLINGS.get(plain, plain) or UNSPECIFIED
+    """Our identifier of a tuning method that somebody spelled their way: "LoRA", "(IA)3", "P-Tuning", "full".
+
+    A name that nobody knows is kept, in small letters: "LoRA+" is not "LoRA", nor "alpha=1.6" "alpha=16".
+    """
+    from astraios.models.methods import METHODS
+
+    name = " ".join(text.lower().split())
+    plain = re.sub(r"[ _()-]", "", name)
+    known = _SPELLINGS.get(plain, plain)
+    return known if known in METHODS or known in _SPELLINGS.values() or known in _OTHERS else name or UNSPECIFIED
 
 
 def method_row(method_id: str) -> TuningMethodRow:
@@ -85,8 +99,10 @@ def known_model(model_id: str) -> dict[str, Any]:
     from astraios.models.ladders import LADDERS
 
     last = model_id.rstrip("/").rpartition("/")[2].lower()
+    if "/" not in model_id and len(last) <= 8:
+        return {}
     for ladder in LADDERS:
-        if ladder.name == "hub":
+        if ladder.name == "hub" or (ladder.name == "tiny" and "tiny/" not in model_id):
             continue
         rungs = [ladder.find(model_id) if "/" in model_id else None, *ladder.rungs()]
         for rung in rungs:
@@ -105,54 +121,38 @@ def completed(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {**facts, **known}
 
 
-def tensor_sizes(path: Path) -> dict[str, int]:
-    """Numbers by name of tensor in a safetensors file, from its header.
-
-    Raises:
-        DataError: the file is not whole.
-    """
-    try:
-        with path.open("rb") as file:
-            size = path.stat().st_size
-            start = file.read(8)
-            length = struct.unpack("<Q", start)[0] if len(start) == 8 else size
-            if 8 + length > size:
-                raise DataError(f"{path}: byte {len(start)}: the file ends within its header")
-            header = json.loads(file.read(length))
-    except OSError as error:
-        raise DataError(f"{path}: can't be read ({error.strerror})") from None
-    except ValueError:
-        raise DataError(f"{path}: byte 8: the header of a safetensors file was expected") from None
-    tensors = {name: about for name, about in header.items() if name != "__metadata__"}
-    end = 8 + length + max((about["data_offsets"][1] for about in tensors.values()), default=0)
-    if end != size:
-        raise DataError(f"{path}: byte {size}: the file should have {end} bytes")
-    return {name: prod(about["shape"]) for name, about in tensors.items()}
-
-
 def folder_model(folder: Path) -> dict[str, Any]:
-    """Facts about the model that a folder holds: architecture, and n_params, counted in its weights.
+    """Facts about the model that a folder holds: architecture, config, and n_params, counted in its weights.
 
-    Where there are only its settings, the model is built without storage and counted, if transformers is installed.
+    Where there are only its settings, or the weights are packed in a way that nobody knows, the model is built without
+    storage and counted, if transformers is installed.
 
     Raises:
         DataError: a file of it is not whole.
     """
     facts: dict[str, Any] = {}
-    config = folder / "config.json"
-    if config.is_file():
-        content = read_object(config)
+    if plain_file(folder / "config.json"):
+        content = read_object(folder / "config.json")
+        architectures = content.get("architectures")
         facts = {
-            "architecture": next(iter(content.get("architectures") or []), None),
-            "base": content.get("_name_or_path"),
+            "architecture": architectures[0] if isinstance(architectures, list) and architectures else None,
             "config": content,
         }
-    weights = sorted(folder.glob("model*.safetensors"))
-    if weights:
-        facts["n_params"] = sum(sum(tensor_sizes(path).values()) for path in weights)
-    elif "config" in facts:
+    facts["n_params"] = count_weights(folder, facts.get("config", {}))
+    if facts["n_params"] is None and "config" in facts:
         facts["n_params"] = count_described(facts["config"])
     return {name: value for name, value in facts.items() if value}
+
+
+def base_folder(name: str, near: Path | None = None) -> Path | None:
+    """The local folder of a base model: by its path, or by its name beside the folder `near` and those above it."""
+    for root in (Path(), *((near, *near.absolute().parents[:5]) if near else ())):
+        try:
+            if plain_file(root / name / "config.json"):
+                return root / name
+        except (OSError, ValueError):
+            return None
+    return None
 
 
 def base_model(name: str | None, near: Path | None = None) -> dict[str, Any]:
@@ -166,71 +166,13 @@ def base_model(name: str | None, near: Path | None = None) -> dict[str, Any]:
     known = known_model(name)
     if known:
         return known
-    for root in (Path(), *((near, *near.resolve().parents[:2]) if near else ())):
-        folder = root / name
-        if (folder / "config.json").is_file():
-            facts = folder_model(folder)
-            return {"model_id": name, **{key: facts[key] for key in ("n_params", "architecture") if key in facts}}
-    return {"model_id": name}
+    folder = base_folder(name, near)
+    if folder is None:
+        return {"model_id": name}
+    facts = _counted(str(folder.absolute()), (folder / "config.json").stat().st_mtime_ns)
+    return {"model_id": name, **{key: facts[key] for key in ("n_params", "architecture") if key in facts}}
 
 
-def from_config(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Facts about a run in the settings that a tracker has kept of it, under the names that people use."""
-    facts: dict[str, Any] = {}
-    for column, names in _CONFIG.items():
-        for name in names:
-            value = config.get(name)
-            if value not in (None, "", "None"):
-                facts[column] = value
-                break
-    for column in facts:
-        if column in WHOLE:
-            facts[column] = _whole(facts[column])
-        elif column in NUMBERS:
-            facts[column] = _float(facts[column])
-    facts = {column: value for column, value in facts.items() if value is not None}
-    for column in ("steps", "n_tokens"):
-        if facts.get(column, 1) <= 0:
-            del facts[column]
-    peft = config.get("peft_config")
-    if isinstance(peft, Mapping) and "method_id" not in facts:
-        nested = peft if "peft_type" in peft else next((one for one in peft.values() if isinstance(one, Mapping)), {})
-        if nested.get("peft_type"):
-            facts["method_id"] = peft_method(nested)
-    if "method_id" in facts:
-        facts["method_id"] = method_name(str(facts["method_id"]))
-    if "model_id" in facts:
-        facts = completed({**base_model(str(facts["model_id"])), **facts})
-    return {column: value for column, value in facts.items() if value is not None}
-
-
-_CONFIG = {name: (name,) for name in (*WHOLE, *NUMBERS)} | {
-    "model_id": ("model_id", "base_model_name_or_path", "model_name_or_path", "_name_or_path", "base_model",
-                 "model_name", "model"),
-    "method_id": ("method_id", "tuning_method", "peft_method", "peft_type", "method"),
-    "dataset_id": ("dataset_id", "dataset_name", "dataset"),
-    "n_params": ("n_params", "model/num_parameters", "num_parameters", "num_params", "total_params"),
-    "n_params_nonembedding": ("n_params_nonembedding", "n_params_non_embedding"),
-    "n_trainable": ("n_trainable", "num_trainable_params", "trainable_params", "num_trainable_parameters"),
-    "n_tokens": ("n_tokens", "train_tokens", "total_tokens"),
-    "steps": ("steps", "max_steps"),
-    "tokens_per_step": ("tokens_per_step", "tokens_per_batch"),
-    "learning_rate": ("learning_rate", "lr"),
-}  # fmt: skip
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value
-    number = _float(value)
-    return int(number) if number is not None and number == int(number) else None
-
-
-def _float(value: Any) -> float | None:
-    if isinstance(value, bool):
-        return None
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    return number if number - number == 0 else None
+@lru_cache(maxsize=64)
+def _counted(folder: str, changed: int) -> dict[str, Any]:
+    return folder_model(Path(folder))

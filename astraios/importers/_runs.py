@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import DataError, UsageError
-from astraios.importers import Imported, Wanted
+from astraios.errors import AstraiosError, DataError, UsageError
+from astraios.importers import Arrival, Imported, Wanted
 from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
 from astraios.records import (
@@ -53,19 +55,69 @@ class Found:
     evaluations: list[EvaluationRow] = field(default_factory=list)
     scores: list[Score] = field(default_factory=list)
     samples: list[SampleScore] = field(default_factory=list)
+    source: dict[str, str] = field(default_factory=dict)
+    """Where each fact came from, by column."""
+    place: str = ""
+    """The file or folder that it was found in; of an evaluation, the folder of the model, where it is there."""
+    joins: Sequence[str] = ()
+    """Of an evaluation: what the harness calls the model, by which its run is found."""
+    ids: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Ids by tracker; live runs keep the same under settings.ids."""
+    named: bool = False
+    """Whether the identity is the tracker's own id, or the name that a table gives the run."""
 
 
 @dataclass
 class Skipped:
     """What was left out, with reasons; counts where it is many."""
 
+    strict: bool = False
+    """Whether an item that can't be read is an error."""
     reasons: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, None] = field(default_factory=dict)
     """Metrics of a tracker that are neither loss nor score."""
+    errors: list[AstraiosError] = field(default_factory=list)
+    """What was wrong with each item that can't be read."""
 
     def add(self, what: str, why: str) -> None:
         """Notes something that was left out."""
-        self.reasons.setdefault(short_path(what), why)
+        name = short_path(what)
+        if self.reasons.get(name, why) == why:
+            self.reasons[name] = why
+        else:
+            self.reasons[f"{name} ({sum(one.startswith(name) for one in self.reasons) + 1})"] = why
+
+    @contextmanager
+    def item(self, what: str | Path) -> Iterator[None]:
+        """Leaves out one item of a source that can't be read; its siblings are read all the same.
+
+        Args:
+            what: the file, or what the run is called.
+
+        Raises:
+            DataError: it can't be read, and that is to refuse the whole source.
+        """
+        try:
+            yield
+        except AstraiosError as error:
+            self._leave_out(what, error)
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, ArithmeticError) as error:
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            self._leave_out(what, DataError(f"{what}: not in the form that was expected ({reason:.120})"))
+
+    def nothing(self) -> AstraiosError:
+        """The error of a source of which nothing is left."""
+        if self.errors and (len(self.reasons) == 1 or all(isinstance(one, UsageError) for one in self.errors)):
+            return self.errors[0]
+        why = "; ".join(f"{what}: {why}" for what, why in self.reasons.items()) or "it holds no run"
+        return DataError(f"nothing to import: {clean(why)}")
+
+    def _leave_out(self, what: str | Path, error: AstraiosError) -> None:
+        if self.strict:
+            raise error from None
+        self.errors.append(error)
+        name = what.name if isinstance(what, Path) else what
+        self.add(name, str(error).removeprefix(f"{what}: "))
 
 
 def run_id(tool: str, identity: Sequence[Any]) -> str:
@@ -133,9 +185,10 @@ def imported(
     tasks: Mapping[str, TaskRow] | None = None,
     adds: bool = False,
 ) -> Imported:
-    """Rows by table of the runs that can be stored.
+    """Rows by table of the runs that were found.
 
-    A run without a number of parameters is skipped. Of a loss logged twice at one step the latest counts.
+    A run without a number of parameters is among them, for it may be one that the database knows. Of a loss logged
+    twice at one step the latest counts.
 
     Args:
         tool: beginning of each run_id.
@@ -147,44 +200,48 @@ def imported(
 
     Raises:
         UsageError: no run is left, or --set names one run and several were found.
-        DataError: two runs of the source are one and the same.
+        DataError: nothing could be read, or under --strict two runs of the source are one and the same.
     """
     described: list[_Described] = []
     seen: dict[str, Found] = {}
-    lacking: str | None = None
     for found in runs:
         one = _describe(tool, found, wanted)
-        if one is None:
-            reason = "does not say how many parameters the base model has: --set n_params=SIZE"
-            lacking = lacking or f"{found.label} {reason}"
-            skipped.add(found.label, reason)
-            continue
         key = one.run.run_id
         if key in seen:
             first = seen[key]
             if wanted.values.get("run_id"):
                 raise UsageError(f"--set run_id={key}: the source holds several runs: {first.label}, {found.label}")
-            if not _same(first, found):
-                raise DataError(f"{found.label}: the same run as {first.label}, with other content: import one of them")
-            skipped.add(found.label, f"the same run as {first.label}")
+            with skipped.item(found.label):
+                if not _same(first, found):
+                    raise DataError(f"{found.label}: the same run as {first.label}, with other content")
+                skipped.add(found.label, f"the same run as {first.label}")
             continue
         seen[key] = found
         described.append(one)
     if skipped.metrics:
+        names = list(skipped.metrics)
+        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
         skipped.add(
             "metrics that are no losses by their names",
-            f"{', '.join(skipped.metrics)} (--map loss=NAME, --map score:TASK:METRIC=NAME)",
+            f"{', '.join(names[:20])}{more} (--map loss=NAME, --map score:TASK:METRIC=NAME)",
         )
     if not described:
-        why = lacking or "; ".join(f"{what}: {why}" for what, why in skipped.reasons.items()) or "it holds no run"
-        raise UsageError(f"nothing to import: {clean(why)}")
-    used = {row.task_id for found in seen.values() for row in found.evaluations}
-    described_tasks = [row for name, row in (tasks or {}).items() if name in used]
-    frames = _frames(seen, described, described_tasks, wanted)
+        raise skipped.nothing()
+    used = {row.task_id.partition(" [")[0] for found in seen.values() for row in found.evaluations}
+    told = [row for name, row in (tasks or {}).items() if name in used]
+    names_used = {row.task_id for found in seen.values() for row in found.evaluations} - {row.task_id for row in told}
+    plain = {row.task_id: row for row in told}
+    told += [replace(plain[base], task_id=name, title=name) for name in sorted(names_used)
+             if (base := name.partition(" [")[0]) in plain]  # fmt: skip
+    frames = _frames(seen, described, told, wanted)
     losses = _losses(seen, skipped)
     if losses is not None and len(losses):
         frames["loss_point"] = losses
-    return Imported(frames, skipped.reasons, adds)
+    arrivals = [
+        Arrival(key, found.label, tool, found.place, found.joins, found.ids, found.source, found.named)
+        for key, found in seen.items()
+    ]
+    return Imported(frames, skipped.reasons, adds, arrivals, bool(skipped.errors))
 
 
 def _same(one: Found, other: Found) -> bool:
@@ -199,18 +256,19 @@ class _Described:
 
     run: RunRow
     created_at: Any
-    base_model: BaseModelRow
+    base_model: BaseModelRow | None
     tuning_method: TuningMethodRow
     dataset: DatasetRow | None
 
 
-def _describe(tool: str, found: Found, wanted: Wanted) -> _Described | None:
-    """What the database says of a run; None where nobody says how many parameters its base has."""
-    facts = {**found.facts, **{name: value for name, value in wanted.values.items() if value is not None}}
-    facts = completed(facts)
+def _describe(tool: str, found: Found, wanted: Wanted) -> _Described:
+    """What the database is to say of a run."""
+    key = wanted.values.get("run_id") or run_id(tool, found.identity)
+    told_by_user = {**wanted.values, **wanted.facts(key, found.label, found.place)}
+    told_by_user = {name: value for name, value in told_by_user.items() if value is not None}
+    facts = completed({**found.facts, **told_by_user})
+    found.source |= dict.fromkeys(told_by_user, "the user")
     n_params = facts.get("n_params")
-    if n_params is None:
-        return None
     told = {name: facts.get(name) for name in FACTS if name != "created_at"}
     if found.losses is not None and len(found.losses):
         told["steps"] = told["steps"] or max(found.losses["step"].to_list())
@@ -221,22 +279,37 @@ def _describe(tool: str, found: Found, wanted: Wanted) -> _Described | None:
         "method_id": clean(str(facts.get("method_id") or UNSPECIFIED), wanted.private),
         "dataset_id": dataset,
     }
+    settings = {"source": tool, "name": found.label, **found.settings}
+    if found.ids:
+        settings["ids"] = found.ids
+    if found.place and not found.joins:
+        settings["place"] = place_key(found.place)
     run = RunRow(
-        run_id=wanted.values.get("run_id") or run_id(tool, found.identity),
+        run_id=key,
         origin=ORIGIN,
-        settings=clean({"source": tool, "name": found.label, **found.settings}, wanted.private),
+        settings={
+            **clean(settings, wanted.private),
+            "facts_from": {name: source for name, source in found.source.items() if facts.get(name) is not None},
+        },
         **{**told, **names},
     )
-    base = BaseModelRow(
-        model_id=run.model_id,
-        ladder=facts.get("ladder"),
-        architecture=facts.get("architecture"),
-        revision=facts.get("revision"),
-        n_params=n_params,
-        n_params_nonembedding=facts.get("n_params_nonembedding"),
-    )
+    base = None
+    if n_params is not None:
+        base = BaseModelRow(
+            model_id=run.model_id,
+            ladder=facts.get("ladder"),
+            architecture=facts.get("architecture"),
+            revision=facts.get("revision"),
+            n_params=n_params,
+            n_params_nonembedding=facts.get("n_params_nonembedding"),
+        )
     data = DatasetRow(dataset_id=dataset, name=dataset, hash="not known") if dataset else None
     return _Described(run, facts.get("created_at"), base, method_row(run.method_id), data)
+
+
+def place_key(place: str | Path) -> str:
+    """What a folder is known by without telling its path."""
+    return hashlib.sha256(str(Path(place).resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _losses(runs: Mapping[str, Found], skipped: Skipped) -> pl.DataFrame | None:
@@ -282,9 +355,9 @@ def _frames(
 
     attempts = [AttemptRow(**{"attempt": 1, "state": "done", **found.attempt}) for found in runs.values()]
     rows: dict[str, tuple[list[Any], dict[str, Any]]] = {
-        "base_model": ([one.base_model for one in described], {}),
-        "tuning_method": ([one.tuning_method for one in described], {}),
-        "dataset": ([one.dataset for one in described if one.dataset], {}),
+        "base_model": (_once([one.base_model for one in described if one.base_model]), {}),
+        "tuning_method": (_once([one.tuning_method for one in described]), {}),
+        "dataset": (_once([one.dataset for one in described if one.dataset]), {}),
         "run": ([one.run for one in described], {"created_at": [one.created_at for one in described]}),
         "attempt": (attempts, {"run_id": list(runs)}),
         "task": ([row for task in tasks for row in cleaned([task])], {}),
@@ -293,3 +366,8 @@ def _frames(
         "sample_score": of_runs({key: found.samples for key, found in runs.items()}),
     }
     return {table: frame(content, **address) for table, (content, address) in rows.items() if content}
+
+
+def _once(rows: Sequence[Any]) -> list[Any]:
+    """Rows without those that say the same."""
+    return list({repr(row): row for row in rows}.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
 _SIZE = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT])\s*$")
+_WIDEST, _CELLS = 10_000, 50_000_000
+"""Columns and values of a table that are read."""
 _SUFFIXES = {"k": 1e3, "m": 1e6, "b": 1e9, "g": 1e9, "t": 1e12}
 
 
@@ -29,6 +31,28 @@ class Table:
     """CSV: all texts. JSON: texts where a column mixes kinds."""
     lines: Sequence[int] | None
     """Line of each row; None where rows are counted."""
+    comma: bool = False
+    """Whether numbers may have a decimal comma."""
+
+    @property
+    def name(self) -> str:
+        """The file's name without its ending."""
+        return self.path.name.removesuffix(".gz").rpartition(".")[0] or self.path.name
+
+    def others(self, used: Collection[str]) -> tuple[pl.DataFrame, dict[str, str]]:
+        """Columns beside those in use, as texts, and the kinds of those that no text can be made of, by name."""
+        import polars as pl
+
+        texts, strange = [], {}
+        for name in self.frame.columns:
+            kind = self.frame[name].dtype
+            if name in used:
+                continue
+            if kind.is_nested() or kind.base_type() in (pl.Binary, pl.Duration, pl.Object, pl.Time):
+                strange[name] = str(kind).partition("(")[0]
+            else:
+                texts.append(self.texts(name))
+        return pl.DataFrame(texts), strange
 
     def place(self, row: int) -> str:
         """Where a row stands, for messages."""
@@ -50,8 +74,12 @@ class Table:
         import polars as pl
 
         column = self.frame[name]
+        if column.dtype.base_type() in (pl.Categorical, pl.Enum):
+            column = column.cast(pl.String)
         if column.dtype == pl.String:
             plain = column.str.strip_chars()
+            if self.comma:
+                plain = plain.str.replace(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?)$", "$1.$2")
             plain = pl.select(pl.when(plain != "").then(plain)).to_series() if len(plain) else plain
             found = plain.cast(pl.Float64, strict=False)
             self._refuse(plain, found, name, "a number")
@@ -69,6 +97,11 @@ class Table:
         import polars as pl
 
         column = self.frame[name]
+        if column.dtype.base_type() in (pl.Categorical, pl.Enum):
+            column = column.cast(pl.String)
+        if column.dtype == pl.UInt64:
+            column = column.cast(pl.Int64, strict=False)
+            self._refuse(self.frame[name], column, name, "a number below 2**63")
         if column.dtype.is_integer():
             return column.cast(pl.Int64)
         if column.dtype == pl.String and sizes:
@@ -77,7 +110,7 @@ class Table:
             exact = column.str.strip_chars().cast(pl.Int64, strict=False)
             if exact.null_count() == column.null_count():
                 return exact
-        floats = Table(self.path, self.frame.with_columns(column.alias(name)), self.lines).numbers(name)
+        floats = Table(self.path, self.frame.with_columns(column.alias(name)), self.lines, self.comma).numbers(name)
         found = floats.cast(pl.Int64, strict=False)
         rounded = pl.select(pl.when(found.cast(pl.Float64) == floats).then(found)).to_series() if len(found) else found
         self._refuse(floats, rounded, name, "a whole number")
@@ -101,7 +134,7 @@ def read_table(path: Path) -> Table:
         return _parquet(path)
     if ending in ("jsonl", "ndjson"):
         numbered = list(read_lines(path))
-        return Table(path, _frame([row for _, row in numbered]), [line for line, _ in numbered])
+        return Table(path, _frame([row for _, row in numbered], path), [line for line, _ in numbered])
     if ending == "json":
         return _json(path)
     return _csv(path, "\t" if ending == "tsv" else ",")
@@ -115,6 +148,9 @@ def _csv(path: Path, delimiter: str) -> Table:
     text = read_text(path)
     if not text.strip():
         raise DataError(f"{path}: line 1: an empty file")
+    first = text.partition("\n")[0]
+    if delimiter == "," and first.count(";") > first.count(","):
+        delimiter = ";"
     header = _header(path, text, delimiter)
     try:
         table = csv.read_csv(
@@ -134,7 +170,7 @@ def _csv(path: Path, delimiter: str) -> Table:
     assert isinstance(frame, pl.DataFrame)
     frame = frame.slice(1)
     straight = text.count("\n") in (len(frame), len(frame) + 1)
-    return Table(path, frame, range(2, len(frame) + 2) if straight else None)
+    return Table(path, frame, range(2, len(frame) + 2) if straight else None, delimiter != ",")
 
 
 def _header(path: Path, text: str, delimiter: str) -> list[str]:
@@ -142,10 +178,20 @@ def _header(path: Path, text: str, delimiter: str) -> list[str]:
     import io
 
     header = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter), [])
+    stripped = [name.strip() for name in header]
+    header = stripped if len(set(stripped)) == len(set(header)) else header
+    _check_width(path, len(header))
     for name in header:
         if header.count(name) > 1:
             raise DataError(f"{path}: line 1: two columns are called {name!r}")
     return header
+
+
+def _check_width(path: Path, columns: int, rows: int = 0) -> None:
+    if columns > _WIDEST:
+        raise DataError(f"{path}: {columns:,} columns, more than the {_WIDEST:,} that are read")
+    if columns * rows > _CELLS:
+        raise DataError(f"{path}: {rows:,} rows of {columns:,} columns, more than the {_CELLS:,} values that are read")
 
 
 def _parquet(path: Path) -> Table:
@@ -154,8 +200,14 @@ def _parquet(path: Path) -> Table:
     from pyarrow import parquet
 
     try:
-        table = parquet.read_table(pa.BufferReader(read_bytes(path)), page_checksum_verification=True)
-        frame = pl.from_arrow(table)
+        packed = read_bytes(path)
+        content = pa.BufferReader(packed)
+        about = parquet.read_metadata(content)
+        _check_width(path, about.num_columns, about.num_rows)
+        inflated = sum(about.row_group(group).total_byte_size for group in range(about.num_row_groups))
+        if inflated > max(64 << 20, 60 * len(packed)):
+            raise DataError(f"{path}: {len(packed):,} packed bytes unpack to {inflated:,}: these are no results")
+        frame = pl.from_arrow(parquet.read_table(content, page_checksum_verification=True))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise DataError(f"{path}: not a whole Parquet file ({' '.join(str(error).split()):.160})") from None
     assert isinstance(frame, pl.DataFrame)
@@ -173,28 +225,32 @@ def _json(path: Path) -> Table:
         content = list(rows.values())
     if not isinstance(content, list) or not all(isinstance(row, dict) for row in content):
         raise DataError(f"{path}: line 1: a list of objects was expected, not {kind(content)}")
-    return Table(path, _frame(content), None)
+    return Table(path, _frame(content, path), None)
 
 
-def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
+def _frame(rows: list[dict[str, Any]], path: Path) -> pl.DataFrame:
     """Rows of JSON; a column that mixes kinds becomes texts."""
     import polars as pl
 
     names = dict.fromkeys(name for row in rows for name in row)
+    _check_width(path, len(names), len(rows))
     columns = []
     for name in names:
         values = [row.get(name) for row in rows]
         kinds = {type(value) for value in values if value is not None}
         if kinds <= {int} and all(value is None or abs(value) < 1 << 63 for value in values):
-            columns.append(pl.Series(name, values, dtype=pl.Int64))
+            columns.append(pl.Series(_sound(name), values, dtype=pl.Int64))
         elif kinds <= {int, float}:
-            columns.append(pl.Series(name, [None if v is None else float(v) for v in values], dtype=pl.Float64))
+            columns.append(pl.Series(_sound(name), [None if v is None else float(v) for v in values], dtype=pl.Float64))
         else:
             texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values]
-            columns.append(
-                pl.Series(name, [t and t.encode("utf-8", "replace").decode() for t in texts], dtype=pl.String)
-            )
+            columns.append(pl.Series(_sound(name), [t and _sound(t) for t in texts], dtype=pl.String))
     return pl.DataFrame(columns)
+
+
+def _sound(text: str) -> str:
+    """A text without lone surrogates, which no database holds."""
+    return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
 def _size(text: str | None) -> str | None:

@@ -79,7 +79,8 @@ def leveldb_records(path: Path, data: bytes, start: int) -> Iterator[tuple[int, 
     Raises:
         DataError: a checksum is wrong, or the file ends within a record.
     """
-    at, begun, pieces = start, start, b""
+    at, begun, pieces = start, start, []
+    inside = False
     while at < len(data):
         left = _BLOCK - at % _BLOCK
         if left < 7:
@@ -88,6 +89,9 @@ def leveldb_records(path: Path, data: bytes, start: int) -> Iterator[tuple[int, 
         if at + 7 > len(data):
             raise DataError(f"{path}: byte {at}: the file ends within the head of a record")
         checksum, size, kind = struct.unpack_from("<IHB", data, at)
+        if kind == 0 and size == 0 and checksum == 0:  # room that was made ready for records and not used
+            at += left
+            continue
         if kind not in (_FULL, _FIRST, _MIDDLE, _LAST) or size > left - 7:
             raise DataError(f"{path}: byte {at}: no record begins here")
         piece = data[at + 7 : at + 7 + size]
@@ -95,15 +99,16 @@ def leveldb_records(path: Path, data: bytes, start: int) -> Iterator[tuple[int, 
             raise DataError(f"{path}: byte {at}: the file ends within a record")
         if zlib.crc32(bytes([kind]) + piece) != checksum:
             raise DataError(f"{path}: byte {at}: the checksum of a record is wrong")
-        if (kind in (_MIDDLE, _LAST)) != bool(pieces):
+        if (kind in (_MIDDLE, _LAST)) != inside:
             raise DataError(f"{path}: byte {at}: a part of a record without the others")
         begun = at if kind in (_FULL, _FIRST) else begun
-        pieces += piece
+        pieces.append(piece)
         at += 7 + size
-        if kind in (_FULL, _LAST):
-            yield begun, pieces
-            pieces = b""
-    if pieces:
+        inside = kind in (_FIRST, _MIDDLE)
+        if not inside:
+            yield begun, b"".join(pieces)
+            pieces = []
+    if inside:
         raise DataError(f"{path}: byte {begun}: the file ends within a record")
 
 

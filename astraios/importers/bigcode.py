@@ -12,8 +12,8 @@ from typing import Any
 
 from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._files import head, kind, parse_json, read_object, read_text
-from astraios.importers._models import UNSPECIFIED, UNTUNED, base_model, peft_method
+from astraios.importers._evaluations import model_facts
+from astraios.importers._files import head, kind, parse_json, plain_file, read_object, read_text
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.records import EvaluationRow, Score, TaskRow
 
@@ -27,7 +27,7 @@ class BigCode(Importer):
 
     def matches(self, source: str) -> bool:
         path = Path(source)
-        if not path.name.endswith((".json", ".json.gz")) or not path.is_file():
+        if not path.name.endswith((".json", ".json.gz")) or not plain_file(path):
             return False
         start = head(path, 4096).lstrip()
         if _is_generations(start):
@@ -35,7 +35,7 @@ class BigCode(Importer):
         return start[:1] == b"{" and b'"config"' in head(path) and (b'"pass@' in start or b'"n_samples"' in head(path))
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        path, skipped = Path(source), Skipped()
+        path, skipped = Path(source), Skipped(wanted.strict)
         if _is_generations(head(path, 4096).lstrip()):
             parse_json(read_text(path), str(path))
             raise UsageError(
@@ -72,17 +72,18 @@ def _is_generations(start: bytes) -> bool:
 
 def _found(config: Mapping[str, Any], path: Path) -> Found:
     model, adapter = str(config["model"]), config.get("peft_model")
-    facts = base_model(model, path.parent)
-    facts["method_id"] = UNTUNED
-    if adapter:
-        settings = Path(str(adapter)) / "adapter_config.json"
-        facts["method_id"] = peft_method(read_object(settings)) if settings.is_file() else UNSPECIFIED
+    told, folder = model_facts(model, str(adapter) if adapter else None, path.parent)
     revision = config.get("revision")
+    if not adapter and revision:
+        told.add("the harness", revision=revision)
     return Found(
         label=path.name,
         identity=[model, adapter, revision],
-        facts={**facts, "revision": None if adapter else revision},
-        settings={"model": model, "peft_model": adapter, "revision": revision},
+        facts=told.facts,
+        settings={"model": model, "peft_model": adapter, "revision": revision, **told.settings},
+        source=told.source,
+        place=str(folder or ""),
+        joins=[str(adapter or model)],
     )
 
 

@@ -1,8 +1,9 @@
 """inspect_ai: logs of evaluations, .eval (a zip) or .json, or a folder of them.
 
 Each scorer's metric becomes a score named SCORER.METRIC (METRIC alone for the first scorer), its `stderr` the standard
-error beside it. The newest log of a task counts for a run, which is a model; --set run_id=RUN hangs it on a run that is
-there. Samples keep the first scorer's value.
+error beside it. A task with other arguments or a limit is another evaluation; arguments that say how many
+demonstrations there are make its number of shots. Of the same one the newest log counts, by its time and zone. Samples
+keep the first scorer's value.
 """
 
 from __future__ import annotations
@@ -14,13 +15,16 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._files import head, parse_json, read_bytes, read_object
-from astraios.importers._models import UNTUNED, base_model, known_model
+from astraios.importers._evaluations import Evaluation, add_evaluation, interval, is_higher_better, model_facts
+from astraios.importers._files import bounded, head, parse_json, read_bytes, read_object, walk
+from astraios.importers._folders import FolderFacts
+from astraios.importers._models import UNTUNED, known_model
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
@@ -39,23 +43,23 @@ class InspectLog(Importer):
         return bool(_logs(path)) if path.is_dir() else _looks_right(path)
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        path, skipped = Path(source), Skipped()
-        logs = [(log, *_read(log)) for log in (_logs(path) if path.is_dir() else [path])]
+        path, skipped = Path(source), Skipped(wanted.strict)
+        logs: list[tuple[float, Path, dict[str, Any], list[dict[str, Any]]]] = []
+        for log in _logs(path) if path.is_dir() else [path]:
+            with skipped.item(log):
+                header, samples = _read(log)
+                logs.append((_time(header), log, header, samples))
         runs: dict[str, Found] = {}
         tasks: dict[str, TaskRow] = {}
-        for file, header, samples in sorted(logs, key=lambda one: (str(one[1]["eval"].get("created")), one[0].name)):
-            if header.get("status") != "success":
-                skipped.add(file.name, f"the evaluation ended with status {header.get('status')}")
-                continue
-            fresh = _found(header)
-            run = runs.setdefault(repr(fresh.identity), fresh)
-            task = str(header["eval"]["task"])
-            if any(row.task_id == task for row in run.evaluations):
-                skipped.add(f"task {task}", f"logs before {file.name}")
-                lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
-                for rows in lists:
-                    rows[:] = [row for row in rows if row.task_id != task]
-            tasks[task] = _add(run, task, file, header, samples, skipped)
+        for _, file, header, samples in sorted(logs, key=lambda one: (one[0], one[1].name)):
+            with skipped.item(file):
+                if header.get("status") != "success":
+                    raise DataError(f"{file}: the evaluation ended with status {header.get('status')}")
+                fresh = _found(header, file)
+                one = _evaluation(file, header, samples, skipped)
+                run = runs.setdefault(repr(fresh.identity), fresh)
+                tasks[one.task.task_id] = one.task
+                add_evaluation(run, one, file.name, skipped)
         return imported(self.name, runs.values(), wanted, skipped, tasks, adds=True)
 
 
@@ -63,9 +67,16 @@ inspect_log = InspectLog(name="inspect", title="inspect_ai log", priority=4)
 
 
 def _logs(folder: Path) -> list[Path]:
-    return [
-        path for path in sorted(folder.rglob("*")) if path.suffix in (".eval", ".json", ".gz") and _looks_right(path)
-    ]
+    return [path for path in walk(folder, "*.eval", "*.json", "*.json.gz") if _looks_right(path)]
+
+
+def _time(header: Mapping[str, Any]) -> float:
+    """When an evaluation was begun, in seconds; 0 where the log does not say."""
+    try:
+        time = datetime.fromisoformat(str(header["eval"].get("created")))
+    except ValueError:
+        return 0.0
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def _looks_right(path: Path) -> bool:
@@ -98,10 +109,18 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def _unzipped(path: Path) -> dict[str, str]:
+    """The parts of a log that are read: its header and its samples."""
     data = read_bytes(path)
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            parts = {info.filename: _member(path, data, archive, info) for info in archive.infolist()}
+            parts, left = {}, max(64 << 20, 60 * len(data))
+            for info in archive.infolist():
+                content = _member(path, data, archive, info)
+                left -= len(content)
+                if left < 0:
+                    raise DataError(f"{path}: {len(data):,} packed bytes unpack to far more: these are no results")
+                if info.filename == "header.json" or info.filename.startswith("samples/"):
+                    parts[info.filename] = content
     except (zipfile.BadZipFile, struct.error) as error:
         raise DataError(f"{path}: not a whole .eval file ({error})") from None
     return parts
@@ -110,8 +129,12 @@ def _unzipped(path: Path) -> dict[str, str]:
 def _member(path: Path, data: bytes, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
     where = f"{path}: byte {info.header_offset}, {info.filename}"
     try:
-        content = _inflated(data, info) if info.compress_type == _ZSTANDARD else archive.read(info)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        if info.compress_type == _ZSTANDARD:
+            content = _inflated(data, info, where)
+        else:
+            with archive.open(info) as stream:
+                content = bounded(stream.read, info.compress_size, where)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
         raise DataError(f"{where}: damaged ({error})") from None
     if len(content) != info.file_size or zlib.crc32(content) != info.CRC:
         raise DataError(f"{where}: the checksum is wrong")
@@ -121,7 +144,7 @@ def _member(path: Path, data: bytes, archive: zipfile.ZipFile, info: zipfile.Zip
         raise DataError(f"{where}: not UTF-8 text ({error.reason})") from None
 
 
-def _inflated(data: bytes, info: zipfile.ZipInfo) -> bytes:
+def _inflated(data: bytes, info: zipfile.ZipInfo, where: str) -> bytes:
     """A member compressed by Zstandard; its local header says where its bytes begin."""
     import pyarrow as pa
 
@@ -129,50 +152,83 @@ def _inflated(data: bytes, info: zipfile.ZipInfo) -> bytes:
     start = info.header_offset + 30 + name + extra
     packed = pa.BufferReader(data[start : start + info.compress_size])
     with pa.CompressedInputStream(packed, "zstd") as stream:
-        return stream.read()
+        return bounded(stream.read, info.compress_size, where)
 
 
-def _found(header: Mapping[str, Any]) -> Found:
+def _found(header: Mapping[str, Any], file: Path) -> Found:
     about = header["eval"]
     name = str(about["model"])
     arguments = about.get("model_args") or {}
     local = str(arguments.get("model_path") or "")
     plain = name.partition("/")[2] if "/" in name else name
-    facts = known_model(plain) or base_model(local or None) or {"model_id": plain}
+    known = known_model(plain)
+    told, folder = (FolderFacts(), None) if known else model_facts(local or plain, None, file.parent)
+    told.add("the harness", **known, method_id=UNTUNED)
     return Found(
         label=name,
         identity=[name, local, arguments.get("revision")],
-        facts={**facts, "method_id": UNTUNED},
-        settings={"model": name, "model_args": arguments, "packages": about.get("packages")},
+        facts=told.facts,
+        settings={"model": name, "model_args": arguments, "packages": about.get("packages"), **told.settings},
+        source=told.source,
+        place=str(folder or ""),
+        joins=[local or plain],
     )
 
 
-def _add(
-    run: Found, task: str, file: Path, header: Mapping[str, Any], samples: list[dict[str, Any]], skipped: Skipped
-) -> TaskRow:
-    """Puts a log's evaluation, scores and samples into its run; the row of its task."""
+_SHOTS = ("fewshot", "num_fewshot", "n_shot", "n_shots", "num_shots", "shots", "k_shot", "few_shot", "fewshots")
+"""What tasks call the number of their demonstrations."""
+_NO_VARIANT = ("model_path", "device", "revision", "batch_size", "dtype", "torch_dtype", "tokenizer", "tokenizer_path",
+               "base_url", "token", "api_key", "max_connections", "seed", "fewshot_seed", "custom_outputs",
+               "enable_thinking_tokens", "device_map", "gpu_memory_utilization", "tensor_parallel_size")  # fmt: skip
+
+
+def _shots(about: Mapping[str, Any]) -> tuple[int, str]:
+    """Number of demonstrations, and what else makes this another evaluation than that of the task as it is."""
+    given = {**(about.get("task_args") or {})}
+    shots = 0
+    for name in _SHOTS:
+        value = given.get(name)
+        if isinstance(value, int):
+            shots = int(value)
+            del given[name]
+            break
+    arguments = {name: value for name, value in (about.get("model_args") or {}).items() if name not in _NO_VARIANT}
+    parts = [f"{name}={value}" for name, value in sorted({**given, **arguments}.items())
+             if value not in (None, "", {}, []) and name not in ("seed", "shuffle", "fewshot_seed")]  # fmt: skip
+    limit = (about.get("config") or {}).get("limit")
+    return shots, ", ".join(([f"limit={limit}"] if limit else []) + parts)
+
+
+def _evaluation(file: Path, header: Mapping[str, Any], samples: list[dict[str, Any]], skipped: Skipped) -> Evaluation:
+    """A log's evaluation.
+
+    Raises:
+        DataError: it was not scored.
+    """
     about, results = header["eval"], header.get("results") or {}
-    mark: dict[str, Any] = {"task_id": task, "n_shot": 0}
+    shots, variant = _shots(about)
+    mark: dict[str, Any] = {"task_id": str(about["task"]), "n_shot": shots}
     scorers = results.get("scores") or []
     scores = [row for place, scorer in enumerate(scorers) for row in _scores(scorer, place == 0, mark)]
     if not scores:
         raise DataError(f"{file}: results hold no score")
     config = about.get("config") or {}
-    run.evaluations.append(
-        EvaluationRow(
-            **mark,
-            n_items=results.get("total_samples"),
-            settings={
-                "source": file.name, "created": about.get("created"), "task_version": about.get("task_version"),
-                "dataset": (about.get("dataset") or {}).get("name"), "epochs": config.get("epochs"),
-                "limit": config.get("limit"), "revision": (about.get("revision") or {}).get("commit"),
-            },
-        )
-    )  # fmt: skip
-    run.scores += scores
+    settings = {
+        "source": file.name, "created": about.get("created"), "task_version": about.get("task_version"),
+        "dataset": (about.get("dataset") or {}).get("name"), "epochs": config.get("epochs"),
+        "limit": config.get("limit"), "revision": (about.get("revision") or {}).get("commit"),
+        "task_args": about.get("task_args"), "variant": variant,
+    }  # fmt: skip
     first = scorers[0].get("scorer") or scorers[0].get("name")
-    run.samples += _samples(samples, str(first), mark, f"{file}", skipped)
-    return task_row(task, scores[0].metric)
+    return Evaluation(
+        row=EvaluationRow(**mark, n_items=results.get("total_samples"),
+                          settings={name: value for name, value in settings.items() if value not in (None, "", {})}),
+        scores=scores,
+        samples=_samples(samples, str(first), mark, f"{file}", skipped),
+        task=task_row(mark["task_id"], scores[0].metric,
+                      lower_is_better=[one.metric for one in scores if not is_higher_better(one.metric)] or None),
+        variant=variant,
+    )  # fmt: skip
 
 
 def _scores(scorer: Mapping[str, Any], first: bool, mark: Mapping[str, Any]) -> Iterator[Score]:
@@ -186,16 +242,12 @@ def _scores(scorer: Mapping[str, Any], first: bool, mark: Mapping[str, Any]) -> 
             continue
         # The standard error that stands beside the metrics is that of the mean.
         error = stderr if name in ("accuracy", "mean") and isinstance(stderr, int | float) else None
+        low, high = interval(float(value), error, scorer.get("scored_samples"))
         yield Score.told(
-            **mark,
-            metric=f"{prefix}{name}" + (f".{reducer}" if reducer not in (None, "mean") else ""),
-            value=float(value),
-            stderr=error,
-            ci_low=None if error is None else value - 1.959964 * error,
-            ci_high=None if error is None else value + 1.959964 * error,
-            n=scorer.get("scored_samples"),
-            n_failed=scorer.get("unscored_samples"),
-        )
+            **mark, metric=f"{prefix}{name}" + (f".{reducer}" if reducer not in (None, "mean") else ""),
+            value=float(value), stderr=error, ci_low=low, ci_high=high,
+            n=scorer.get("scored_samples"), n_failed=scorer.get("unscored_samples"),
+        )  # fmt: skip
 
 
 def _samples(

@@ -1,7 +1,8 @@
-"""lm-evaluation-harness: results_DATE.json with the samples_TASK_DATE.jsonl beside it, or a folder of them.
+"""lm-evaluation-harness: results, from version 0.3 on, with the samples beside them, or a folder of them.
 
-The scores join the run of their model: all results of one model (and adapter) are one run, task by task the newest file
-counts, and --set run_id=RUN hangs them on a run that is there. Samples keep the task's first metric and first filter.
+The scores join the run of their model: all results of one model (and adapter) are one run. A task with other
+demonstrations, a quantized model or a --limit is another evaluation; of the same one the newest file counts. A group
+has the demonstrations of its subtasks. Samples keep the task's first metric and first filter.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._files import head, number, read_lines, read_object
-from astraios.importers._models import UNSPECIFIED, UNTUNED, base_model, peft_method
+from astraios.importers._evaluations import Evaluation, add_evaluation, interval, is_higher_better, model_facts
+from astraios.importers._files import head, inside, number, plain_file, read_lines, read_object, walk
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
@@ -33,50 +34,41 @@ class LmEval(Importer):
         path = Path(source)
         if path.is_dir():
             return bool(_results(path))
-        return path.suffix == ".json" and path.is_file() and _looks_right(path)
+        return path.suffix == ".json" and _looks_right(path)
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        path, skipped = Path(source), Skipped()
-        files = _results(path) if path.is_dir() else [path]
-        contents = sorted(((_content(file), file) for file in files), key=lambda one: (one[0]["date"], str(one[1])))
+        path, skipped = Path(source), Skipped(wanted.strict)
+        contents: list[tuple[dict[str, Any], Path]] = []
+        for file in _results(path) if path.is_dir() else [path]:
+            with skipped.item(file):
+                contents.append((_content(file), file))
         runs: dict[str, Found] = {}
         tasks: dict[str, TaskRow] = {}
-        for content, file in contents:
-            fresh = _found(content, file)
-            run = runs.setdefault(repr(fresh.identity), fresh)
-            for evaluation in _evaluations(content, file, skipped):
-                key = (evaluation.row.task_id, evaluation.row.n_shot)
-                if _drop(run, key):
-                    skipped.add(f"{key[0]}, {key[1]}-shot", f"results before those of {file.name}")
-                run.evaluations.append(evaluation.row)
-                run.scores += evaluation.scores
-                run.samples += evaluation.samples
-                tasks[key[0]] = evaluation.task
+        for content, file in sorted(contents, key=lambda one: (one[0]["date"], str(one[1]))):
+            with skipped.item(file):
+                fresh = _found(content, file)
+                evaluations = list(_evaluations(content, file, skipped))
+                run = runs.setdefault(repr(fresh.identity), fresh)
+                for one in evaluations:
+                    tasks[one.task.task_id] = one.task
+                    add_evaluation(run, one, file.name, skipped)
         return imported(self.name, runs.values(), wanted, skipped, tasks, adds=True)
 
 
 lm_eval = LmEval(name="lm-eval", title="lm-evaluation-harness results", priority=4)
 
 
-@dataclass
-class _Evaluation:
-    """One task of one file."""
-
-    row: EvaluationRow
-    scores: list[Score]
-    samples: list[SampleScore]
-    task: TaskRow
-
-
 def _results(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("results_*.json")) if _looks_right(path)]
+    return [path for path in walk(folder, "*.json") if _looks_right(path)]
 
 
 def _looks_right(path: Path) -> bool:
     start = head(path)
-    return bool(_DATE.match(path.name) and start.lstrip()[:1] == b"{") and (
-        b'"results"' in start[:200] or b'"lm_eval_version"' in start or b'"n-shot"' in start
-    )
+    if start.lstrip()[:1] != b"{":
+        return False
+    if b'"lm_eval_version"' in start or b'"n-shot"' in start or b'"versions"' in start:
+        return b'"results"' in start
+    return path.name.startswith("results") and b'"results"' in start[:200]
 
 
 def _content(path: Path) -> dict[str, Any]:
@@ -84,6 +76,8 @@ def _content(path: Path) -> dict[str, Any]:
     results, config = content.get("results"), content.get("config")
     if not isinstance(results, dict) or not isinstance(config, dict):
         raise DataError(f"{path}: not results of lm-evaluation-harness (no results, or no config)")
+    if not isinstance(content.get("date") or 0.0, int | float):
+        raise DataError(f"{path}: date should be a number")
     content["date"] = content.get("date") or 0.0
     return content
 
@@ -102,71 +96,107 @@ def _found(content: dict[str, Any], path: Path) -> Found:
     name = str(
         arguments.get("pretrained") or arguments.get("model") or content.get("model_name") or config.get("model")
     )
-    adapter, count = arguments.get("peft"), config.get("model_num_parameters")
-    facts = base_model(name, path.parent)
-    facts["method_id"] = UNTUNED
-    if adapter:
-        settings = Path(adapter) / "adapter_config.json"
-        facts["method_id"] = peft_method(read_object(settings)) if settings.is_file() else UNSPECIFIED
-    elif isinstance(count, int) and count > 0:
-        # With an adapter the harness counts its parameters too.
-        facts["n_params"] = facts.get("n_params") or count
+    adapter = arguments.get("peft")
+    told, folder = model_facts(name, str(adapter) if adapter else None, path.parent)
+    count = config.get("model_num_parameters")
+    if not adapter and isinstance(count, int) and count > 0:  # with an adapter the harness counts its parameters too
+        told.add("the harness's count", n_params=count)
     revision = config.get("model_sha") or config.get("model_revision")
+    if not adapter:
+        told.add("the harness", revision=revision or None)
     kept = {key: config.get(key) for key in ("model", "model_dtype", "model_revision", "model_sha", "limit",
                                              "gen_kwargs", "random_seed", "fewshot_seed")}  # fmt: skip
     return Found(
-        label=name,
+        label=str(adapter or name),
         identity=[name, adapter, revision],
-        facts={**facts, "revision": None if adapter else revision},
+        facts=told.facts,
         settings={
             "config": {**kept, "model_args": arguments},
             "lm_eval_version": content.get("lm_eval_version") or content.get("git_hash"),
             "transformers_version": content.get("transformers_version"),
+            **told.settings,
         },
+        source=told.source,
+        place=str(folder or ""),
+        joins=[str(adapter or name)],
     )
 
 
-def _drop(run: Found, key: tuple[str, int]) -> bool:
-    """Takes a task's earlier results out of a run; whether there were any."""
-    before = len(run.evaluations)
-    lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
-    for rows in lists:
-        rows[:] = [row for row in rows if (row.task_id, row.n_shot) != key]
-    return len(run.evaluations) < before
+_NO_VARIANT = ("pretrained", "peft", "tokenizer", "revision", "dtype", "device", "parallelize", "trust_remote_code",
+               "token", "max_length", "batch_size", "use_cache", "low_cpu_mem_usage", "subfolder", "model",
+               "base_url", "tokenized_requests", "num_concurrent", "max_retries", "tensor_parallel_size",
+               "gpu_memory_utilization", "data_parallel_size", "add_bos_token", "logits_cache",
+               "use_fast_tokenizer", "tokenizer_backend", "truncation", "device_map_option",
+               "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "swap_space", "max_model_len", "seed",
+               "think_end_token", "softmax_dtype", "backend", "verbosity")  # fmt: skip
+"""Arguments of a model that leave its answers what they are, but for rounding."""
 
 
-def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Iterator[_Evaluation]:
+def _variant(config: Mapping[str, Any]) -> str:
+    """What makes an evaluation another one than that of the whole task by the model as it is."""
+    told = {name: value for name, value in _arguments(config).items() if name not in _NO_VARIANT}
+    parts = [f"{name}={value}" for name, value in sorted(told.items()) if str(value) not in ("False", "None", "")]
+    if config.get("limit") is not None:
+        limit = config["limit"]
+        parts.insert(0, f"limit={limit:g}" if isinstance(limit, int | float) else f"limit={limit}")
+    for name in ("system_instruction", "apply_chat_template", "chat_template", "fewshot_as_multiturn"):
+        if config.get(name):
+            parts.append(name)
+    return ", ".join(parts)
+
+
+def _shots(content: Mapping[str, Any], task: str, seen: tuple[str, ...] = ()) -> list[int]:
+    """Numbers of demonstrations of a task: its own, or its subtasks' where it is a group."""
+    config = (content.get("configs") or {}).get(task) or {}
+    for given in ((content.get("n-shot") or {}).get(task), config.get("num_fewshot")):
+        if isinstance(given, int) and not isinstance(given, bool):
+            return [given]
+    below = (content.get("group_subtasks") or {}).get(task) or []
+    if isinstance(below, list) and task not in seen:
+        return sorted({shots for one in below for shots in _shots(content, str(one), (*seen, task))})
+    return []
+
+
+def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Iterator[Evaluation]:
     groups = content.get("group_subtasks") or {}
+    overall = content["config"].get("num_fewshot")
+    variant = _variant(content["config"])
     for task, metrics in content["results"].items():
         if not isinstance(metrics, Mapping):
             raise DataError(f"{path}: results.{task}: an object was expected")
         config = (content.get("configs") or {}).get(task) or {}
         samples = (content.get("n-samples") or {}).get(task) or {}
-        shots = (content.get("n-shot") or {}).get(task)
-        n_shot = shots if isinstance(shots, int) else config.get("num_fewshot") or 0
-        mark = {"task_id": task, "n_shot": n_shot}
+        shots = _shots(content, task) or ([overall] if isinstance(overall, int) else [0])
+        mark: dict[str, Any] = {"task_id": task, "n_shot": shots[-1]}
         n = samples.get("effective")
         scores = list(_scores(metrics, mark, n, f"{path}: results.{task}", skipped))
         if not scores:
             skipped.add(f"{task}", "a group without a score of its own" if groups.get(task) else "no score")
             continue
         better = (content.get("higher_is_better") or {}).get(task) or {}
-        lower = [name for score in scores if better.get((name := score.metric).partition(",")[0]) is False]
+        lower = [score.metric for score in scores if _is_lower_better(score.metric, better)]
         settings = {
             "version": (content.get("versions") or {}).get(task), "source": path.name, "of": samples.get("original"),
             "task_hash": (content.get("task_hashes") or {}).get(task), "group": bool(groups.get(task)),
             "generation_kwargs": config.get("generation_kwargs"), "output_type": config.get("output_type"),
+            "shots": shots if len(shots) > 1 else None, "variant": variant,
         }  # fmt: skip
         output = str(config.get("output_type", ""))
-        yield _Evaluation(
-            row=EvaluationRow(
-                **mark, n_items=n, settings={k: v for k, v in settings.items() if v not in (None, False)}
-            ),
+        yield Evaluation(
+            row=EvaluationRow(**mark, n_items=n,
+                              settings={k: v for k, v in settings.items() if v not in (None, False, "")}),
             scores=scores,
-            samples=list(_samples(path, task, mark, skipped)),
+            samples=list(_samples(path, task, mark, scores, skipped)),
             task=task_row(task, scores[0].metric, _KINDS.get(output, "likelihood" if output else "comprehension"),
-                          lower if better else None),
+                          lower if better or lower else None),
+            variant=variant,
         )  # fmt: skip
+
+
+def _is_lower_better(metric: str, better: Mapping[str, Any]) -> bool:
+    """What the harness says of a metric, else its name."""
+    name = metric.partition(",")[0]
+    return better[name] is False if name in better else not is_higher_better(name)
 
 
 def _scores(
@@ -188,31 +218,27 @@ def _scores(
         error = metrics.get(f"{name}_stderr,{kept_by}" if named else f"{name}_stderr")
         stderr = number(error, where, f"the standard error of {key}") if error not in (None, "N/A") else None
         value = float(value)
-        low, high = (value - 1.959964 * stderr, value + 1.959964 * stderr) if stderr is not None else (None, None)
-        yield Score.told(
-            **mark,
-            metric=name if kept_by == "none" else key,
-            value=value,
-            stderr=stderr if stderr is None or math.isfinite(stderr) else None,
-            ci_low=low,
-            ci_high=high,
-            n=n,
-        )
+        stderr = stderr if stderr is None or math.isfinite(stderr) else None
+        low, high = interval(value, stderr, n)
+        metric = name if kept_by == "none" else key
+        yield Score.told(**mark, metric=metric, value=value, stderr=stderr, ci_low=low, ci_high=high, n=n)
 
 
-def _samples(path: Path, task: str, mark: Mapping[str, Any], skipped: Skipped) -> Iterator[SampleScore]:
+def _samples(
+    path: Path, task: str, mark: Mapping[str, Any], scores: list[Score], skipped: Skipped
+) -> Iterator[SampleScore]:
     date = _DATE.match(path.name)
-    file = path.with_name(f"samples_{task}_{date[1]}.jsonl") if date else None
-    if file is None or not file.is_file():
+    file = inside(path.parent, f"samples_{task}_{date[1]}.jsonl") if date else None
+    if file is None or not plain_file(file):
         return
+    first = scores[0].metric.partition(",")[0]
     metric = kept_by = None
     others: set[str] = set()
     kept: dict[str, SampleScore] = {}
     for line, row in read_lines(file):
-        where = f"{file}: line {line}"
-        names, item = row.get("metrics"), row.get("doc_id")
+        names, item = row.get("metrics") or [one for one in (first,) if one in row], row.get("doc_id")
         if not isinstance(names, list) or item is None:
-            raise DataError(f"{where}: not a sample of lm-evaluation-harness (no metrics, or no doc_id)")
+            raise DataError(f"{file}: line {line}: not a sample of lm-evaluation-harness (no metrics, or no doc_id)")
         metric, kept_by = metric or (names[0] if names else ""), kept_by or row.get("filter", "none")
         if row.get("filter", "none") != kept_by:
             others.add(f"filter {row.get('filter')}")

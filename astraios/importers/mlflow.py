@@ -10,24 +10,23 @@ import math
 import sqlite3
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
+from astraios.importers._config import config_facts, plain_values
 from astraios.importers._curves import Series, fill, mapped_config
-from astraios.importers._files import head, read_text
-from astraios.importers._models import from_config
-from astraios.importers._runs import Found, Skipped, imported, step_number
+from astraios.importers._files import flat_yaml, plain_file, read_text, walk
+from astraios.importers._runs import Found, Skipped, imported
+from astraios.importers._sqlite import is_sqlite, opened, tables
 from astraios.records import TaskRow
-
-_MAGIC = b"SQLite format 3\0"
 
 
 @dataclass
-class _Run:
+class Run:
     """One run of MLflow."""
 
     run_id: str
@@ -41,52 +40,74 @@ class _Run:
     metrics: list[Series] = field(default_factory=list)
 
 
+_TABLES = ("experiments", "runs", "metrics", "params", "tags")
+
+
 @dataclass(frozen=True)
 class MLflow(Importer):
-    """A tracking store, by file or folder."""
+    """Tracking stores, by file or folder."""
 
     def matches(self, source: str) -> bool:
         path = Path(source)
         if path.is_dir():
-            return any(True for _ in path.glob("*/meta.yaml"))
-        return head(path, 16) == _MAGIC and path.suffix in (".db", ".sqlite", ".sqlite3")
+            return bool(_stores(path))
+        return path.suffix in _ENDINGS and is_sqlite(path)
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        path, skipped = Path(source), Skipped()
-        runs = _folder_runs(path, skipped) if path.is_dir() else _sqlite_runs(path, skipped)
-        found: list[Found] = []
+        path, skipped = Path(source), Skipped(wanted.strict)
+        kept: list[Found] = []
         tasks: dict[str, TaskRow] = {}
-        for run in runs:
-            one = _found(run, wanted)
-            tasks |= fill(one, run.metrics, wanted, skipped)
-            if one.losses is not None and not len(one.losses) and not one.scores:
-                skipped.add(f"run {run.name}", "it logged no loss and no score")
-                continue
-            found.append(one)
-        return imported(self.name, found, wanted, skipped, tasks)
+        for store in _stores(path) if path.is_dir() else [path]:
+            with skipped.item(store):
+                runs = _folder_runs(store, skipped) if store.is_dir() else _sqlite_runs(store, skipped)
+                for run in runs:
+                    with skipped.item(f"run {run.name}"):
+                        one = found(run, wanted, store)
+                        tasks |= fill(one, run.metrics, wanted, skipped)
+                        if one.losses is not None and not len(one.losses) and not one.scores:
+                            skipped.add(f"run {run.name}", "it logged no loss and no score")
+                            continue
+                        kept.append(one)
+        return imported(self.name, kept, wanted, skipped, tasks)
 
 
 mlflow = MLflow(name="mlflow", title="MLflow tracking store", maps=True)
+_ENDINGS = (".db", ".sqlite", ".sqlite3")
 
 
-def _found(run: _Run, wanted: Wanted) -> Found:
-    facts = from_config(mapped_config(run.params, wanted))
+def _stores(folder: Path) -> list[Path]:
+    """Tracking stores in a folder: folders mlruns, or experiments of one, and sqlite files."""
+    if any(True for _ in folder.glob("*/meta.yaml")):
+        return [folder]
+    homes = {path.parent.parent.parent for path in walk(folder, "meta.yaml") if (path.parent / "metrics").is_dir()}
+    files = [path for path in walk(folder, *(f"*{end}" for end in _ENDINGS)) if is_sqlite(path)]
+    return [*sorted(homes), *(path for path in files if tables(path) >= set(_TABLES))]
+
+
+def found(run: Run, wanted: Wanted, store: Path) -> Found:
+    """A run with its facts and settings, without its losses."""
+    told = config_facts(mapped_config(plain_values(run.params), wanted), store)
     if run.start_ms:
-        facts["created_at"] = _time(run.start_ms)
+        told.facts["created_at"] = _time(run.start_ms)
     done = run.start_ms and run.end_ms
     return Found(
         label=run.name,
         identity=[run.run_id],
-        facts=facts,
+        facts=told.facts,
         settings={
             "experiment": run.experiment, "run": run.run_id, "status": run.status, "params": run.params,
             "tags": {name: text for name, text in run.tags.items() if not name.startswith("mlflow.log-model")},
+            **told.settings,
         },
         attempt={
             "started_at": _time(run.start_ms) if run.start_ms else None,
             "finished_at": _time(run.end_ms) if run.end_ms else None,
             "wall_seconds": (run.end_ms - run.start_ms) / 1000 if done and run.end_ms and run.start_ms else None,
         },
+        source=told.source,
+        place=f"{store}/{run.run_id}",
+        ids={"mlflow": {"run": run.run_id}},
+        named=True,
     )  # fmt: skip
 
 
@@ -94,21 +115,12 @@ def _time(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def _sqlite_runs(path: Path, skipped: Skipped) -> Iterator[_Run]:
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
-            wrong = connection.execute("pragma quick_check(1)").fetchone()
-            if wrong[0] != "ok":
-                raise DataError(f"{path}: damaged: {' '.join(wrong[0].split())}")
-            tables = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
-            if not {"experiments", "runs", "metrics", "params", "tags"} <= tables:
-                raise DataError(f"{path}: an sqlite file, but not MLflow's: it has no runs, metrics, params and tags")
-            yield from _read_sqlite(connection, path, skipped)
-    except sqlite3.Error as error:
-        raise DataError(f"{path}: not an sqlite file that can be read ({error})") from None
+def _sqlite_runs(path: Path, skipped: Skipped) -> Iterator[Run]:
+    with opened(path, _TABLES, "MLflow's") as connection:
+        yield from _read_sqlite(connection, skipped)
 
 
-def _read_sqlite(connection: sqlite3.Connection, path: Path, skipped: Skipped) -> Iterator[_Run]:
+def _read_sqlite(connection: sqlite3.Connection, skipped: Skipped) -> Iterator[Run]:
     rows = connection.execute(
         "select r.run_uuid, r.name, e.name, r.status, r.start_time, r.end_time, r.lifecycle_stage "
         "from runs r join experiments e using (experiment_id) order by r.start_time, r.run_uuid"
@@ -117,15 +129,15 @@ def _read_sqlite(connection: sqlite3.Connection, path: Path, skipped: Skipped) -
         if stage != "active":
             skipped.add(f"run {name or key}", "deleted in MLflow")
             continue
-        run = _Run(key, name or key, experiment, status or "", start, end)
+        run = Run(key, name or key, experiment, status or "", start, end)
         for table, into in (("params", run.params), ("tags", run.tags)):
             into.update(connection.execute(f"select key, value from {table} where run_uuid = ?", [key]).fetchall())
-        metrics: dict[str, tuple[list[int], list[float]]] = {}
+        metrics: dict[str, tuple[list[Any], list[float]]] = {}
         for metric, value, step, is_nan in connection.execute(
             "select key, value, step, is_nan from metrics where run_uuid = ? order by key, timestamp, rowid", [key]
         ):
             steps, values = metrics.setdefault(metric, ([], []))
-            steps.append(step_number(step, f"{path}: run {key}, metric {metric}"))
+            steps.append(step)
             values.append(math.nan if is_nan else _infinite(value))
         run.metrics = [Series(metric, steps, values) for metric, (steps, values) in metrics.items()]
         yield run
@@ -135,28 +147,35 @@ def _infinite(value: float) -> float:
     return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
 
 
-def _folder_runs(folder: Path, skipped: Skipped) -> Iterator[_Run]:
+def _folder_runs(folder: Path, skipped: Skipped) -> Iterator[Run]:
     """Runs of mlruns, or of one experiment of it."""
-    experiments = [folder] if (folder / "meta.yaml").is_file() else sorted(p.parent for p in folder.glob("*/meta.yaml"))
+    experiments = [folder] if plain_file(folder / "meta.yaml") else sorted(p.parent for p in folder.glob("*/meta.yaml"))
     for experiment in experiments:
-        about = _flat_yaml(experiment / "meta.yaml")
+        about = flat_yaml(experiment / "meta.yaml")
         if "run_id" in about or "run_uuid" in about:
             raise DataError(f"{experiment}: one run of MLflow: import the folder of its experiment")
         for meta in sorted(experiment.glob("*/meta.yaml")):
-            facts, home = _flat_yaml(meta), meta.parent
-            key = facts.get("run_id") or facts.get("run_uuid")
-            if not key:
-                continue
-            name = facts.get("run_name") or key
-            if facts.get("lifecycle_stage", "active") != "active":
-                skipped.add(f"run {name}", "deleted in MLflow")
-                continue
-            yield _Run(
-                key, name, about.get("name", experiment.name), _STATUS.get(facts.get("status", ""), ""),
-                _milliseconds(meta, facts, "start_time"), _milliseconds(meta, facts, "end_time"),
-                _values(home / "params"), _values(home / "tags"),
-                [_metric(path, home / "metrics") for path in sorted((home / "metrics").rglob("*")) if path.is_file()],
-            )  # fmt: skip
+            with skipped.item(f"run {meta.parent.name}"):
+                run = _folder_run(meta, about.get("name", experiment.name), skipped)
+                if run is not None:
+                    yield run
+
+
+def _folder_run(meta: Path, experiment: str, skipped: Skipped) -> Run | None:
+    facts, home = flat_yaml(meta), meta.parent
+    key = facts.get("run_id") or facts.get("run_uuid")
+    if not key:
+        return None
+    name = facts.get("run_name") or key
+    if facts.get("lifecycle_stage", "active") != "active":
+        skipped.add(f"run {name}", "deleted in MLflow")
+        return None
+    return Run(
+        key, name, experiment, _STATUS.get(facts.get("status", ""), ""),
+        _milliseconds(meta, facts, "start_time"), _milliseconds(meta, facts, "end_time"),
+        _values(home / "params"), _values(home / "tags"),
+        [_metric(path, home / "metrics") for path in walk(home / "metrics", "*")],
+    )  # fmt: skip
 
 
 _STATUS = {"1": "RUNNING", "2": "SCHEDULED", "3": "FINISHED", "4": "FAILED", "5": "KILLED"}
@@ -171,24 +190,8 @@ def _milliseconds(meta: Path, facts: dict[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _flat_yaml(path: Path) -> dict[str, str]:
-    """The names and plain values that MLflow writes to meta.yaml, one a line."""
-    found = {}
-    for number, line in enumerate(read_text(path).splitlines(), 1):
-        if not line.strip() or line.startswith((" ", "- ")):
-            continue
-        name, colon, value = line.partition(":")
-        if not colon or not name.replace("_", "").isalnum():
-            raise DataError(f"{path}: line {number}: a name and a value were expected")
-        value = value.strip()
-        if len(value) > 1 and value[0] == value[-1] and value[0] in "'\"":
-            value = value[1:-1].replace("''", "'") if value[0] == "'" else value[1:-1]
-        found[name] = value
-    return found
-
-
 def _values(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): read_text(p) for p in sorted(folder.rglob("*")) if p.is_file()}
+    return {str(path.relative_to(folder)): read_text(path) for path in walk(folder, "*")}
 
 
 def _metric(path: Path, root: Path) -> Series:
@@ -198,7 +201,7 @@ def _metric(path: Path, root: Path) -> Series:
         parts = line.split()
         try:
             values.append(float(parts[1]))
-            steps.append(step_number(parts[2] if len(parts) > 2 else 0, f"{path}: line {number}"))
+            steps.append(parts[2] if len(parts) > 2 else 0)
         except (IndexError, ValueError):
             raise DataError(f"{path}: line {number}: a time, a value and a step were expected") from None
     if text and not text.endswith("\n"):

@@ -14,7 +14,7 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._files import head, number, read_object
+from astraios.importers._files import head, number, read_object, walk
 from astraios.importers._models import peft_method
 from astraios.importers._runs import Found, Skipped, imported, points, step_number, task_row
 from astraios.records import EvaluationRow, Score, TaskRow
@@ -35,17 +35,18 @@ class PeftComparison(Importer):
         return bool(_results(path)) if path.is_dir() else _looks_right(path)
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        path, skipped = Path(source), Skipped()
-        contents = {file: _content(file) for file in (_results(path) if path.is_dir() else [path])}
+        path, skipped = Path(source), Skipped(wanted.strict)
         found: list[Found] = []
         tasks: dict[str, TaskRow] = {}
-        for file, content in contents.items():
-            if content["train_info"].get("status") != "success":
-                skipped.add(file.name, f"the run ended with status {content['train_info'].get('status')}")
-                continue
-            run = _found(file, content, skipped)
-            tasks |= {row.task_id: task_row(row.task_id, "accuracy") for row in run.evaluations}
-            found.append(run)
+        for file in _results(path) if path.is_dir() else [path]:
+            with skipped.item(file):
+                content = _content(file)
+                if content["train_info"].get("status") != "success":
+                    skipped.add(file.name, f"the run ended with status {content['train_info'].get('status')}")
+                    continue
+                run = _found(file, content, skipped)
+                tasks |= {row.task_id: task_row(row.task_id, "accuracy") for row in run.evaluations}
+                found.append(run)
         return imported(self.name, found, wanted, skipped, tasks)
 
 
@@ -53,7 +54,7 @@ peft_comparison = PeftComparison(name="peft-comparison", title="peft's method co
 
 
 def _results(folder: Path) -> list[Path]:
-    return [path for path in sorted(folder.rglob("*.json")) if _looks_right(path)]
+    return [path for path in walk(folder, "*.json") if _looks_right(path)]
 
 
 def _looks_right(path: Path) -> bool:

@@ -1,7 +1,9 @@
 """Weights & Biases: run directories (offline or synced), read from their .wandb files without the wandb package.
 
 The file is a LevelDB log of protocol buffers (wandb/proto/wandb_internal.proto): a header of 7 bytes, then records. A
-metric counts over the step metric that the run defined for it (`define_metric`), else over W&B's own step.
+metric counts over the step metric that the run defined for it (`define_metric`), else over W&B's own step. A run that
+was resumed into other files goes on; where it was rewound, what came after the branch point is dropped, and a fork
+begins with what its parent had up to there.
 """
 
 from __future__ import annotations
@@ -17,10 +19,10 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
+from astraios.importers._config import config_facts
 from astraios.importers._curves import Series, fill, mapped_config
-from astraios.importers._files import head, read_bytes
-from astraios.importers._models import from_config
-from astraios.importers._runs import Found, Skipped, imported, step_number
+from astraios.importers._files import head, read_bytes, walk
+from astraios.importers._runs import Found, Skipped, imported
 from astraios.importers._wire import fields, leveldb_records, signed
 from astraios.records import TaskRow
 
@@ -41,6 +43,9 @@ class _Run:
     tags: list[str] = field(default_factory=list)
     started: float | None = None
     exit_code: int | None = None
+    branch: tuple[str, float, str] | None = None
+    """Run, value and metric of the point that this part goes on from, where it was rewound or forked."""
+    path: Path = Path()
     config: dict[str, Any] = field(default_factory=dict)
     metrics: list[str] = field(default_factory=list)
     """Names in the order of their definition: step_metric_index counts them from 1."""
@@ -51,38 +56,52 @@ class _Run:
 
 @dataclass(frozen=True)
 class Wandb(Importer):
-    """A .wandb file, a run directory, or a folder of run directories."""
+    """A .wandb file, a run directory, or a folder of run directories, nested too."""
 
     def matches(self, source: str) -> bool:
         path = Path(source)
         return bool(_files(path)) if path.is_dir() else head(path, 4) == _HEADER
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        path, skipped = Path(source), Skipped()
-        runs: dict[tuple[str, str, str], _Run] = {}
+        path, skipped = Path(source), Skipped(wanted.strict)
+        parts: dict[tuple[str, str, str], list[_Run]] = {}
         for file in _files(path) if path.is_dir() else [path]:
-            run = _read(file)
-            key = (run.entity, run.project, run.run_id)
-            runs[key] = _joined(runs[key], run) if key in runs else run
-        found: list[Found] = []
+            with skipped.item(file):
+                run = _read(file)
+                parts.setdefault((run.entity, run.project, run.run_id), []).append(run)
+        runs = {key: _joined(some) for key, some in parts.items()}
+        kept: list[Found] = []
         tasks: dict[str, TaskRow] = {}
         for run in runs.values():
-            one = _found(run, wanted)
-            tasks |= fill(one, _series(run, wanted, skipped), wanted, skipped)
-            if one.losses is not None and not len(one.losses) and not one.scores:
-                skipped.add(f"run {one.label}", "it logged no loss and no score")
-                continue
-            found.append(one)
-        return imported(self.name, found, wanted, skipped, tasks)
+            label = run.name or run.run_id
+            with skipped.item(f"run {label}"):
+                run.history = _inherited(run, runs) + run.history
+                one = found(run, wanted)
+                tasks |= fill(one, series(run, wanted, skipped), wanted, skipped)
+                if one.losses is not None and not len(one.losses) and not one.scores:
+                    skipped.add(f"run {label}", "it logged no loss and no score")
+                    continue
+                kept.append(one)
+        return imported(self.name, kept, wanted, skipped, tasks)
 
 
-wandb = Wandb(name="wandb", title="Weights & Biases run", maps=True)
+wandb = Wandb(name="wandb", title="Weights & Biases run", priority=1, maps=True)
 
 
 def _files(folder: Path) -> list[Path]:
-    patterns = ("*.wandb", "*run-*/*.wandb", "wandb/*run-*/*.wandb")
-    found = {path.resolve(): path for pattern in patterns for path in sorted(folder.glob(pattern), reverse=True)}
-    return sorted(found.values())
+    return walk(folder, "*.wandb")
+
+
+def remote_run(remote: Any) -> _Run:
+    """A run as W&B's own client gives it (wandb.Api)."""
+    try:
+        started = datetime.fromisoformat(str(remote.created_at)).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        started = None
+    run = _Run(remote.id, remote.entity, remote.project, remote.name, tags=list(remote.tags or ()), started=started)
+    run.config = {name: value for name, value in dict(remote.config).items() if not name.startswith("_wandb")}
+    run.history = [(int(row.get("_step", place)), dict(row)) for place, row in enumerate(remote.scan_history())]
+    return run
 
 
 def _read(path: Path) -> _Run:
@@ -96,6 +115,7 @@ def _read(path: Path) -> _Run:
                     _take(run, number, content)
         except (ValueError, struct.error) as error:
             raise DataError(f"{path}: byte {offset}: a record that can't be read ({error})") from None
+    run.path = path
     if not run.run_id:
         raise DataError(f"{path}: byte {len(data)}: the file ends before it says which run it is")
     return run
@@ -125,9 +145,23 @@ def _take_run(run: _Run, content: bytes) -> None:
             _take_config(run, value)
         elif number == 10:
             run.tags.append(value.decode())
+        elif number == 23:
+            run.branch = _branch(value)
         elif number == 17:
             time = {name: part for name, part in fields(value) if isinstance(part, int)}
             run.started = time.get(1, 0) + time.get(2, 0) / 1e9
+
+
+def _branch(content: bytes) -> tuple[str, float, str]:
+    run, value, metric = "", 0.0, "_step"
+    for number, part in fields(content):
+        if number == 1 and isinstance(part, bytes):
+            run = part.decode()
+        elif number == 2 and isinstance(part, bytes):
+            value = struct.unpack("<d", part)[0]
+        elif number == 3 and isinstance(part, bytes):
+            metric = part.decode() or metric
+    return run, value, metric
 
 
 def _take_config(run: _Run, content: bytes) -> None:
@@ -196,22 +230,58 @@ def _item(content: bytes) -> tuple[list[str], Any]:
     return names, value
 
 
-def _joined(first: _Run, second: _Run) -> _Run:
-    """A run that was resumed into another file: the history goes on, the newer settings count."""
-    if (second.started or 0) < (first.started or 0):
-        first, second = second, first
-    second.config = {**first.config, **second.config}
-    second.step_metrics = {**first.step_metrics, **second.step_metrics}
-    second.globs = {**first.globs, **second.globs}
-    second.history = first.history + second.history
-    second.started = first.started
-    return second
+def _joined(parts: list[_Run]) -> _Run:
+    """A run that went on in other files: the history goes on, or back to where it was rewound; newer settings count."""
+    parts = sorted(parts, key=lambda part: (part.started or 0, str(part.path)))
+    whole = parts[0]
+    for part in parts[1:]:
+        kept = whole.history
+        if part.branch is not None and part.branch[0] == part.run_id:
+            kept = _up_to(kept, part.branch)
+        history = kept + _shifted(part.history, kept)
+        part.config = {**whole.config, **part.config}
+        part.step_metrics = {**whole.step_metrics, **part.step_metrics}
+        part.globs = {**whole.globs, **part.globs}
+        part.metrics = part.metrics or whole.metrics
+        part.history, part.started, part.branch = history, whole.started, whole.branch
+        whole = part
+    return whole
 
 
-def _series(run: _Run, wanted: Wanted, skipped: Skipped) -> Iterator[Series]:
+def _up_to(history: list[tuple[int, dict[str, Any]]], branch: tuple[str, float, str]) -> list[Any]:
+    _, value, metric = branch
+    return [(own, row) for own, row in history if (own if metric == "_step" else row.get(metric, own)) <= value]
+
+
+def _shifted(history: list[tuple[int, dict[str, Any]]], before: list[tuple[int, dict[str, Any]]]) -> list[Any]:
+    """Rows of a part whose own steps count from 0 again, after those that came before it.
+
+    W&B counts its steps on where a run is resumed online; offline it does not know how far the run had come.
+    """
+    last = max((own for own, _ in before), default=-1)
+    if not history or history[0][0] > 0 or last < 0 or _same_rows(history, before):
+        return history
+    return [(own + last + 1, row) for own, row in history]
+
+
+def _same_rows(history: list[tuple[int, dict[str, Any]]], before: list[tuple[int, dict[str, Any]]]) -> bool:
+    """Whether a part is a copy: its first row was logged at the same time as one before."""
+    first = history[0][1].get("_timestamp")
+    return any(row.get("_timestamp") == first for _, row in before)
+
+
+def _inherited(run: _Run, runs: Mapping[tuple[str, str, str], _Run]) -> list[tuple[int, dict[str, Any]]]:
+    """What a fork has of its parent, where the parent is in the source too."""
+    if run.branch is None or run.branch[0] == run.run_id:
+        return []
+    parent = runs.get((run.entity, run.project, run.branch[0]))
+    return _up_to(parent.history, run.branch) if parent is not None else []
+
+
+def series(run: _Run, wanted: Wanted, skipped: Skipped) -> Iterator[Series]:
     """The numbers of the history, each over its step metric."""
     chosen = wanted.columns.get("step")
-    steps: dict[str, list[int]] = {}
+    steps: dict[str, list[Any]] = {}
     values: dict[str, list[float | None]] = {}
     lost: dict[tuple[str, str], int] = {}
     for own, row in run.history:
@@ -224,7 +294,7 @@ def _series(run: _Run, wanted: Wanted, skipped: Skipped) -> Iterator[Series]:
             if step is None:
                 lost[name, str(over)] = lost.get((name, str(over)), 0) + 1
                 continue
-            steps.setdefault(name, []).append(step_number(step, f"run {run.name or run.run_id}, {over or '_step'}"))
+            steps.setdefault(name, []).append(step)
             values.setdefault(name, []).append(number)
     for (name, over), count in lost.items():
         skipped.add(
@@ -248,21 +318,26 @@ def _number(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _found(run: _Run, wanted: Wanted) -> Found:
-    facts = from_config(mapped_config(_flat(run.config), wanted))
+def found(run: _Run, wanted: Wanted) -> Found:
+    """A run with its facts and settings, without its losses."""
+    told = config_facts(mapped_config(_flat(run.config), wanted), run.path)
     started = None
     if run.started:
         started = datetime.fromtimestamp(run.started, UTC).replace(tzinfo=None).isoformat(timespec="milliseconds")
-        facts["created_at"] = started
+        told.facts["created_at"] = started
     return Found(
         label=run.name or run.run_id,
         identity=[run.entity, run.project, run.run_id],
-        facts=facts,
+        facts=told.facts,
         settings={
             "run": run.run_id, "project": run.project, "host": run.host, "tags": run.tags,
-            "exit_code": run.exit_code, "config": run.config,
+            "exit_code": run.exit_code, "config": run.config, **told.settings,
         },
         attempt={"started_at": started},
+        source=told.source,
+        place=str(run.path.parent),
+        ids={"wandb": {"run": run.run_id, "project": run.project}},
+        named=True,
     )  # fmt: skip
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Importer, Wanted
+from astraios.importers._config import from_config
 from astraios.importers._curves import Series, fill
 from astraios.importers._files import head
-from astraios.importers._models import from_config
 from astraios.importers._runs import Found, Skipped, imported, step_number
 from astraios.importers._table import Table, read_table
 from astraios.records import TaskRow
@@ -41,7 +41,7 @@ class WandbHistory(Importer):
         return rows or (path.suffix == ".csv" and _BETWEEN.encode() in line and b"__MIN" in line)
 
     def read(self, source: str, wanted: Wanted) -> Imported:
-        path, skipped = Path(source), Skipped()
+        path, skipped = Path(source), Skipped(wanted.strict)
         table = read_table(path)
         found: list[Found] = []
         tasks: dict[str, TaskRow] = {}

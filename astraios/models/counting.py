@@ -59,14 +59,52 @@ def count_module(model: Any) -> tuple[int, int]:
     return total, total - _embedding_params(model)
 
 
-def count_described(settings: Mapping[str, Any]) -> int | None:
-    """Parameters of the base model that a config.json describes, or None where it can't be built here."""
-    fields = dict(settings)
+_MOST_LAYERS, _WIDEST = 1_000, 10_000_000
+
+
+def described(settings: Mapping[str, Any]) -> PretrainedConfig | None:
+    """The configuration that somebody's config.json describes, without code of its own and quantization.
+
+    None where transformers is not here or does not know the model as a causal language model, or where it has more
+    layers or wider ones than any model: even without storage, building one takes time and memory for every layer.
+    """
+    architecture = next(iter(settings.get("architectures") or ()), "ForCausalLM")
+    if not str(architecture).endswith(("ForCausalLM", "LMHeadModel")):
+        return None
+    fields = {name: value for name, value in settings.items() if name not in ("auto_map", "quantization_config")}
+    for name, value in fields.items():
+        if isinstance(value, int) and value > (_MOST_LAYERS if "layers" in name or name == "n_layer" else _WIDEST):
+            return None
     try:
         from transformers import AutoConfig
 
-        return count_base(AutoConfig.for_model(fields.pop("model_type"), **fields))[0]
-    except (ImportError, KeyError, ValueError, TypeError, CellError):
+        hush()
+        model_type = str(fields.pop("model_type"))
+        names = AutoConfig.for_model(model_type).to_dict()
+        return AutoConfig.for_model(model_type, **{name: fields[name] for name in fields if name in names})
+    except Exception:  # whatever a stranger's fields make of a configuration class
+        return None
+
+
+def count_described(settings: Mapping[str, Any]) -> int | None:
+    """Parameters of the base model that a config.json describes, or None where it can't be built here."""
+    config = described(settings)
+    if config is None:
+        return None
+    try:
+        return count_base(config)[0]
+    except (ImportError, CellError):
+        return None
+
+
+def attachable(settings: Mapping[str, Any]) -> PreTrainedModel | None:
+    """A model without storage of the configuration in a config.json, to attach an adapter to; None as above."""
+    config = described(settings)
+    if config is None:
+        return None
+    try:
+        return copy.deepcopy(_meta_model(config))
+    except (ImportError, CellError):
         return None
 
 
@@ -83,7 +121,7 @@ def _meta_model(config: PretrainedConfig) -> PreTrainedModel:
         try:
             with torch.device("meta"):
                 _BUILT[key] = AutoModelForCausalLM.from_config(copy.deepcopy(config))
-        except (ValueError, TypeError, KeyError, RuntimeError, ImportError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RuntimeError, ImportError) as error:
             line = (str(error) or type(error).__name__).splitlines()[0]
             raise CellError(
                 f"no causal language model can be built of a {config.model_type!r} configuration: {line}"

@@ -23,6 +23,7 @@ from astraios.records.fits import (
     FitRow,
     ProjectionRow,
 )
+from astraios.records.loads import ImportLoad
 from astraios.records.results import (
     EvaluationRow,
     LossPoint,
@@ -52,6 +53,7 @@ __all__ = [
     "FitParameterRow",
     "FitPointRow",
     "FitRow",
+    "ImportLoad",
     "LossPoint",
     "LossSummaryRow",
     "MetricPoint",

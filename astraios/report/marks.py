@@ -42,8 +42,11 @@ def size_axis(frame: pl.DataFrame, column: str = "n_params", title: str = "param
 
 
 def log_ticks(values: Sequence[float]) -> list[float]:
-    """Ticks of a log axis over positive values: powers of ten, and more between them when there are few."""
-    low, high = math.log10(min(values)), math.log10(max(values))
+    """Ticks of a log axis over the positive finite values: powers of ten, and more between them when there are few."""
+    shown = [value for value in values if 0 < value < math.inf]
+    if not shown:
+        return []
+    low, high = math.log10(min(shown)), math.log10(max(shown))
     choices = (
         (2.5, [1]),
         (1.2, [1, 3]),
@@ -64,8 +67,9 @@ def with_sizes(frame: pl.DataFrame) -> pl.DataFrame:
 
 
 def span(values: Sequence[float], pad: float = 0.06, floor: float | None = None) -> tuple[float, float]:
-    """Ends of a linear axis that shows all values with some room; `floor` is never passed downwards."""
-    low, high = min(values), max(values)
+    """Ends of a linear axis that shows all finite values with some room; `floor` is never passed downwards."""
+    shown = [value for value in values if math.isfinite(value)] or [0.0]
+    low, high = min(shown), max(shown)
     room = (high - low or abs(high) or 1.0) * pad
     return (low - room if floor is None else max(floor, low - room)), high + room
 

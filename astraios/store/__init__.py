@@ -13,6 +13,7 @@ from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
 from astraios.store.export import export
 from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
+from astraios.store.loads import Load, add_results, alike, stored_runs, undo
 from astraios.store.named import named_queries, named_query
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import import_frames
@@ -25,10 +26,13 @@ __all__ = [
     "DEFAULT_PATH",
     "Catalogue",
     "IngestReport",
+    "Load",
     "RebuildReport",
     "RunFacts",
     "Study",
     "all_studies",
+    "add_results",
+    "alike",
     "backtest_rows",
     "catalogue",
     "catalogue_of_new",
@@ -60,6 +64,8 @@ __all__ = [
     "set_composites",
     "sql_files",
     "stale_fits",
+    "stored_runs",
+    "undo",
     "watch",
     "write_fits",
     "writing",

@@ -39,7 +39,7 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = F
                 counts = table == "run" and not adds
                 merge(connection, table, frames[table].to_arrow(), arriving_counts=counts)
         if adds:
-            _join_evaluations(connection, frames)
+            join_evaluations(connection, frames)
         elif "run" in frames:
             _replace_runs(connection, frames)
         if "fit" in frames:
@@ -100,7 +100,7 @@ left join (select run_id, max(attempt) as attempt from attempt where state = 'do
 """
 
 
-def _join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
+def join_evaluations(connection: DuckDBPyConnection, frames: Mapping[str, pl.DataFrame]) -> None:
     """Evaluations hung on the last finished attempt of their runs; a run that has none gets one."""
     connection.register("arriving", frames["attempt"].to_arrow())
     lacking = connection.sql("""

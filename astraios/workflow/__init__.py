@@ -8,7 +8,7 @@ from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
 from astraios.workflow.examining import doctor
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
-from astraios.workflow.importing import ImportRequest, import_results
+from astraios.workflow.importing import ImportRequest, import_results, undo_import
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
@@ -46,5 +46,6 @@ __all__ = [
     "status",
     "studies",
     "sweep_again",
+    "undo_import",
     "write_report",
 ]
