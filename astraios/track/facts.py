@@ -54,7 +54,8 @@ class Facts:
         Raises:
             UsageError: the model or its size is not known, or a number is none.
         """
-        from astraios.importers._models import completed, from_config
+        from astraios.importers._config import from_config
+        from astraios.importers._models import completed
 
         told = from_config(self.about.get("config") or {})
         self.add("config", {"model": told.pop("model_id", None), "method": told.pop("method_id", None)})
