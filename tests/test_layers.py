@@ -143,7 +143,8 @@ def test_only_the_store_opens_the_database() -> None:
     for path in files():
         if path.relative_to(PACKAGE).parts[0] != "store":
             assert all(name != "duckdb.connect" for name, _ in imports(path))
-            assert "duckdb.connect" not in path.read_text()
+            # A connection without a file holds no database: strangers' files are read on such a one.
+            assert not re.search(r"duckdb\.connect\([^)]", path.read_text())
 
 
 def test_no_import_circles() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from math import prod
@@ -189,19 +188,7 @@ def _harmless(config: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _attached(base: str, config: str) -> int | None:
-    from astraios.models.counting import attachable
+    from astraios.models.counting import count_attached
 
     settings = json.loads(config)
-    try:
-        import torch
-        from peft import get_peft_config, get_peft_model
-
-        model = None if settings.get("peft_type") in _NEED_VALUES else attachable(json.loads(base))
-        if model is None:
-            return None
-        with torch.device("meta"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            attached = get_peft_model(model, get_peft_config(settings))
-    except Exception:  # PEFT raises whatever its methods raise
-        return None
-    return sum(parameter.numel() for parameter in attached.parameters() if parameter.requires_grad)
+    return None if settings.get("peft_type") in _NEED_VALUES else count_attached(json.loads(base), settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +107,28 @@ def attachable(settings: Mapping[str, Any]) -> PreTrainedModel | None:
         return copy.deepcopy(_meta_model(config))
     except (ImportError, CellError):
         return None
+
+
+def count_attached(base: Mapping[str, Any], adapter: Mapping[str, Any]) -> int | None:
+    """Parameters that an adapter of PEFT trains, attached to a model without storage; None where PEFT can't do that.
+
+    Args:
+        base: content of the base's config.json.
+        adapter: content of adapter_config.json.
+    """
+    model = attachable(base)
+    if model is None:
+        return None
+    try:
+        import torch
+        from peft import get_peft_config, get_peft_model
+
+        with torch.device("meta"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            attached = get_peft_model(model, get_peft_config(dict(adapter)))
+    except Exception:  # PEFT raises whatever its methods raise
+        return None
+    return sum(parameter.numel() for parameter in attached.parameters() if parameter.requires_grad)
 
 
 _BUILT: dict[str, PreTrainedModel] = {}
