@@ -38,6 +38,7 @@ FLOW = {
     "report": set(),
     "store": {"runs"},
     "workflow": {
+        "ray_cluster",
         "collect/run", "collect/cell", "collect/plan", "collect/launch", "importers", "evaluate", "models", "runs",
         "store", "fit", "report",
     },
