@@ -40,7 +40,7 @@ FLOW = {
     "store": {"runs"},
     "workflow": {
         "collect/run", "collect/cell", "collect/plan", "collect/launch", "track", "importers", "evaluate", "models",
-        "runs", "store", "fit", "report",
+        "runs", "store", "fit", "report", "ray_cluster",
     },
     "cli": {"workflow", "store", "collect/plan", "collect/launch"},
 }  # fmt: skip
