@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from astraios.errors import UsageError
@@ -104,8 +104,7 @@ class Facts:
 
 def _dataset(dataset_id: str, eval_hash: str | None) -> DatasetRow:
     name, _, mark = dataset_id.partition("@")
-    row = DatasetRow(dataset_id=dataset_id, name=name, hash=mark or "not known")
-    return replace(row, settings={"eval_hash": eval_hash}) if eval_hash else row
+    return DatasetRow(dataset_id=dataset_id, name=name, hash=mark or "not known", eval_hash=eval_hash)
 
 
 def method_id(name: Any) -> str | None:

@@ -688,8 +688,8 @@ def _facts_of(rows: RunRows) -> Facts:
     told = {**values(rows.base_model), **{name: getattr(run, name) for name in COLUMNS}}
     told |= {"model": run.model_id, "method": run.method_id, "dataset": run.dataset_id}
     told |= {"steps": about.get("planned_steps") or run.steps}
-    if rows.dataset and isinstance(rows.dataset.settings, dict):
-        told["eval_hash"] = rows.dataset.settings.get("eval_hash")
+    if rows.dataset:
+        told["eval_hash"] = rows.dataset.eval_hash
     kept = ("model_id", "settings")
     facts.values = {name: value for name, value in told.items() if value is not None and name not in kept}
     return facts

@@ -39,7 +39,7 @@ class AstraiosCallback(TrainerCallback):  # type: ignore[misc]
         self.out, self.given = out, facts
         self.run: Run | None = None
         self._known: Facts | None = None
-        self._training = False
+        self._training = self._evaluated = False
 
     def on_init_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         """Counts the model before it is wrapped, and has the Trainer count tokens."""
@@ -74,8 +74,9 @@ class AstraiosCallback(TrainerCallback):  # type: ignore[misc]
         if self.run is None or not state.is_world_process_zero:
             return
         held_out = getattr(kwargs.get("eval_dataloader"), "dataset", None)
-        if held_out is not None and "eval_hash" not in self.run.facts.values and self.run.is_open:
-            self.run.describe(eval_hash=fingerprint(held_out))
+        if held_out is not None and not self._evaluated and self.run.is_open:
+            self._evaluated = True
+            self._note_split(self.run, fingerprint(held_out))
         if not self._training:
             self.run.finish()
 
@@ -88,6 +89,15 @@ class AstraiosCallback(TrainerCallback):  # type: ignore[misc]
             batch = self.run.facts.train.get("batch_size", 0)
             self.run.facts.estimate("train_flops", estimated_flops(self.run.facts, kwargs.get("model"), state, batch))
         self.run.finish()
+
+    def _note_split(self, run: Run, mark: str | None) -> None:
+        """The evaluation split goes into the data's identity, unless the user has named the data."""
+        named = str(run.facts.values.get("dataset"))
+        if mark is None or run.facts.sources.get("dataset") != "trainer":
+            return
+        if not named.endswith(f"-{mark[:6]}"):
+            run.facts.values["dataset"] = f"{named}-{mark[:6]}"
+        run.describe(eval_hash=mark)
 
     def _open(self, args: Any, state: Any, kwargs: dict[str, Any]) -> Run:
         if self.run is None:

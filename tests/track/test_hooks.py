@@ -193,11 +193,12 @@ def test_the_callback_reads_the_facts_of_the_trainer(tmp_path: Path, callback: A
     assert rates == own
     assert "train_loss" in set(store.query(db, "select name from metric_curve")["name"])
     before = store.query(db, "select dataset_id from run").item()
+    assert store.query(db, "select eval_hash from dataset").item().startswith(before.rpartition("-")[2])
 
     trainer.evaluate()
     assert RunDirectory(tmp_path / "runs" / run_id).garbage() is None
     again = AstraiosCallback(out=tmp_path / "runs")
-    train(tmp_path / "again", again, steps=1)
+    train(tmp_path / "again", again, steps=2)
     assert (
         store.query(ingested(tmp_path), f"select dataset_id from run where run_id = '{again.run.id}'").item() == before
     )
