@@ -24,7 +24,7 @@ def composite(
         list[str] | None, typer.Argument(metavar="TASK[:METRIC][=WEIGHT]...", help="What is in it.")
     ] = None,
     study: Annotated[
-        str | None, typer.Option(metavar="LADDER", help="The study that it is for, by its ladder; else for all.")
+        str | None, typer.Option("--study", metavar="NAME", help="A study, or a ladder with all its studies; else all.")
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
     db: Db = None,
@@ -37,7 +37,7 @@ def composite(
     if name is None:
         rows = store.composites(path)
     elif remove:
-        store.remove_composite(path, name, study)
+        store.remove_composite(path, name, study and store.composite_study(path, study))
         rows = store.composites(path)
     else:
         rows = [dataclasses.asdict(row) for row in workflow.compose(path, name, tasks or [], study)]

@@ -6,7 +6,7 @@ opened. So neither waits for the other.
 """
 
 from astraios.store.check import check_directories, failed_checks, own_objects
-from astraios.store.composites import composites, ladders, remove_composite, scored_metrics, set_composites
+from astraios.store.composites import composite_study, composites, remove_composite, scored_metrics, set_composites
 from astraios.store.connect import DEFAULT_PATH, change, database_path, open_db, query, reading, run_query, writing
 from astraios.store.curation import curate
 from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
@@ -39,6 +39,7 @@ __all__ = [
     "change",
     "check_directories",
     "choose_study",
+    "composite_study",
     "composites",
     "curate",
     "database_path",
@@ -48,7 +49,6 @@ __all__ = [
     "failed_checks",
     "import_frames",
     "ingest",
-    "ladders",
     "listed_studies",
     "named_queries",
     "named_query",

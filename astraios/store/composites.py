@@ -10,6 +10,7 @@ from astraios.errors import UsageError, did_you_mean
 from astraios.records import CompositeRow
 from astraios.store.connect import query, reading, run_query, writing
 from astraios.store.rows import arrow_table, insert
+from astraios.store.studies import choose
 
 
 def composites(path: Path) -> list[dict[str, Any]]:
@@ -60,7 +61,17 @@ def scored_metrics(path: Path, task_ids: Sequence[str]) -> list[dict[str, Any]]:
         ).to_dicts()
 
 
-def ladders(path: Path) -> list[str]:
-    """Ladders of a database's runs, by name."""
-    found = query(path, "select distinct ladder from base_model where ladder is not null order by 1")
-    return [str(name) for name in found["ladder"]]
+def composite_study(path: Path, wanted: str) -> str:
+    """The study that a mean score is for, as the table says it: a ladder (or family of bases), or the key of a study.
+
+    Raises:
+        UsageError: no study of the database is called so.
+    """
+    with reading(path) as connection:
+        bases = run_query(connection, "select distinct base from run_study")["base"].to_list()
+        if wanted in bases:
+            return wanted
+        study = choose(connection, path, wanted)
+    if len(study.keys) > 1:
+        raise UsageError(f"--study {wanted}: one study, or one ladder with all its studies")
+    return study.keys[0]

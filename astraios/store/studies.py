@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NO_NUMBER = {
     "steps", "learning_rate", "eval_every", "log_every", "checkpoint_every", "micro_batch", "gradient_checkpointing",
     "attention", "processes", "fsdp", "source", "test_blocks", "train_eval_blocks", "path", "test_path",
+    "n_train_tokens",
 }  # fmt: skip
 """Settings of a run that are columns already, or that change no number."""
 

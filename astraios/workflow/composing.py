@@ -20,16 +20,14 @@ def compose(db: Path, name: str, terms: Sequence[str], study: str | None = None)
         db: the database.
         name: of the mean.
         terms: TASK[:METRIC][=WEIGHT] each.
-        study: that it is for, by its ladder; None for all.
+        study: that it is for, by its name, or a ladder for all its studies; None for all.
 
     Raises:
         UsageError: a malformed term, a task, metric or study that nobody knows, or a metric of which less is better.
     """
     from astraios.evaluate.composite import composite_rows
 
-    rows = composite_rows(name, terms, study)
-    if study is not None and study not in store.ladders(db):
-        raise UsageError(f"--study {study!r}: {did_you_mean(study, store.ladders(db))}")
+    rows = composite_rows(name, terms, None if study is None else store.composite_study(db, study))
     _check(db, rows)
     store.set_composites(db, rows)
     return rows
