@@ -14,14 +14,19 @@ import duckdb
 import numpy as np
 import polars as pl
 
+from astraios.fit.calibration import kind
 from astraios.fit.ensemble import Ensemble, build
 from astraios.fit.observations import Ladder, read
-from astraios.fit.weigh import candidates
+from astraios.fit.weigh import candidates, varies
 
 SHARED = Path(os.environ.get("ASTRAIOS_SHARED", Path(__file__).parents[1] / ".." / "shared")).resolve()
 TABLES = SHARED / "data" / "scaling"
 PEERS = os.environ.get("ASTRAIOS_PEERS_PYTHON")
 """A Python (3.12 or later) with simple-scaling-laws installed; without it its rows are left out."""
+
+
+DIVERGED = {"lowrank_pretrain/galore": ("Low-Rank",), "lowrank_pretrain/relora": ("LoRA",)}
+"""Series whose loss rises at the hidden size: no curve says that, and they are reported apart."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,10 @@ class HoldOut:
     def ladders(self) -> tuple[Ladder, Ladder]:
         """Training and hidden points as ladders."""
         inputs = {"n_params": "n_params", "n_tokens": "n_tokens"}
-        return read(self.train, inputs=inputs, group="series"), read(self.test, inputs=inputs, group="series")
+        if self.train["n_tokens"].null_count() or not varies(read(self.train, inputs=inputs), "n_tokens"):
+            inputs = {"n_params": "n_params"}
+        train = read(self.train, inputs=inputs, group="series")
+        return train, read(self.test, inputs=inputs, group="series", quantity=train.quantity)
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,28 @@ class Predicted:
         off = np.log(self.observed / self.mean)
         side = np.where(off > 0, np.log(self.high / self.mean), np.log(self.low / self.mean))
         return off / side
+
+
+def cases() -> dict[str, HoldOut]:
+    """The tables of cases/ that hold losses, each case a hold-out of its own; the two diverged series are left out."""
+    found = {}
+    for path in sorted((TABLES / "cases").glob("*.parquet")):
+        if path.name.endswith(".scores.parquet"):
+            continue
+        rows = pl.read_parquet(path).filter(pl.col("loss").is_finite()).with_columns(pl.col("n_params").fill_null(1e8))
+        for name in rows["case"].unique().sort():
+            case = rows.filter(pl.col("case") == name)
+            for series in DIVERGED.get(f"{path.stem}/{name}", ()):
+                case = case.filter(~(pl.col("hidden") & (pl.col("series") == series)))
+            train, test = case.filter(~pl.col("hidden")), case.filter(pl.col("hidden"))
+            found[f"{path.stem}/{name}"] = HoldOut(f"{path.stem}/{name}", path.stem, train, test)
+    return found
+
+
+def kind_of(table: HoldOut) -> str:
+    """sizes, data or both: what the laws of auto take for a table."""
+    train, _ = table.ladders()
+    return kind(candidates("auto", train)[0].inputs)
 
 
 def holdouts() -> dict[str, HoldOut]:

@@ -1,6 +1,6 @@
 """Coverage on ladders whose truth is known, and whether `design` buys more than runs added at random.
 
-    OMP_NUM_THREADS=1 python benchmarks/fit_synthetic.py [--ladders 1000] [--designs 100]
+    OMP_NUM_THREADS=1 python benchmarks/fit_synthetic.py [--ladders 1000] [--few 200] [--designs 100]
 
 Truths are power laws with offset, methods alike but not the same, runs have noise. For `design` a run costs what its
 size says; the runs that it chose, and as many random choices as make up the same budget, are then really made and
@@ -81,6 +81,50 @@ def cover(seed: int, sizes: int, noise: float = 0.003) -> tuple[float, float, fl
     return float(inside), float(inside_mean), float(error), float(((high - low)[:, 0] / truth).mean())
 
 
+FEW = ((3, 1, 0.01, 0.0), (4, 1, 0.01, 0.0), (6, 1, 0.01, 0.0), (3, 7, 0.003, 0.01), (3, 7, 0.003, 0.015))
+"""Sizes, series, own noise of a run, and noise that all series of a size share: one base model a size."""
+
+
+def few(seed: int, sizes: int, methods: int, own: float, shared: float) -> tuple[float, float, float]:
+    """Share of series covered by the interval of the mean and of a new run (of a new base), and relative error."""
+    rng = np.random.default_rng([seed, sizes, methods])
+    steps = np.log(1e8) + rng.uniform(np.log(2), np.log(4)) * np.arange(sizes)
+    target = steps[-1] + rng.uniform(np.log(2), np.log(10))
+    floor, share, exponent = rng.uniform(1, 3), rng.uniform(0.2, 1), np.exp(rng.normal(np.log(0.35), 0.3))
+    luck, alike = shared * rng.standard_normal(sizes + 1), float(methods > 1)
+    rows, truth = [], []
+    for m in range(methods):
+        e = floor * np.exp(alike * rng.normal(0, 0.03))
+        a, alpha = floor * share * np.exp(alike * rng.normal(0, 0.1)), exponent * np.exp(alike * rng.normal(0, 0.1))
+        curve = e + a * np.exp(-alpha * (np.append(steps, target) - steps[0]))
+        loss = curve[:-1] * np.exp(luck[:-1] + own * rng.standard_normal(sizes))
+        rows += [
+            {"g": f"m{m}", "n_params": float(np.exp(s)), "loss": float(v)} for s, v in zip(steps, loss, strict=True)
+        ]
+        truth.append(curve[-1])
+    data, known = read(pl.DataFrame(rows), group="g"), np.array(truth)
+    drawn = build(candidates("auto", data), data, seed=seed).project({"n_params": np.full((methods, 1), target)})
+    run = known * np.exp(luck[-1] + own * rng.standard_normal(methods))
+    (low, high), (new_low, new_high) = drawn.interval(0.9), drawn.interval(0.9, new=True)
+    return (
+        float(((low[:, 0] <= known) & (known <= high[:, 0])).mean()),
+        float(((new_low[:, 0] <= run) & (run <= new_high[:, 0])).mean()),
+        float(np.abs(np.exp(drawn.mean[:, 0]) / known - 1).mean()),
+    )
+
+
+def show_few(count: int) -> None:
+    """Coverage with few sizes and one base model a size."""
+    print("\n| sizes | series | own noise | shared noise | mean covered | new run covered | relative error |")
+    print("| --- | --- | --- | --- | --- | --- | --- |")
+    for case in FEW:
+        mean, new, error = np.mean([few(seed, *case) for seed in range(count)], axis=0)
+        print(
+            f"| {case[0]} | {case[1]} | {case[2]:.1%} | {case[3]:.1%} | {mean:.1%} | {new:.1%} | {error:.2%} |",
+            flush=True,
+        )
+
+
 def at_target(frame: pl.DataFrame, made: Made, seed: int) -> tuple[float, float]:
     """Mean relative width of the intervals of the mean at the target, and mean relative error."""
     data = read(frame, group="method_id")
@@ -138,17 +182,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--ladders", type=int, default=1000)
     parser.add_argument("--designs", type=int, default=100)
+    parser.add_argument("--few", type=int, default=200)
     args = parser.parse_args()
     counts = (3, 4, 5, 6, 7, 8)
     print("| sizes | ladders | new run covered | mean covered | relative error | width | seconds a ladder |")
     print("| --- | --- | --- | --- | --- | --- | --- |")
-    for sizes in counts:
+    for sizes in counts if args.ladders else ():
         start = time.process_time()
         each = args.ladders // len(counts)
         rows = np.array([cover(seed, sizes) for seed in range(each)])
         new, mean, error, width = rows.mean(0)
         spent = (time.process_time() - start) / each
         print(f"| {sizes} | {each} | {new:.1%} | {mean:.1%} | {error:.2%} | {width:.2%} | {spent:.2f} |", flush=True)
+    if args.few:
+        show_few(args.few)
     if args.designs:
         show_designs(args.designs)
 

@@ -65,6 +65,21 @@ def fit_scaling(
     level: Annotated[float, typer.Option(help="Nominal coverage of the intervals.")] = 0.9,
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
     estimator: Annotated[str, typer.Option(help="Estimator of the laws.")] = "huber",
+    quantity: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND",
+            help="What the losses are: nats, bits_per_byte, error_rate, one_minus_score or squared_error; else as they"
+            " look.",
+        ),
+    ] = None,
+    base_noise: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SD",
+            help="Relative spread between base models of one size, where it can't be seen; 0 for none.",
+        ),
+    ] = None,
     backtest: Annotated[
         bool, typer.Option("--backtest", help="Hide every size in turn, score every law and link, record it.")
     ] = False,
@@ -97,6 +112,8 @@ def fit_scaling(
         level=level,
         seed=seed,
         estimator=estimator,
+        loss_quantity=quantity,
+        base_noise=base_noise,
         ladder=ladder,
     )
     path = store.database_path(db)
@@ -168,11 +185,18 @@ def _print_analysis(content: Mapping[str, Any]) -> None:
         ("backtest", "score", "Backtest of scores"),
         ("target", "score", "Projected scores"),
     ):
-        rows = [_projection_row(p) for p in projections if p["role"] == role and p["quantity"] == quantity]
+        rows = [
+            _projection_row(p, content.get("size_name", "n_params"))
+            for p in projections
+            if p["role"] == role and p["quantity"] == quantity
+        ]
         if rows:
             terminal.print_table(rows, title)
     if content["ranking"]:
-        terminal.print_table([_ranking_row(row) for row in content["ranking"]], "Ranking at the target")
+        terminal.print_table(
+            [_ranking_row(row, content.get("size_name", "n_params")) for row in content["ranking"]],
+            "Ranking at the target",
+        )
     if content.get("optimum"):
         terminal.print_table([_optimum_row(row) for row in content["optimum"]], "Best values at the target")
     if content.get("since_last_fit"):
@@ -203,8 +227,8 @@ def _optimum_row(row: Mapping[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _projection_row(p: Mapping[str, Any]) -> dict[str, Any]:
-    row = {"method": p["group"], "n_params": int(p["n_params"])}
+def _projection_row(p: Mapping[str, Any], size_name: str) -> dict[str, Any]:
+    row = {"method": p["group"], size_name: int(p["n_params"])}
     if p.get("n_tokens") is not None:
         row["n_tokens"] = int(p["n_tokens"])
     if p["quantity"] == "score":
@@ -223,12 +247,12 @@ def _projection_row(p: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _ranking_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def _ranking_row(row: Mapping[str, Any], size_name: str) -> dict[str, Any]:
     others = row["not_separable_from"]
     tokens = {} if row.get("n_tokens") is None else {"n_tokens": int(row["n_tokens"])}
     return {
         "method": row["method_id"],
-        "n_params": int(row["n_params"]),
+        size_name: int(row["n_params"]),
         **tokens,
         "mean": row["mean"],
         "low": row["low"],

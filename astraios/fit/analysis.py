@@ -61,6 +61,8 @@ class Analysis:
     data_rule: str | None = None
     """How much data the targets have, in words."""
     query_hash: str | None = None
+    size_name: str = "n_params"
+    """What the source calls sizes."""
 
     @property
     def ensemble(self) -> Ensemble:
@@ -127,6 +129,7 @@ class Analysis:
         """The document of `fit-scaling --json`: one object a series (and metric), the ranking, warnings, a summary."""
         targets = [part for part in self.parts if part.role == "target"]
         return {
+            **({} if self.size_name == "n_params" else {"size_name": self.size_name}),
             "fits": [d for part in targets for d in part.documents(self.request, self.warnings, self.projections)],
             "ranking": [rank.to_dict() for rank in self.ranking],
             "warnings": [w.to_dict() for w in self.warnings],
@@ -169,7 +172,7 @@ def analyse(selection: Selection, request: FitRequest | None = None) -> Analysis
 
 
 def _of_losses(selection: Selection, request: FitRequest) -> Analysis:
-    arranged = losses.read_losses(selection, request.roles)
+    arranged = losses.read_losses(selection, request.roles, request.loss_quantity)
     ladder, points = arranged.ladder, arranged.points
     require_sizes(ladder, pooled=len(ladder) > 1)
     hidden = selection.hidden(request)
@@ -180,6 +183,7 @@ def _of_losses(selection: Selection, request: FitRequest) -> Analysis:
         sizes = [losses.best_size(target.ensemble, request.data_rule.flops)]
     where, rule = targets(sizes, request.data_rule, arranged.tokens)
     notes = [*points.warnings, *checks.of_data(ladder), *checks.of_fit(target.ensemble)]
+    notes += checks.of_assumptions(target.ensemble.ladder, request.loss_quantity is None)
     notes += of_targets(read(points.frame, inputs=_known_inputs(points), group="series"), where)
     if selection.data_counts and not ladder.has("n_tokens") and "n_tokens" in _known_inputs(points):
         notes += checks.of_data_left_out(read(points.frame, inputs=_known_inputs(points), group="series"))
@@ -200,7 +204,7 @@ def _of_losses(selection: Selection, request: FitRequest) -> Analysis:
     notes += [note for one in target.scores for note in one.warnings()]
     return Analysis(
         request, "loss", tuple(parts), tuple(projections), tuple(ranks), tuple(notes), selection.sql, selection.study,
-        points, rule, selection.query_hash,
+        points, rule, selection.query_hash, selection.size_name,
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import DataError
+from astraios.errors import DataError, UsageError
 from astraios.fit.axes import Roles, arrange
-from astraios.fit.checks import of_data, of_fit
+from astraios.fit.checks import of_assumptions, of_data, of_data_left_out, of_fit
 from astraios.fit.ensemble import build
 from astraios.fit.observations import fit_id, numbers, read, require_sizes
 from astraios.fit.results import FitResult
@@ -34,6 +34,8 @@ def fit(
     where: Mapping[str, Any] | None = None,
     best_over: str | Sequence[str] | None = None,
     repeat: str | Sequence[str] | None = None,
+    quantity: str | None = None,
+    base_noise: float | None = None,
 ) -> FitResult:
     """Fit a scaling law, or the average of several, to losses of runs.
 
@@ -57,11 +59,16 @@ def fit(
         where: values by column: only these runs are used; a list takes several.
         best_over: columns that are tuned: each point counts at its best value.
         repeat: columns that are noise.
+        quantity: what the losses are (nats, bits_per_byte, error_rate, one_minus_score, squared_error), which says
+            what floor to expect; by default as they look, which is said where they look like no text's loss.
+        base_noise: standard deviation of log losses between base models of one size, for ladders of sizes alone with
+            one base a size, where it can't be seen; by default it is assumed and said.
 
     Raises:
         DataError: no rows, a missing column, a value that is not a positive number.
         FitError: too few sizes, or an input that the law needs is missing.
-        UsageError: an unknown law or estimator; runs of one point differ in a column that has no role.
+        UsageError: an unknown law, estimator or quantity; a level or base noise out of range; runs of one
+            point differ in a column that has no role.
 
     >>> import astraios, polars as pl
     >>> runs = pl.DataFrame({"method": ["fft"] * 4 + ["lora"] * 4, "n_params": [1e8, 3e8, 1e9, 3e9] * 2,
@@ -75,6 +82,8 @@ def fit(
     power_offset: 2 series, 8 runs
     ...
     """
+    if not 0 < level < 1:
+        raise UsageError(f"level {level} is not between 0 and 1: write for instance 0.9")
     table = _polars(frame)
     inputs = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
     series = list(dict.fromkeys([*([group] if group else []), *_several(by)]))
@@ -85,16 +94,20 @@ def fit(
         table = table.with_row_index("run_id")
     table = table.with_columns(run_id=table["run_id"].cast(str))
     points = arrange(table, inputs=list(inputs.values()), series=series, roles=roles, loss=loss)
-    ladder = read(points.frame, loss=loss, inputs=inputs, group="series")
+    ladder = read(points.frame, loss=loss, inputs=inputs, group="series", quantity=quantity)
     estimator = estimator_name(estimator)
     laws = candidates(law, ladder)
     require_sizes(ladder, pooled=len(ladder) > 1)
-    ensemble = build(laws, ladder, estimator, seed)
+    ensemble = build(laws, ladder, estimator, seed, base_noise=base_noise)
     if points.run_noise is not None and points.run_noise > ensemble.sigma:
         ensemble = replace(ensemble, noise=ensemble.noise * (points.run_noise / ensemble.sigma))
-    warnings = (*points.warnings, *of_data(ladder), *of_fit(ensemble))
-    key = fit_id(ladder, law, estimator, level, seed)
-    return FitResult(ensemble, level, seed, estimator, warnings, key, n, d, points.axes, points.optima)
+    warnings = [*points.warnings, *of_data(ladder), *of_fit(ensemble)]
+    warnings += of_assumptions(ensemble.ladder, quantity is None)
+    if d and not any("n_tokens" in one.inputs for one in laws):
+        warnings += [note for note in of_data_left_out(ladder) if note not in warnings]
+    more = () if base_noise is None else (f"base noise {base_noise}",)
+    key = fit_id(ladder, law, estimator, level, seed, *more)
+    return FitResult(ensemble, level, seed, estimator, tuple(warnings), key, n, d, points.axes, points.optima)
 
 
 def _several(names: str | Sequence[str] | None) -> tuple[str, ...]:

@@ -10,8 +10,11 @@ from astraios.fit.ensemble import Ensemble
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import Ladder, Series
 from astraios.fit.pooling import PooledFit
+from astraios.fit.quantities import QUANTITIES
 
 FAR = 100.0
+OFF = np.log(1.5)
+"""Distance from the ratio of size and data of a ladder (log) that counts as off it."""
 VANISHING = 0.02
 """Share of the smallest loss below which an irreducible loss counts as none."""
 
@@ -72,6 +75,23 @@ def of_fit(ensemble: Ensemble) -> list[FitWarning]:
     return found
 
 
+def of_assumptions(ladder: Ladder, quantity_guessed: bool) -> list[FitWarning]:
+    """What was assumed of the data: the luck of base models that can't be seen, and the kind of quantity."""
+    found, luck = [], ladder.luck
+    if luck is not None and luck.assumed and np.isfinite(luck.freedom):
+        found.append(
+            FitWarning(
+                "assumed_base_noise",
+                f"one run or base model a size: {luck.spread:.1%} of luck that all series of a size share is assumed"
+                " (base noise sets it)",
+            )
+        )
+    if quantity_guessed and ladder.quantity != "nats":
+        meaning = QUANTITIES[ladder.quantity].meaning
+        found.append(FitWarning("assumed_quantity", f"taken as {meaning} by its name or values (quantity sets it)"))
+    return found
+
+
 def _vanishes(fit: PooledFit, g: int, name: str) -> bool:
     """Whether an irreducible loss is next to nothing: its bound is 0."""
     k = fit.law.names.index(name)
@@ -79,16 +99,41 @@ def _vanishes(fit: PooledFit, g: int, name: str) -> bool:
     return fit.law.parameters[k].role == "floor" and float(fit.theta[g, k]) < smallest + np.log(VANISHING)
 
 
-def of_target(ladder: Ladder, sizes: Sequence[float]) -> list[FitWarning]:
-    """`far_extrapolation` for targets more than 100 times the largest size."""
-    largest = float(np.exp(ladder.column("n_params").max()))
-    return [
-        FitWarning(
-            "far_extrapolation", f"{size:.4g} is {size / largest:.0f} times the largest size seen ({largest:.4g})"
-        )
-        for size in sizes
-        if size > FAR * largest
-    ]
+def of_target(ladder: Ladder, sizes: Sequence[float], tokens: Sequence[float] | None = None) -> list[FitWarning]:
+    """`far_extrapolation` for targets over 100 times the largest size, amount of data or budget; data off their ratio.
+
+    Args:
+        tokens: amounts of data, one a size.
+    """
+    seen = {"size": (ladder.column("n_params"), np.asarray(sizes, float))}
+    if tokens is not None and ladder.has("n_tokens"):
+        data, asked = ladder.column("n_tokens"), np.asarray(tokens, float)
+        seen["amount of data"] = (data, asked)
+        seen["size times data"] = (seen["size"][0] + data, seen["size"][1] * asked)
+    found: list[FitWarning] = []
+    for what, (logs, values) in seen.items():
+        largest = float(np.exp(logs.max()))
+        far = [value for value in values if value > FAR * largest]
+        if what != "size times data" or not found:
+            found += [
+                FitWarning(
+                    "far_extrapolation", f"{value:.4g} is {value / largest:.0f} times the largest {what} seen"
+                    f" ({largest:.4g})",
+                )
+                for value in far
+            ]  # fmt: skip
+    if tokens is not None and any(note.code == "collinear" for note in _collinear(ladder)):
+        size, data = ladder.column("n_params"), ladder.column("n_tokens")
+        slope = float(np.polyfit(size - size.mean(), data, 1)[0])
+        along = data.mean() + slope * (np.log(np.asarray(sizes, float)) - size.mean())
+        if (np.abs(np.log(np.asarray(tokens, float)) - along) > OFF).any():
+            found.append(
+                FitWarning(
+                    "collinear",
+                    "size and data varied together: what data off their ratio would change is not in the fit",
+                )
+            )
+    return found
 
 
 def _several(ladder: Ladder, name: str) -> bool:
@@ -108,8 +153,10 @@ def _collinear(ladder: Ladder) -> list[FitWarning]:
     if not ladder.has("n_tokens"):
         return []
     size, data = ladder.column("n_params"), ladder.column("n_tokens")
-    if len(np.unique(size)) < 3 or len(np.unique(data)) < 2:
+    if len(np.unique(data)) < 2:
         return [FitWarning("one_size_of_data", "one amount of data: its exponent is not determined and is not fitted")]
+    if len(np.unique(size)) < 2:
+        return []
     if abs(np.corrcoef(size, data)[0, 1]) > 0.99:
         return [FitWarning("collinear", "size and data vary together: their effects cannot be told apart")]
     return []

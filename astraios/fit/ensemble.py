@@ -1,35 +1,37 @@
 """Several laws as one: weights from rolling hold-outs, draws from all of them, and what no law knows.
 
-The last part is the form's own error. Its size is taken from how badly the laws fit where there are data (the noise
-sigma, which holds the misfit) and from the distance of the target: variance sigma^2 times the distance in natural
-logarithms. Then the whole deviation of a draw is stretched by a factor of its own, so that deviations follow a
-Student t: its freedom and scale are learnt on held-out sizes of real tables (calibration.toml says how).
+The last part is the form's own error. Its least size is taken from how badly the laws fit where there are data (the
+noise sigma, which holds the misfit) and from the distance of the target: variance sigma^2 times the distance in natural
+logarithms. The deviations of parameters, laws and form together are scaled as the ladder's own rolling hold-outs ask
+(`astraios.fit.calibration`). Then the whole deviation of a draw is stretched by a factor of its own, so that deviations
+follow a Student t: its freedom and scale are learnt on held-out sizes of real tables (calibration.toml says how).
 """
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from importlib.resources import files
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from astraios.fit.bases import set_apart
+from astraios.fit.bases import assume, learn, set_apart
+from astraios.fit.calibration import CALIBRATION, Lesson, kind
+from astraios.fit.calibration import learn as learn_from
 from astraios.fit.curve import Array
 from astraios.fit.fitting import pool
 from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder
 from astraios.fit.pooling import PooledFit
-from astraios.fit.weigh import Rolling, reach, roll, splits, weigh
+from astraios.fit.quantities import quantity
+from astraios.fit.weigh import Rolling, predict_points, reach, roll, splits, weigh
 
 DRAWS = 400
-SHORT = 12
-"""Sizes from which on a ladder of sizes alone is treated like the tables that the calibration was learnt on."""
+GRID = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 14.0])
+"""Distances beyond the largest size (log) at which differences between series are drawn to the last known ones."""
+KEPT, BEYOND = 0.4, 0.5
+"""Share of a difference that is the last known one's, and the distance from which on it is."""
 SHARED = 0.7
 """Share of the form's error that all series have in common, where no rolling hold-out says."""
-CALIBRATION: dict[str, Any] = tomllib.loads(files("astraios.fit").joinpath("calibration.toml").read_text())
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,14 @@ class Ensemble:
     form: Array
     """(series, draws) standardised form error."""
     noise: Array
-    """(series, draws) standardised noise of a new run."""
+    """(series, draws) standardised noise of a new run, before `stretch`."""
     stretch: Array
     """(draws,) factor on every deviation."""
     sigma: float
+    lesson: Lesson
+    """What the rolling hold-outs say of width and lean; the factor is in `stretch` already, the bias is not."""
+    order: Array
+    """(series, distances of GRID): what draws each series' difference from the others towards the last known one."""
 
     @property
     def best(self) -> PooledFit:
@@ -86,22 +92,37 @@ class Ensemble:
             if theta.shape[1]:
                 parts.append(fit.log_predict(theta, x))
         mean = np.tensordot(self.weights, np.stack(means), 1)
+        lean = self.lesson.bias * np.sqrt(far)
         form = self.sigma * self.form[:, :, None] * np.sqrt(far)[:, None, :]
         off = np.concatenate(parts, axis=1) - mean[:, None, :] + form
         run = self.sigma * self.noise[:, :, None]
-        stretch = self.stretch[None, :, None]
+        drawn = np.stack([np.interp(f, GRID, o) for f, o in zip(far, self.order, strict=True)])
+        stretch, mean = self.stretch[None, :, None], mean - lean + drawn
         return Draws(mean, mean[:, None, :] + stretch * off, mean[:, None, :] + stretch * (off + run))
 
 
-def build(laws: Sequence[Law], ladder: Ladder, estimator: str = "huber", seed: int = 0, count: int = DRAWS) -> Ensemble:
+def build(
+    laws: Sequence[Law],
+    ladder: Ladder,
+    estimator: str = "huber",
+    seed: int = 0,
+    count: int = DRAWS,
+    base_noise: float | None = None,
+) -> Ensemble:
     """Fit `laws` to all series, weigh them, and draw."""
-    ladder = set_apart(ladder)
     inputs = list(dict.fromkeys(name for law in laws for name in law.inputs))
+    what, ladder = kind(inputs), set_apart(ladder.compact())
+    if what == "sizes":
+        ladder = assume(ladder, base_noise)
+    if ladder.luck is not None and ladder.luck.assumed:
+        first = pool(laws[0], ladder, estimator, seed)
+        residual = predict_points(first, ladder)[0] - np.concatenate([s.log_loss for s in ladder])
+        rising = np.concatenate([np.full(len(s), s.rises) for s in ladder])
+        ladder = learn(ladder, np.where(rising, np.nan, residual), first.sigma)
     parts = splits(ladder, inputs)
     rollings = tuple(roll(law, parts, estimator, seed) for law in laws)
     fits = tuple(pool(law, ladder, estimator, seed) for law in laws)
-    sigma = min(fit.sigma for fit in fits)
-    weights = weigh(rollings, sigma)
+    weights = weigh(rollings, min(fit.noise for fit in fits), quantity(ladder.quantity).doubt)
     rng = np.random.default_rng(seed)
     shares = np.floor(weights * count).astype(int)
     shares[np.argmax(weights)] += count - shares.sum()
@@ -112,26 +133,39 @@ def build(laws: Sequence[Law], ladder: Ladder, estimator: str = "huber", seed: i
     sigma = float(np.sqrt(np.sum(weights * np.array([fit.sigma**2 for fit in fits]))))
     shared = _shared(rollings, weights, sigma)
     common, own = rng.standard_normal(count), rng.standard_normal((len(ladder), count))
-    noise, stretch = rng.standard_normal((len(ladder), count)), _stretch(laws, ladder, rng, count)
-    if ladder.bases is not None:
+    lesson = learn_from(rollings, weights, float(np.sqrt(np.sum(weights * np.array([f.noise**2 for f in fits])))), what)
+    noise, stretch = rng.standard_normal((len(ladder), count)), lesson.factor * _stretch(what, rng, count)
+    if ladder.luck is not None:
         # A new run has a base of its own, and methods tuned on one base share it.
-        noise = noise + ladder.bases.spread / sigma * rng.standard_normal(count)
-    return Ensemble(
-        ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own, noise,
-        stretch, sigma,
+        noise = noise + ladder.luck.sizes(rng, count) / sigma * rng.standard_normal(count)
+    ensemble = Ensemble(
+        ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own,
+        noise / lesson.factor, stretch, sigma, lesson, np.zeros((len(ladder), len(GRID))),
     )  # fmt: skip
+    return replace(ensemble, order=_order(ensemble)) if what == "sizes" and len(ladder) > 1 else ensemble
 
 
-def _stretch(laws: Sequence[Law], ladder: Ladder, rng: np.random.Generator, count: int) -> Array:
-    """Factors that turn normal deviations into Student's, spread evenly over their distribution.
+def _order(ensemble: Ensemble) -> Array:
+    """How far projections are moved, (series, distances), so that differences between series keep to the last known.
 
-    Short ladders of sizes alone take none: their draws have Student tails already, from noise that few runs measure.
-    Two sizes say nothing about a bend and take the factors again.
+    Every series that was run at the largest size is compared with their mean. What the curves make of a difference
+    further out is mostly noise of the small sizes.
     """
-    sizes = max(len(np.unique(next(iter(s.inputs.values())))) for s in ladder.series)
-    if 2 < sizes < SHORT and all(law.inputs == ("n_params",) for law in laws):
-        return np.ones(count)
-    freedom, scale = CALIBRATION["loss"]["freedom"], CALIBRATION["loss"]["scale"]
+    ladder = ensemble.ladder
+    largest = ladder.column("n_params").max()
+    last = [one.log_loss[one.inputs["n_params"] > largest - 1e-6] for one in ladder.series]
+    known = np.array([len(v) > 0 and not one.rises for v, one in zip(last, ladder.series, strict=True)])
+    if known.sum() < 2:
+        return ensemble.order
+    ends = np.array([values.mean() if len(values) else np.nan for values in last])
+    curves = ensemble.project({"n_params": np.tile(largest + GRID, (len(ladder), 1))}).mean
+    gap = (ends - ends[known].mean())[:, None] - (curves - curves[known].mean(0))
+    return np.where(known[:, None], KEPT * np.minimum(GRID / BEYOND, 1.0) * gap, 0.0)
+
+
+def _stretch(what: str, rng: np.random.Generator, count: int) -> Array:
+    """Factors that turn normal deviations into Student's, spread evenly over their distribution."""
+    freedom, scale = CALIBRATION["loss"][what]["freedom"], CALIBRATION["loss"][what]["scale"]
     chi = np.sort(rng.chisquare(freedom, (64, count)), axis=1).mean(0)
     return scale * np.sqrt(freedom / rng.permutation(chi))
 

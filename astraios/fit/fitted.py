@@ -59,7 +59,7 @@ def fitted(
             fit_id=ids[series.name], role=role, quantity="loss", method_id=series.name, law=_law(ensemble),
             estimator=estimator_name(request.estimator), settings=asdict(request),
             objective=float(fit.solution.objective[g]), n_points=len(series), data_hash=ladder.hash(), data_sql=sql,
-            certificate={**shared, "converged": bool(fit.solution.converged[g]),
+            certificate={**shared, "order": ensemble.order[g].tolist(), "converged": bool(fit.solution.converged[g]),
                          "newton_decrement": float(fit.solution.decrement[g])},
             warnings=[w.to_dict() for w in warnings if w.group in (None, series.name)],
             parameters=parameter_values(fit, ensemble.draws[best][g], g, request.level),
@@ -75,13 +75,16 @@ def _law(ensemble: Ensemble) -> str:
 
 
 def _certificate(ensemble: Ensemble) -> dict[str, Any]:
-    fit, bases = ensemble.best, ensemble.ladder.bases
+    fit, bases, luck = ensemble.best, ensemble.ladder.bases, ensemble.ladder.luck
     return {
         "weights": {f.law.name: float(w) for f, w in zip(ensemble.fits, ensemble.weights, strict=True)},
         "rolling_error": {r.law.name: r.rmse if r.errors else None for r in ensemble.rollings},
         "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
         "sigma": ensemble.sigma, "freedom": fit.freedom,
         "shared": ensemble.shared, "base_spread": bases.spread if bases else None,
+        "base_noise": {"spread": luck.spread, "assumed": luck.assumed} if luck else None,
+        "quantity": ensemble.ladder.quantity,
+        "width_factor": ensemble.lesson.factor, "bias": ensemble.lesson.bias,
         "largest": _largest(ensemble),
     }  # fmt: skip
 

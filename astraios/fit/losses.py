@@ -70,10 +70,11 @@ class Arranged:
     tokens: Tokens
 
 
-def read_losses(selection: Selection, roles: Roles) -> Arranged:
+def read_losses(selection: Selection, roles: Roles, quantity: str | None = None) -> Arranged:
     """The series of an analysis: by size, and by amount of data where it varies by itself.
 
     Raises:
+        UsageError: an unknown quantity.
         DataError: no rows, a value that is not a positive number, sizes counted in two ways.
         UsageError: runs differ in a fact that has no role.
     """
@@ -96,12 +97,13 @@ def read_losses(selection: Selection, roles: Roles) -> Arranged:
         losses, inputs=whole, series=selection.series, roles=roles, settings=selection.settings,
         not_facts=(*selection.not_facts, *unused), curated=selection.curated,
     )  # fmt: skip
-    ladder = read(points.frame, inputs={name: name for name in whole}, group="series")
+    quantity = quantity or selection.loss_quantity
+    ladder = read(points.frame, inputs={name: name for name in whole}, group="series", quantity=quantity)
     free = known and varies(ladder, "n_tokens")
     tokens = Tokens.of(ladder, free=free)
     if not free:
         _refuse_mixed_amounts(points.frame)
-        ladder = read(points.frame, group="series")
+        ladder = read(points.frame, group="series", quantity=quantity)
     return Arranged(ladder, points, tokens)
 
 
@@ -163,10 +165,11 @@ def fit_part(
         run_noise: noise of a single run in log loss, where points are better known than by one run (tuned ones).
     """
     estimator = estimator_name(request.estimator)
-    ensemble = build(candidates(request.law, ladder), ladder, estimator, request.seed)
+    ensemble = build(candidates(request.law, ladder), ladder, estimator, request.seed, base_noise=request.base_noise)
     if run_noise is not None and run_noise > ensemble.sigma:
         ensemble = replace(ensemble, noise=ensemble.noise * (run_noise / ensemble.sigma))
-    key = (request.law, estimator, request.level, request.seed, role)
+    key: tuple[Any, ...] = (request.law, estimator, request.level, request.seed, role)
+    key += () if request.base_noise is None else (f"base noise {request.base_noise}",)
     ids = {name: fit_id(ladder, *key, name) for name in ladder.names}
     more = () if request.link == "auto" else (request.link,)
     scores = []

@@ -16,6 +16,8 @@ CODES = {
     "no_backtest": "too few sizes to hide the largest",
     "identical_seeds": "repeated runs agree to the last digit",
     "outliers": "runs far from the curve",
+    "assumed_base_noise": "one base model a size: its luck is assumed",
+    "assumed_quantity": "what kind of quantity the losses are was taken from their values",
     "few_starts_agree": "few starts reached the best optimum",
     "not_predictable": "the score does not go with the loss",
     "too_few_scores": "a metric with too few sizes to project",

@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from astraios.errors import DataError, FitError
 from astraios.fit.curve import Array, Mask
+from astraios.fit.quantities import infer
+from astraios.fit.quantities import quantity as quantity_of
 
 if TYPE_CHECKING:
     import polars as pl
 
 
+MANY_ROWS = 1000
+"""Rows of sizes alone from which on a series is fitted by its means."""
+MANY_SIZES = 200
 RISE = 0.002
 """Rise of a log loss that is more than noise between seeds."""
 
@@ -33,6 +38,10 @@ class Series:
     seed: tuple[int | None, ...]
     base: tuple[str, ...] = ()
     """Base model of each run, or empty where that is not known."""
+    weight: Array | None = None
+    """Runs behind each point, (points,), where points are means of runs."""
+    within: Array | None = None
+    """Sum of squares of those runs around their mean, (points,)."""
 
     def __len__(self) -> int:
         return len(self.log_loss)
@@ -56,7 +65,31 @@ class Series:
             tuple(self.run_id[i] for i in rows),
             tuple(self.seed[i] for i in rows),
             tuple(self.base[i] for i in rows) if self.base else (),
+            None if self.weight is None else self.weight[rows],
+            None if self.within is None else self.within[rows],
         )
+
+    def once(self) -> Series:
+        """Without rows that repeat another exactly: a copy is no second run."""
+        table = np.column_stack([*self.inputs.values(), self.log_loss])
+        first = np.unique(table, axis=0, return_index=True)[1]
+        return self if len(first) == len(self) else self.keep(np.isin(np.arange(len(self)), first))
+
+    def means(self) -> Series:
+        """A mean for each size, with its count and scatter; sizes within 2 % are one where there are hundreds."""
+        size = self.inputs["n_params"]
+        if len(np.unique(size)) > MANY_SIZES:
+            _, cell = np.unique(np.round(size / 0.02), return_inverse=True)
+        else:
+            _, cell = np.unique(size, return_inverse=True)
+        count: Array = np.bincount(cell, np.ones(len(cell))).astype(np.float64)
+        mean = np.bincount(cell, self.log_loss) / count
+        within: Array = np.bincount(cell, (self.log_loss - mean[cell]) ** 2).astype(np.float64)
+        blank = ("",) * len(count)
+        return Series(
+            self.name, {"n_params": np.bincount(cell, size) / count}, mean, blank, (None,) * len(count),
+            blank if self.base else (), count, within,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,12 +103,32 @@ class Bases:
     count: dict[float, int]
     """Bases by log size (rounded to 6 digits)."""
 
-    def common(self, log_size: Array, rng: np.random.Generator, draws: int) -> Array:
-        """Noise that all methods share at each point's size, (draws, points): the mean over its bases is uncertain."""
-        keys = np.round(log_size, 6)
+
+@dataclass(frozen=True)
+class Luck:
+    """What all runs of one size share: the deviation of the base models that they start from."""
+
+    spread: float
+    """Standard deviation of the log loss between bases of one size."""
+    count: dict[float, int]
+    """Bases by log size (rounded to 6 digits)."""
+    freedom: float = np.inf
+    """Degrees of freedom behind the spread; infinite where it was measured or given."""
+    assumed: bool = False
+    """Whether the spread is a prior's, with what the curve's residuals add: one base a size shows no luck."""
+
+    def sizes(self, rng: np.random.Generator, draws: int) -> Array:
+        """The spread in each draw, (draws,): as uncertain as its degrees of freedom say."""
+        if not np.isfinite(self.freedom):
+            return np.full(draws, self.spread)
+        return self.spread * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
+
+    def common(self, log_size: Array, rng: np.random.Generator, spreads: Array) -> Array:
+        """Noise that all methods share at each point's size, (draws, points), for the spread of each draw."""
         levels = sorted(self.count)
-        drawn = self.spread * rng.standard_normal((draws, len(levels))) / np.sqrt([self.count[v] for v in levels])
-        return drawn[:, np.searchsorted(levels, keys)]
+        drawn = spreads[:, None] * rng.standard_normal((len(spreads), len(levels)))
+        drawn = drawn / np.sqrt([self.count[v] for v in levels])
+        return drawn[:, np.searchsorted(levels, np.round(log_size, 6))]
 
 
 @dataclass(frozen=True)
@@ -83,9 +136,12 @@ class Ladder:
     """All series of an analysis, and what they have in common."""
 
     series: tuple[Series, ...]
-    quantity: str = "loss"
+    quantity: str = "nats"
+    """What is fitted, by name (see `astraios.fit.quantities`): the floor's prior follows it."""
     bases: Bases | None = None
     """What was taken out of the losses because runs share their base (see `astraios.fit.bases`)."""
+    luck: Luck | None = None
+    """What is left of it, or has to be assumed: noise that all series share at a size."""
 
     def __len__(self) -> int:
         return len(self.series)
@@ -113,7 +169,13 @@ class Ladder:
     def keep(self, masks: Sequence[Mask]) -> Ladder:
         """The points where each series' mask is true, without series that become empty."""
         kept = [series.keep(mask) for series, mask in zip(self.series, masks, strict=True)]
-        return Ladder(tuple(series for series in kept if len(series)), self.quantity, self.bases)
+        return Ladder(tuple(series for series in kept if len(series)), self.quantity, self.bases, self.luck)
+
+    def compact(self) -> Ladder:
+        """What a fit works on: repeated rows once, and long series of sizes alone as means with counts."""
+        kept = [one.once() for one in self.series]
+        kept = [one.means() if set(one.inputs) == {"n_params"} and len(one) > MANY_ROWS else one for one in kept]
+        return replace(self, series=tuple(kept))
 
     def below(self, name: str, log_value: float) -> Ladder:
         """The points whose input is smaller than a value (log)."""
@@ -130,6 +192,8 @@ class Ladder:
                 x[i, g, :n] = series.inputs[name] - centre[i]
                 x[i, g, n:] = x[i, g, 0]
             y[g, :n], y[g, n:], weights[g, :n] = series.log_loss, series.log_loss[0], 1.0
+            if series.weight is not None:
+                weights[g, :n] = series.weight
         return x, y, weights
 
     def measured(self, g: int) -> Array:
@@ -141,7 +205,7 @@ class Ladder:
 
     def hash(self) -> str:
         """SHA-256 over everything a fit can see, independent of the order of rows."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(b"" if self.quantity == "nats" else self.quantity.encode())
         for series in self.series:
             digest.update(series.name.encode())
             for name in sorted(series.inputs):
@@ -151,8 +215,9 @@ class Ladder:
 
 
 def read(
-    frame: pl.DataFrame, *, loss: str = "loss", inputs: dict[str, str] | None = None, group: str | None = None
-) -> Ladder:
+    frame: pl.DataFrame, *, loss: str = "loss", inputs: dict[str, str] | None = None, group: str | None = None,
+    quantity: str | None = None,
+) -> Ladder:  # fmt: skip
     """Check a frame and make its series.
 
     Args:
@@ -160,8 +225,10 @@ def read(
         loss: column of the losses (nats).
         inputs: column of each input, by the input's name: {"n_params": "n_params", "n_tokens": "tokens"}.
         group: column that names the series; without it all rows are one.
+        quantity: what is fitted; by default what the column looks like.
 
     Raises:
+        UsageError: an unknown quantity.
         DataError: no rows, a missing column, a loss or size that is not a positive number.
     """
     inputs = inputs or {"n_params": "n_params"}
@@ -173,6 +240,12 @@ def read(
         raise DataError("no rows to fit: collect or import some runs first")
     columns = {name: numbers(frame, column, "a positive number") for name, column in inputs.items()}
     losses = numbers(frame, loss, "a positive loss in nats")
+    if group and frame[group].null_count():
+        row = int(np.flatnonzero(frame[group].is_null().to_numpy())[0])
+        raise DataError(
+            f"column {group!r}, row {row}: no name of a series ({frame[group].null_count()} such rows):"
+            " name or drop them"
+        )
     keys = [str(key) for key in frame[group].to_list()] if group else ["all"] * len(frame)
     runs = [str(run) for run in frame["run_id"]] if "run_id" in frame.columns else [""] * len(frame)
     bases = [str(base or "") for base in frame["model_id"]] if "model_id" in frame.columns else []
@@ -191,7 +264,7 @@ def read(
                 tuple(bases[i] for i in rows) if bases else (),
             )
         )
-    return Ladder(tuple(series))
+    return Ladder(tuple(series), quantity_of(quantity).name if quantity else infer(loss, losses))
 
 
 def numbers(frame: pl.DataFrame, column: str, what: str) -> Array:

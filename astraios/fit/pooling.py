@@ -18,6 +18,10 @@ from astraios.fit.observations import Ladder
 from astraios.fit.optimise import Problems, Solution, minimise, search
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 
+MANY_CELLS, FEW_STEPS = 1_000_000, 3
+"""Points times draws from which on draws take so many Newton steps: with that many points the optimum is near."""
+MANY_SERIES = 100
+"""Series beyond which each takes a quarter of the starts: they share their shape, and the best start is the same."""
 HUBER = 1.345
 """95 % efficiency under normal noise."""
 POOL_WEIGHT = 1.0
@@ -67,11 +71,20 @@ class PooledFit:
     agreement: float
     """Share of starts that reached the best optimum, worst series."""
 
+    @property
+    def noise(self) -> float:
+        """Noise of one point as its series alone sees it: a run's own, and assumed luck of its size."""
+        return float(np.hypot(self.sigma, unseen(self.ladder)))
+
     def log_predict(self, theta: Array, x: Array) -> Array:
         """Log losses (series, draws, points) for theta (series, draws, parameters), x (inputs, series, points)."""
         series, draws, k = theta.shape
         wide = np.repeat(x, draws, axis=1)
         return self.law.evaluate(theta.reshape(-1, k), wide)[0].reshape(series, draws, -1)
+
+    def variance(self, g: int, slope: Array) -> Array:
+        """Variance of log predictions of series `g` from the curvature at the optimum; slopes (parameters, n)."""
+        return self.noise**2 * np.einsum("kn,kl,ln->n", slope, inverse_of(self.solution.hessian[g : g + 1])[0], slope)
 
     def draw(self, rng: np.random.Generator, draws: int) -> Array:
         """Parameters (series, draws, parameters): refits of perturbed data under perturbed priors, all at once.
@@ -91,27 +104,55 @@ class PooledFit:
         for g, one in enumerate(self.ladder.series):
             member = clusters(one.run_id)
             count, n = member.max() + 1, len(one)
-            if count >= 4 * k:
+            if one.weight is not None:
+                y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, n)) / np.sqrt(one.weight)
+            elif count >= 4 * k:
                 weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, member]
             else:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, member]
             if shared:
                 y[g, :, :n] += shared[g]
+        if shared and series > 1:
+            centre = centre + self._moved(shared) * self._pooled[:, None, None]
         flat = Problems(
             self.law, np.repeat(self.problems.x, draws, axis=1), y.reshape(-1, points), weights.reshape(-1, points),
             self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
             self.problems.low, self.problems.high,
         )  # fmt: skip
-        return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9).theta.reshape(series, draws, k)
+        steps, accuracy = (60, 1e-9) if flat.y.size < MANY_CELLS else (FEW_STEPS, 1e-5)
+        return minimise(flat, np.repeat(self.theta, draws, axis=0), steps, accuracy).theta.reshape(series, draws, k)
+
+    @property
+    def _pooled(self) -> Mask:
+        """Series that share their mean, (series,)."""
+        return np.array([not one.rises for one in self.ladder.series])
+
+    def _moved(self, shared: list[Array]) -> Array:
+        """Where luck moves the mean that series share, (draws, parameters), to first order.
+
+        All series move alike, so that the mean moves as one series would that had but the weak prior.
+        """
+        prior = weak(self.law, self.problems.y, self.problems.weights, self.ladder.quantity)
+        slope = self.law.evaluate(self.theta, self.problems.x)[1]
+        curvature = (slope * self.problems.weights[:, None]) @ slope.transpose(0, 2, 1)
+        inverse = np.linalg.inv(curvature + np.diag((self.noise / prior.scale) ** 2))
+        kept = [g for g in range(len(shared)) if self._pooled[g]]
+        moved = [shared[g] @ (inverse[g] @ slope[g, :, : shared[g].shape[1]]).T for g in kept]
+        return np.mean(moved, axis=0) if kept else np.zeros((len(shared[0]), slope.shape[1]))
 
     def shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
-        """Noise of the bases, (draws, points) a series, the same for all series at one size; empty without bases."""
-        if self.ladder.bases is None:
+        """Luck of the bases, (draws, points) a series, the same for all series at one size; empty without luck."""
+        luck = self.ladder.luck
+        if luck is None:
             return []
-        sizes = self.ladder.column("n_params")
-        drawn = self.ladder.bases.common(sizes, rng, draws)
+        drawn = luck.common(self.ladder.column("n_params"), rng, luck.sizes(rng, draws))
         ends = np.cumsum([len(s) for s in self.ladder.series])[:-1]
         return np.split(drawn, ends, axis=1)
+
+
+def unseen(ladder: Ladder) -> float:
+    """Spread of luck that was not taken out of the losses; 0 without."""
+    return ladder.luck.spread if ladder.luck is not None and ladder.luck.assumed else 0.0
 
 
 def clusters(run_id: tuple[str, ...]) -> np.ndarray:
@@ -150,31 +191,44 @@ def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts:
     x, y, weights = ladder.pack(law.inputs, centre)
     if rule.prior:
         weights = _focused(x, weights, focus(law))
-    prior = weak(law, y, weights)
+    prior = weak(law, y, weights, ladder.quantity)
+    starts = starts if len(ladder) <= MANY_SERIES else max(starts // 4, 2)
     rng = np.random.default_rng(seed)
     guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
     trusted = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
-    problems = independent(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+    luck, level = unseen(ladder), _levels(ladder, y.shape) if unseen(ladder) and len(ladder) > 1 else None
+    problems = independent(law, x, y, weights, rule, float(np.hypot(sigma, luck)), prior.anchor + shift, tau)
     solution, agreeing = search(problems, guesses, 100, 1e-8)
     agreement = float(agreeing.min())
     theta, error = solution.theta, prior.scale * 0
+    within = sum(float(one.within.sum()) for one in ladder.series if one.within is not None)
     freedom = NOISE_WEIGHT
     for _ in range(12 if rule.prior else 1):
-        problems = independent(law, x, y, weights, rule, sigma, prior.anchor + shift, tau)
+        problems = independent(law, x, y, weights, rule, float(np.hypot(sigma, luck)), prior.anchor + shift, tau)
         solution = minimise(problems, theta, 100, 1e-10)
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
         inverse = inverse_of(solution.hessian)
-        sigma, freedom = _noise(problems, theta, inverse, rule, trusted)
+        sigma, freedom = _noise(problems, theta, inverse, rule, trusted, level, within)
         if rule.prior:
-            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior, trusted)
+            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, luck, prior, trusted)
         if moved < 1e-5:
             break
     return PooledFit(
         law, ladder, rule, centre, theta, sigma, freedom, prior.anchor + shift, tau, error, problems, solution,
         agreement,
     )  # fmt: skip
+
+
+def _levels(ladder: Ladder, shape: tuple[int, ...]) -> np.ndarray:
+    """Number of the size of each point, (series, points)."""
+    _, number = np.unique(np.round(ladder.column("n_params"), 6), return_inverse=True)
+    found, start = np.zeros(shape, int), 0
+    for g, series in enumerate(ladder.series):
+        found[g, : len(series)] = number[start : start + len(series)]
+        start += len(series)
+    return found
 
 
 def _first_noise(y: Array, weights: Array) -> float:
@@ -205,8 +259,20 @@ def inverse_of(hessian: Array) -> Array:
     return (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
 
 
-def _noise(problems: Problems, theta: Array, inverse: Array, rule: Estimator, trusted: Mask) -> tuple[float, float]:
-    """Noise of a run and its degrees of freedom; robust where the points are many, with a weak prior where few."""
+def _noise(
+    problems: Problems,
+    theta: Array,
+    inverse: Array,
+    rule: Estimator,
+    trusted: Mask,
+    level: np.ndarray | None,
+    within: float,
+) -> tuple[float, float]:
+    """Noise of a run and its degrees of freedom; robust where the points are many, with a weak prior where few.
+
+    What the series of a size have in common is luck, not noise: with `level` it is taken from the residuals first.
+    `within` is the sum of squares of runs around the means that are fitted in their place.
+    """
     f, _ = problems.model.evaluate(theta, problems.x)
     there = (problems.weights > 0) & (trusted | ~trusted.any())[:, None]
     residual, weights = (f - problems.y)[there], problems.weights[there]
@@ -214,10 +280,17 @@ def _noise(problems: Problems, theta: Array, inverse: Array, rule: Estimator, tr
     shrunk = np.einsum("gkk,gk->", inverse, problems.prior_precision)
     used = min((theta.size - shrunk) * there.sum() / (problems.weights > 0).sum(), 0.95 * worth)
     freedom = worth - used
+    if level is not None:
+        size = level[there]
+        common = np.bincount(size, weights * residual) / np.maximum(np.bincount(size, weights), 1e-12)
+        kept = 1 - len(np.unique(size)) / len(size)
+        residual, freedom = residual - common[size], freedom * kept
     robust = 1.4826 * _median(np.abs(residual), weights)
     limit = np.inf if rule.delta == np.inf else 3 * max(robust, NOISE)
     spare = float((weights * np.clip(residual, -limit, limit) ** 2).sum())
-    if rule.delta is None and residual.size > 40:
+    if within:
+        spare = within + float((weights * residual**2).sum())
+    elif rule.delta is None and residual.size > 40:
         spare = robust**2 * worth
     total = freedom + NOISE_WEIGHT
     return float(np.sqrt((spare + NOISE_WEIGHT * NOISE**2) / total)), float(total)
@@ -229,8 +302,12 @@ def _median(values: Array, weights: Array) -> float:
     return float(np.interp(0.5 * weights.sum(), share, values[order]))
 
 
-def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior, trusted: Mask) -> tuple[Array, Array, Array]:
+def _hyper(
+    u: Array, inverse: Array, sigma: float, luck: float, prior: Prior, trusted: Mask
+) -> tuple[Array, Array, Array]:
     """One EM step: shared mean and spread (series, parameters) each, and the mean's standard error (parameters,).
+
+    The luck of a size moves all series alike: it is no reason to think them different; more of them don't lessen it.
 
     Series whose loss rises with size, usually for want of tuning, neither teach the others nor are drawn to them.
     """
@@ -239,9 +316,10 @@ def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior, trusted: Mask) 
     if series < 2:
         return shifts, taus, np.zeros(u.shape[1])
     u, inverse = u[trusted], inverse[trusted]
-    variance = sigma**2 * np.diagonal(inverse, axis1=1, axis2=2)
-    total = u.var(0) + variance.mean(0) + 1e-8
-    keep = prior.scale**2 / (prior.scale**2 + total / series)
+    unit = np.diagonal(inverse, axis1=1, axis2=2)
+    variance = sigma**2 * unit
+    total = (u.var(0) + variance.mean(0) + 1e-8) / series + luck**2 * unit.mean(0)
+    keep = prior.scale**2 / (prior.scale**2 + total)
     shift = keep * u.mean(0)
     spread = ((u - shift) ** 2 + variance).sum(0)
     tau2 = (spread + POOL_WEIGHT * (0.3 * prior.scale) ** 2) / (series + POOL_WEIGHT)

@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from astraios.fit.laws import Array, Law
+from astraios.fit.quantities import quantity as quantity_of
 
-FLOOR_SHARE = 0.6
-"""Median share of the smallest loss that is irreducible."""
 NOISE = 0.003
 """Typical relative noise of a loss between seeds, with misfit; worth `NOISE_WEIGHT` degrees of freedom."""
 NOISE_WEIGHT = 2.0
@@ -28,17 +27,18 @@ class Prior:
     scale: Array
 
 
-def weak(law: Law, y: Array, weights: Array) -> Prior:
+def weak(law: Law, y: Array, weights: Array, quantity: str = "nats") -> Prior:
     """The prior of each series; `y` log losses (series, points), `weights` 0 where there is no point."""
+    kind = quantity_of(quantity)
     has_floor = any(p.role == "floor" for p in law.parameters)
     terms = max(1, sum(p.role == "amplitude" for p in law.parameters))
     masked = np.where(weights > 0, y, np.nan)
     smallest, middle = np.exp(np.nanmin(masked, axis=1)), np.exp(np.nanmedian(masked, axis=1))
-    excess = np.maximum(middle - FLOOR_SHARE * smallest * has_floor, 1e-3 * middle) / terms
+    excess = np.maximum(middle - kind.floor * smallest * has_floor, 1e-3 * middle) / terms
     anchor, scale = np.zeros((len(y), len(law.parameters))), np.zeros(len(law.parameters))
     for k, parameter in enumerate(law.parameters):
         if parameter.role == "floor":
-            anchor[:, k], scale[k] = np.log(FLOOR_SHARE * smallest), 0.5
+            anchor[:, k], scale[k] = np.log(kind.floor * smallest), kind.width
         elif parameter.role == "amplitude":
             anchor[:, k], scale[k] = np.log(excess), 1.5
         elif parameter.role == "exponent" and parameter.transform == "log":

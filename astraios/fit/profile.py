@@ -44,12 +44,12 @@ def profile(fit: PooledFit, parameter: str, group: str | None = None, level: flo
     names = fit.ladder.names
     if (group is None and len(names) > 1) or (group is not None and group not in names):
         raise UsageError(f"name one series to profile: {', '.join(names)}")
-    if fit.sigma <= 0:
+    if fit.noise <= 0:
         raise FitError("a fit without noise has no profile")
     g, k = (names.index(group) if group else 0), fit.law.names.index(parameter)
     centre = fit.theta[g, k]
     curvature = float(fit.solution.hessian[g, k, k])
-    error = fit.sigma * float(np.sqrt(inverse_of(fit.solution.hessian[g : g + 1])[0, k, k]))
+    error = fit.noise * float(np.sqrt(inverse_of(fit.solution.hessian[g : g + 1])[0, k, k]))
     reach = min(max(5 * error, 0.1), 8.0)
     low, high = fit.law.bounds()
     grid = np.clip(centre + reach * np.linspace(-1, 1, points) ** 3, low[k], high[k])
@@ -62,7 +62,7 @@ def profile(fit: PooledFit, parameter: str, group: str | None = None, level: flo
     start[:, k] = grid
     solved = minimise(replace(problems, prior_mean=mean, prior_precision=precision), start, 200, 1e-10)
     prior = 0.5 * own * (grid - problems.prior_mean[:, k]) ** 2
-    rise = 2 * (solved.objective + prior - fit.solution.objective[g]) / fit.sigma**2
+    rise = 2 * (solved.objective + prior - fit.solution.objective[g]) / fit.noise**2
     limit = float(chi2.ppf(level, 1))
     below, above = _cross(grid, rise, limit, centre)
     natural = fit.law.parameters[k].backward

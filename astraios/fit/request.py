@@ -42,6 +42,10 @@ class FitRequest:
     """Nominal coverage of the intervals."""
     seed: int = 0
     estimator: str = "huber"
+    loss_quantity: str | None = None
+    """What the losses are (see `astraios.fit.quantities`): the floor's prior follows it. None: as they look."""
+    base_noise: float | None = None
+    """Spread of log losses between base models of one size, where one a size hides it. None: assumed and said."""
 
     @classmethod
     def of_options(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,20 @@ def parameter_values(fit: PooledFit, theta: Array, g: int, level: float) -> dict
         name: ParameterValue(float(best[k]), float(min(low[k], best[k])), float(max(high[k], best[k])), bool(edge[k]))
         for k, name in enumerate(fit.law.names)
     }
+
+
+def _beside(values: Sequence[float] | Array, sizes: Array, name: str) -> Array:
+    """Numbers, one a size or one for all."""
+    try:
+        numbers = np.asarray(values, float)
+        return np.broadcast_to(numbers, sizes.shape)
+    except (TypeError, ValueError):
+        raise UsageError(f"{name}: give numbers, one for all sizes or one each ({len(sizes)} sizes)") from None
+
+
+def _check_positive(values: Array, what: str) -> None:
+    if not (np.isfinite(values).all() and (values > 0).all()):
+        raise FitError(f"{what} to predict at is not a positive number")
 
 
 @dataclass(frozen=True)
@@ -148,8 +163,11 @@ class FitResult:
             Columns n_params, n_tokens, mean, low, high, new_low, new_high; with several series also group, first.
 
         Raises:
-            UsageError: the law needs n_tokens.
-            FitError: a size is not a positive number.
+            UsageError: the law needs n_tokens; lists of unequal length.
+            FitError: a size or an amount of data is not a positive number.
+
+        Warns:
+            UserWarning: what `warnings_at` says of these targets.
 
         >>> import astraios, polars as pl
         >>> runs = pl.DataFrame({"n_params": [1e8, 3e8, 1e9, 3e9], "loss": [3.10, 2.80, 2.55, 2.37]})
@@ -163,13 +181,16 @@ class FitResult:
         import polars as pl
 
         sizes = np.array(parse_sizes(n_params))
-        tokens = None if n_tokens is None else np.broadcast_to(np.asarray(n_tokens, float), sizes.shape)
-        if not (np.isfinite(sizes).all() and (sizes > 0).all()):
-            raise FitError("a size to predict at is not a positive number")
+        tokens = None if n_tokens is None else _beside(n_tokens, sizes, "n_tokens")
+        _check_positive(sizes, "a size")
+        if tokens is not None:
+            _check_positive(tokens, "an amount of data")
+        for note in self.warnings_at(sizes, tokens):
+            warnings.warn(f"{note.code}: {note.message}", stacklevel=2)
         columns = {"n_params": np.log(sizes)}
         if tokens is not None:
             columns["n_tokens"] = np.log(tokens)
-            unique = tokens if unique_tokens is None else np.broadcast_to(np.asarray(unique_tokens, float), sizes.shape)
+            unique = tokens if unique_tokens is None else _beside(unique_tokens, sizes, "unique_tokens")
             columns["unique_tokens"] = np.log(np.minimum(unique, tokens))
         needed = set(self.inputs)
         if needed - set(columns):
@@ -191,11 +212,15 @@ class FitResult:
         frame = pl.DataFrame(rows, schema_overrides={"n_tokens": pl.Float64})
         return frame if count > 1 else frame.drop("group")
 
-    def warnings_at(self, n_params: Sequence[float]) -> tuple[FitWarning, ...]:
-        """Warnings about sizes to predict at: `far_extrapolation` beyond 100 times the largest one seen."""
+    def warnings_at(
+        self, n_params: Sequence[float] | Array, n_tokens: Sequence[float] | Array | None = None
+    ) -> tuple[FitWarning, ...]:
+        """Warnings about targets: over 100 times the largest size, data or budget seen; data off a collinear ratio."""
         if not self.ensemble.ladder.has("n_params"):
             return ()
-        return tuple(of_target(self.ensemble.ladder, np.atleast_1d(np.asarray(n_params, float)).tolist()))
+        sizes = np.atleast_1d(np.asarray(n_params, float))
+        tokens = None if n_tokens is None else _beside(n_tokens, sizes, "n_tokens").tolist()
+        return tuple(of_target(self.ensemble.ladder, sizes.tolist(), tokens))
 
     def summary(self) -> str:
         """A few lines for people: laws and weights, parameters with intervals, certificate, warnings."""

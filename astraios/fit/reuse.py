@@ -11,6 +11,7 @@ import numpy as np
 
 from astraios.errors import FitError, UsageError
 from astraios.fit.curve import Array
+from astraios.fit.ensemble import GRID
 from astraios.fit.laws import LAWS
 from astraios.fit.sizes import parse_sizes
 from astraios.records.fitted import BEST_DRAW
@@ -37,6 +38,10 @@ class StoredFit:
     stretch: Array
     sigma: float
     largest: dict[str, float]
+    bias: float = 0.0
+    """Log loss taken off for each root of the distance beyond the largest."""
+    order: Array = field(default_factory=lambda: np.zeros(len(GRID)))
+    """Log loss added at each distance of GRID (see `astraios.fit.ensemble`)."""
     names: Mapping[str, float] = field(default_factory=dict)
     """Parameters by the short names of the ladder that it is about, lower case."""
 
@@ -61,6 +66,7 @@ class StoredFit:
         far = self._reach(inputs)
         off = np.concatenate(parts) - mean + self.sigma * self.form[:, None] * np.sqrt(far)
         stretch, tail = self.stretch[:, None], (1 - self.level) / 2
+        mean = mean - self.bias * np.sqrt(far) + np.interp(far, GRID, self.order)
         draws, new = mean + stretch * off, mean + stretch * (off + self.sigma * self.noise[:, None])
         low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
         new_low, new_high = np.quantile(new, [tail, 1 - tail], axis=0)
@@ -113,5 +119,5 @@ def restore(fit: Mapping[str, Any], draws: pl.DataFrame, names: Mapping[str, flo
     return StoredFit(
         fit["fit_id"], fit["method_id"], fit["level"], tuple(weights), np.array(list(weights.values())), tuple(best),
         tuple(drawn), extra["form"], extra["noise"], extra["stretch"], certificate["sigma"], certificate["largest"],
-        names or {},
+        certificate.get("bias", 0.0), np.array(certificate.get("order", np.zeros(len(GRID)))), names or {},
     )  # fmt: skip

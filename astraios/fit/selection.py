@@ -45,6 +45,10 @@ class Selection:
     """Parameters by the short names of the ladder's rungs, lower case."""
     sql: str | None = None
     """The query, or the name of the file, that gave the rows."""
+    loss_quantity: str = "nats"
+    """What the losses are, unless the request says otherwise."""
+    size_name: str = "n_params"
+    """What the source calls sizes."""
     data_counts: bool = False
     """Whether the amount of data was asked for, so that its having no part in the fit is a warning."""
 

@@ -10,8 +10,11 @@ from astraios.fit.curve import Array
 from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder
 from astraios.fit.optimise import Problems, Solution, minimise, search
-from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent
+from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent, inverse_of
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
+
+UNTUNED = 1e-4
+"""Weight of series whose loss rises with size: they get a shift and no say in the shape."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,13 @@ class TiedFit(PooledFit):
     joint: Problems
     joint_theta: Array
     """(1, series + tied parameters)."""
+    joint_inverse: Array
+    """Inverse of the joint Hessian, (series + tied, series + tied)."""
+
+    def variance(self, g: int, slope: Array) -> Array:
+        """Variance of log predictions of series `g`, whose own shift comes first in the slopes."""
+        rows = np.array([g, *range(len(self.ladder), len(self.joint_inverse))])
+        return self.noise**2 * np.einsum("kn,kl,ln->n", slope, self.joint_inverse[np.ix_(rows, rows)], slope)
 
     def draw(self, rng: np.random.Generator, draws: int) -> Array:
         """Refits of data with new noise under perturbed priors: all series move together."""
@@ -68,7 +78,7 @@ class TiedFit(PooledFit):
             self.joint.model, self.joint.x, y, self.joint.weights, self.joint.delta, centre,
             self.joint.prior_precision, self.joint.low, self.joint.high,
         )  # fmt: skip
-        return _apart(minimise(problems, np.repeat(self.joint_theta, draws, axis=0), 60, 1e-9).theta, len(self.ladder))
+        return _apart(minimise(problems, np.repeat(self.joint_theta, draws, axis=0), 30, 1e-7).theta, len(self.ladder))
 
 
 def _apart(theta: Array, series: int) -> Array:
@@ -85,7 +95,7 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     """
     centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
-    prior, series = weak(law, y, weights), len(ladder)
+    prior, series = weak(law, y, weights, ladder.quantity), len(ladder)
     group = np.repeat(np.arange(series), [len(s) for s in ladder.series])
     flat = np.concatenate([x[:, g, : len(s)] for g, s in enumerate(ladder.series)], axis=1)
     loss = np.concatenate([s.log_loss for s in ladder.series])
@@ -94,6 +104,9 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     low, high = law.bounds()
     least, most = (np.concatenate([np.full(series, edge[0]), edge[1:]]) for edge in (low, high))
     model, sigma, freedom = Joint(law, series), max(NOISE, 0.02 * float(loss.std())), NOISE_WEIGHT
+    trusted = np.array([not s.rises for s in ladder.series])
+    trusted = (trusted | ~trusted.any())[group]
+    counts = np.where(trusted, weights[weights > 0], UNTUNED)
     level = np.array([s.log_loss.mean() for s in ladder.series])
     guess = law.guess(flat, loss - (level - level.mean())[group], np.random.default_rng(seed), starts)
     first = np.hstack([np.tile(level - level.mean(), (starts, 1)), guess[:, 1:]])
@@ -102,7 +115,7 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
         delta = HUBER * sigma if rule.delta is None else rule.delta
         precision = (sigma / width) ** 2 * rule.prior
         joint = Problems(
-            model, np.vstack([flat, group]), loss[None], np.ones((1, len(loss))), np.full((1, 1), delta), mean,
+            model, np.vstack([flat, group]), loss[None], counts[None], np.full((1, 1), delta), mean,
             precision, least, most,
         )  # fmt: skip
         if turn == 0:
@@ -111,10 +124,11 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
             solved = minimise(joint, theta, 100, 1e-10)
         theta = solved.theta
         residual = (model.evaluate(theta, joint.x)[0] - loss)[0]
-        spare = max(len(loss) - series - len(law.tied) + 1, 0)
+        residual, own = residual[trusted], len(np.unique(group[trusted]))
+        spare = max(len(residual) - own - len(law.tied) + 1, 0)
         limit = 3 * max(1.4826 * float(np.median(np.abs(residual))), NOISE)
         freedom = spare + NOISE_WEIGHT
-        squares = float((np.clip(residual, -limit, limit) ** 2).sum()) * spare / len(loss)
+        squares = float((np.clip(residual, -limit, limit) ** 2).sum()) * spare / len(residual)
         sigma = float(np.sqrt((squares + NOISE_WEIGHT * NOISE**2) / freedom))
     assert joint is not None
     assert solved is not None
@@ -137,5 +151,5 @@ def _as_pooled(
     )  # fmt: skip
     return TiedFit(
         law, ladder, rule, centre, theta, sigma, freedom, theta, tau, np.zeros(k), problems, solution, agreement,
-        joint, solved.theta,
+        joint, solved.theta, inverse_of(solved.hessian)[0],
     )  # fmt: skip

@@ -19,11 +19,17 @@ BY_SIZE_AND_DATA = ("chinchilla", "skaling", "interaction")
 BY_DATA = ("rectified", "data_power")
 BENT = ((6, "shifted_power"), (8, "bounded"), (10, "broken_power"))
 """Further laws of size alone, and the sizes from which on there is something to tell them by."""
+ALIKE, MOST_ALIKE = "relative", 40
+"""The law of series that share their curve, and the series up to which it is tried: its one problem grows with them."""
+SAME = 0.5
+"""Its weight before an error is seen."""
 DOUBT = 0.25
-"""Weight of any other law of size alone before an error is seen, against 1 of `power_offset`: most ladders have a
-floor, and few bend otherwise."""
+"""Weight of a law of size that bends otherwise before an error is seen, against 1 of `power_offset`; the quantity says
+what `power`, which has no floor, weighs."""
 COUNTED = 4.0
-"""Hidden points that the errors of one split are worth in the weights: points of one size share their error."""
+"""Hidden points at most that rolling errors are worth in the weights: points of one size share their error."""
+BARE = 0.25
+"""What a split is worth whose training part keeps two levels of an input: there the bend is the prior's."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,10 @@ class Split:
     hidden: Ladder
     reach: float
     """How far the hidden points lie beyond the training ones, in natural logarithms."""
+    levels: int
+    """Levels that the training part keeps, of the input that keeps fewest."""
+    worth: float
+    """Squared share of the points that it keeps, less with two levels: the fewer points, the less alike the fits."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,15 @@ class Rolling:
     errors: tuple[Array, ...]
     groups: tuple[tuple[str, ...], ...]
     reach: tuple[float, ...]
+    expected: tuple[Array, ...]
+    """Variances of the predictions as the fit's own curvature has them, without noise."""
+    levels: tuple[int, ...]
+    worth: tuple[float, ...]
+
+    @property
+    def pooled(self) -> float:
+        """Mean square over the splits by their worth: one split far off counts, as one projection far off would."""
+        return float(np.average([np.mean(e**2) for e in self.errors], weights=self.worth))
 
     @property
     def rmse(self) -> float:
@@ -92,38 +111,65 @@ def _split(ladder: Ladder, inputs: Sequence[str], values: Array, cut: float) -> 
     if not len(train) or not len(hidden) or len(np.unique(np.round(train.column(inputs[0]), 6))) < 2:
         return None
     far = reach(train, {name: hidden.column(name) for name in inputs})
-    return Split(train, hidden, max(float(far.mean()), 1e-3))
+    levels = min(len(np.unique(np.round(train.column(name), 6))) for name in inputs)
+    kept = sum(map(len, train.series)) / sum(map(len, ladder.series))
+    return Split(train, hidden, max(float(far.mean()), 1e-3), levels, kept**2 * (BARE if levels < 3 else 1.0))
 
 
-def predict_points(fit: PooledFit, ladder: Ladder) -> Array:
-    """Log predictions at the points of `ladder`, whose series the fit knows; (all points,)."""
+def predict_points(fit: PooledFit, ladder: Ladder) -> tuple[Array, Array]:
+    """Log predictions at the points of `ladder`, whose series the fit knows, and variances; (all points,) both."""
     known = {name: g for g, name in enumerate(fit.ladder.names)}
-    parts = []
+    means, variances = [], []
     for series in ladder.series:
+        g = known[series.name]
         x = np.stack([series.inputs[name] - c for name, c in zip(fit.law.inputs, fit.centre, strict=True)])
-        parts.append(fit.law.evaluate(fit.theta[known[series.name]][None], x)[0][0])
-    return np.concatenate(parts)
+        mean, slope = (part[0] for part in fit.law.evaluate(fit.theta[g][None], x))
+        means.append(mean)
+        variances.append(fit.variance(g, slope))
+    return np.concatenate(means), np.concatenate(variances)
 
 
 def roll(law: Law, parts: Sequence[Split], estimator: str, seed: int) -> Rolling:
     """What `law` would have predicted for each split."""
-    errors, groups = [], []
+    errors, groups, expected = [], [], []
     for part in parts:
         fit = pool(law, part.train, estimator, seed, starts=8)
-        errors.append(predict_points(fit, part.hidden) - np.concatenate([s.log_loss for s in part.hidden.series]))
+        mean, variance = predict_points(fit, part.hidden)
+        errors.append(mean - np.concatenate([s.log_loss for s in part.hidden.series]))
+        expected.append(variance)
         groups.append(tuple(s.name for s in part.hidden.series for _ in range(len(s))))
-    return Rolling(law, tuple(errors), tuple(groups), tuple(part.reach for part in parts))
+    return Rolling(
+        law, tuple(errors), tuple(groups), tuple(part.reach for part in parts), tuple(expected),
+        tuple(part.levels for part in parts), tuple(part.worth for part in parts),
+    )  # fmt: skip
 
 
-def weigh(rollings: Sequence[Rolling], noise: float) -> Array:
-    """Weights of the laws from their rolling errors; laws whose errors are within the noise of one another share."""
-    doubted = {"power", *(name for _, name in BENT)} if len(rollings) > 1 else set()
-    prior = np.array([DOUBT if one.law.name in doubted else 1.0 for one in rollings])
+def weigh(rollings: Sequence[Rolling], noise: float, floorless: float = DOUBT) -> Array:
+    """Weights of the laws from their rolling errors; laws whose errors are within the noise of one another share.
+
+    Evidence is capped by the points that were hidden. Without a split that keeps three levels it may speak against a
+    doubted law and not for it: two levels fit any law, and which extrapolates best is luck.
+
+    Args:
+        noise: of one point's log loss.
+        floorless: weight of `power` before an error is seen.
+    """
+    doubted = {"power": floorless, **dict.fromkeys((name for _, name in BENT), DOUBT)} if len(rollings) > 1 else {}
+    begin = {ALIKE: SAME, **doubted}
+    prior = np.array([begin.get(one.law.name, 1.0) for one in rollings])
+    prior = prior / prior.sum()
     if not rollings[0].errors:
-        return prior / prior.sum()
-    score = np.array([np.mean([np.log(np.mean(e**2) + noise**2) for e in r.errors]) for r in rollings])
-    weight = prior * np.exp(-0.5 * COUNTED * (score - score.min()))
-    return weight / weight.sum()
+        return prior
+    score = np.log([one.pooled + noise**2 for one in rollings])
+    counted = min(COUNTED, float(np.average([len(e) for e in rollings[0].errors], weights=rollings[0].worth)))
+    weight = prior * np.exp(-0.5 * counted * (score - score.min()))
+    weight = weight / weight.sum()
+    if max(rollings[0].levels) > 2:
+        return weight
+    capped = np.array([one.law.name in doubted for one in rollings]) & (weight > prior)
+    free = ~capped
+    weight = np.where(capped, prior, weight)
+    return np.where(free, weight * (1 - weight[capped].sum()) / weight[free].sum(), weight)
 
 
 def candidates(law: str, ladder: Ladder) -> list[Law]:
@@ -146,7 +192,17 @@ def candidates(law: str, ladder: Ladder) -> list[Law]:
         names = BY_DATA if fixed else BY_SIZE_AND_DATA
         if not fixed and repeats(ladder):
             names = (*names, "data_constrained")
+    elif comparable(ladder):
+        names = (*names, ALIKE)
     return [LAWS.get(name) for name in names]
+
+
+def comparable(ladder: Ladder) -> bool:
+    """Whether the series have three sizes in common, but for those that rise: one shifted curve may hold."""
+    sizes = [set(np.round(series.inputs["n_params"], 6)) for series in ladder.series if not series.rises]
+    if not 3 <= len(sizes) <= MOST_ALIKE:
+        return False
+    return len(set.intersection(*sizes)) > 2
 
 
 def repeats(ladder: Ladder) -> bool:

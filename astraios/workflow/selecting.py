@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios import store
 from astraios.errors import DataError, StoreError, UsageError, did_you_mean
+from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
 from astraios.fit.selection import Selection
 from astraios.workflow.sizes import ladder_names
@@ -166,9 +167,10 @@ def select_file(path: Path, columns: FileColumns) -> Selection:
     )
     if "run_id" not in losses.columns:
         losses = losses.with_columns(run_id=pl.int_range(pl.len()).cast(pl.String))
+    values = losses["loss"].cast(pl.Float64, strict=False).drop_nulls().to_numpy()
     return Selection(
         losses.with_columns(pl.col("run_id").cast(pl.String)), sql=path.name, data_counts=d is not None,
-        series=(group,) if group else (), curated=False,
+        series=(group,) if group else (), curated=False, loss_quantity=infer(loss, values), size_name=n,
     )  # fmt: skip
 
 

@@ -6,23 +6,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.laws import Array, Parameter
-from astraios.fit.laws._composed import ComposedLaw
-from astraios.fit.laws._jet import Jet, plus, raw
+from astraios.fit.laws import Array, Law, Parameter
+from astraios.fit.laws import power_offset as curve_of
 
 
 @dataclass(frozen=True)
-class Relative(ComposedLaw):
+class Relative(Law):
     """Parameters delta, E, A, alpha; the last three belong to all series together."""
 
-    def formula(self, theta: Array, x: Array) -> Jet:
-        size = Jet(np.broadcast_to(x[0], (len(theta), x.shape[-1])), {})
-        return plus(raw(theta, 1), raw(theta, 2) - raw(theta, 3).exp() * size) + raw(theta, 0)
+    def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:
+        value, slope = curve_of.power_offset.evaluate(theta[:, 1:], x)
+        return value + theta[:, :1], np.concatenate([np.ones_like(slope[:, :1]), slope], axis=1)
+
+    def hessian(self, theta: Array, x: Array, jacobian: Array, outer: Array, curve: Array) -> Array:
+        total = (jacobian * outer[:, None, :]) @ jacobian.transpose(0, 2, 1)
+        shared = curve_of.power_offset.hessian(theta[:, 1:], x, jacobian[:, 1:], 0 * outer, curve)
+        total[:, 1:, 1:] += shared
+        return total
+
+    def guess(self, x: Array, log_loss: Array, rng: np.random.Generator, starts: int) -> Array:
+        shared = curve_of.power_offset.guess(x, log_loss, rng, starts)
+        return np.hstack([np.zeros((starts, 1)), shared])
 
     def uncentre(self, theta: Array, centre: Array) -> Array:
-        moved = np.array(theta, float)
-        moved[..., 2] += np.exp(theta[..., 3]) * centre[0]
-        return moved
+        shared = curve_of.power_offset.uncentre(theta[..., 1:], centre)
+        return np.concatenate([np.asarray(theta, float)[..., :1], shared], axis=-1)
 
 
 relative = Relative(

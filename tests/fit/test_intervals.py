@@ -1,0 +1,174 @@
+"""Intervals that hold where nobody has looked: three sizes, luck of a size, dense data, repeats."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+import astraios
+from astraios.errors import DataError, FitError, UsageError
+from astraios.fit.bases import assume
+from astraios.fit.calibration import _lean, _Seen
+from astraios.fit.ensemble import build
+from astraios.fit.observations import read
+from astraios.fit.quantities import infer
+from astraios.fit.results import FitResult
+from astraios.fit.weigh import candidates
+
+NOISY = pl.DataFrame(
+    {
+        "n_params": [1e8, 3e8, 1e9],
+        "loss": [(1.7 + 400 * n**-0.34) * k for n, k in ((1e8, 1.0), (3e8, 1.01), (1e9, 0.99))],
+    }
+)
+"""Three sizes whose noise of 1 % looks like a power law without a floor."""
+
+
+def made(rng: np.random.Generator, methods: int, own: float, shared: float) -> tuple[pl.DataFrame, np.ndarray, float]:
+    """Three sizes with one base each: the frame, true losses at a target, its log size."""
+    sizes = np.log(1e8) + np.log(3) * np.arange(3)
+    target = sizes[-1] + rng.uniform(np.log(2), np.log(10))
+    luck = shared * rng.standard_normal(3)
+    floor, share, exponent = rng.uniform(1, 3), rng.uniform(0.2, 1.0), np.exp(rng.normal(np.log(0.35), 0.3))
+    rows, truth = [], []
+    for m in range(methods):
+        e, a, alpha = floor * np.exp(rng.normal(0, 0.03, 1)[0]), floor * share, exponent * np.exp(rng.normal(0, 0.1))
+        for i, size in enumerate(sizes):
+            loss = (e + a * np.exp(-alpha * (size - sizes[0]))) * np.exp(luck[i] + own * rng.standard_normal())
+            rows.append({"method": f"m{m}", "n_params": float(np.exp(size)), "loss": float(loss)})
+        truth.append(e + a * np.exp(-alpha * (target - sizes[0])))
+    return pl.DataFrame(rows), np.array(truth), target
+
+
+def test_three_noisy_sizes_hold_the_truth_far_out() -> None:
+    with pytest.warns(UserWarning, match="far_extrapolation"):
+        ahead = astraios.fit(NOISY).predict([1e10, 1e12])
+    for size, low, high in ahead.select("n_params", "low", "high").iter_rows():
+        assert low < 1.7 + 400 * size**-0.34 < high
+
+
+@pytest.mark.parametrize(("methods", "own", "shared"), [(1, 0.01, 0.0), (7, 0.003, 0.01), (7, 0.003, 0.015)])
+def test_three_sizes_cover_the_truth(methods: int, own: float, shared: float) -> None:
+    """Reduced: benchmarks/fit_synthetic.py has the counts that tell 85 from 97 %."""
+    inside = []
+    for seed in range(20):
+        frame, truth, target = made(np.random.default_rng([seed, methods]), methods, own, shared)
+        ladder = read(frame, group="method")
+        drawn = build(candidates("auto", ladder), ladder, seed=seed).project(
+            {"n_params": np.full((len(ladder), 1), target)}
+        )
+        low, high = drawn.interval(0.9)
+        inside.append(np.mean((low[:, 0] <= truth) & (truth <= high[:, 0])))
+    assert np.mean(inside) >= 0.75
+
+
+def test_three_sizes_never_drive_a_law_without_floor_past_its_prior() -> None:
+    assert astraios.fit(NOISY).weights["power"] <= 0.2 + 1e-9
+
+
+def test_rows_that_repeat_count_once() -> None:
+    once = astraios.fit(NOISY).predict([1e10])
+    many = astraios.fit(pl.concat([NOISY] * 5))
+    assert many.predict([1e10]).equals(once)
+    assert "identical_seeds" in [w.code for w in many.warnings]
+
+
+def test_many_rows_are_fitted_by_means() -> None:
+    rng = np.random.default_rng(0)
+    sizes = np.repeat(10 ** np.linspace(7, 10, 15), 200)
+    loss = (1.7 + 400 * sizes**-0.34) * np.exp(0.01 * rng.standard_normal(len(sizes)))
+    result = astraios.fit(pl.DataFrame({"n_params": sizes, "loss": loss}))
+    assert len(result.ensemble.ladder.series[0]) == 15
+    assert result.ensemble.sigma == pytest.approx(0.01, rel=0.05)
+    low, high = result.predict([3e10]).select("low", "high").row(0)
+    assert low < 1.7 + 400 * 3e10**-0.34 < high
+
+
+def test_luck_is_said_and_can_be_set() -> None:
+    assumed, none = astraios.fit(NOISY), astraios.fit(NOISY, base_noise=0)
+    wide = astraios.fit(NOISY, base_noise=0.03)
+    assert "assumed_base_noise" in [w.code for w in assumed.warnings]
+    assert "assumed_base_noise" not in [w.code for w in (*none.warnings, *wide.warnings)]
+    assert len({assumed.fit_id, none.fit_id, wide.fit_id}) == 3
+
+    def width(result: FitResult) -> float:
+        low, high = result.predict([2e9]).select("new_low", "new_high").row(0)
+        return high - low
+
+    assert width(none) < width(assumed) < width(wide)
+    with pytest.raises(UsageError, match="relative standard deviation"):
+        astraios.fit(NOISY, base_noise=-0.01)
+
+
+def test_luck_of_a_size_blurs_levels_and_not_the_order() -> None:
+    frame, _, target = made(np.random.default_rng(3), 5, 0.001, 0.0)
+    ladder = read(frame, group="method")
+    at = {"n_params": np.full((5, 1), target)}
+    with_luck, without = (build(candidates("auto", ladder), ladder, base_noise=x).project(at) for x in (0.015, 0.0))
+
+    def spread(draws: np.ndarray) -> float:
+        return float((draws - draws.mean(0)).std(1).mean())
+
+    level = with_luck.draws[:, :, 0].mean(0).std() / without.draws[:, :, 0].mean(0).std()
+    order = spread(with_luck.draws[:, :, 0]) / spread(without.draws[:, :, 0])
+    assert level > 1.5
+    assert order < level
+
+
+def test_only_sizes_alone_are_given_luck_and_bases_are_counted() -> None:
+    frame = NOISY.with_columns(model_id=pl.Series(["a", "b", "c"]))
+    luck = assume(read(pl.concat([frame, frame.with_columns(model_id=pl.Series(["a2", "b2", "c2"]))]))).luck
+    assert luck is not None
+    assert set(luck.count.values()) == {2}
+
+
+def test_a_lean_is_taken_off_where_it_repeats_and_nothing_else_explains_it() -> None:
+    def seen(mean: float, expected: float) -> _Seen:
+        return _Seen(mean, mean**2, expected, 1.0, 1.0, 4)
+
+    assert _lean([seen(0.02, 1e-6), seen(0.021, 1e-6), seen(0.019, 1e-6)]) == pytest.approx(0.02, rel=0.05)
+    assert _lean([seen(0.02, 1e-6), seen(-0.02, 1e-6), seen(0.01, 1e-6)]) == 0
+    assert _lean([seen(0.02, 1e-3), seen(0.02, 1e-3), seen(0.02, 1e-3)]) == 0
+    assert _lean([seen(0.02, 1e-6)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "kind"),
+    [
+        ("loss", [3.1, 2.8], "nats"),
+        ("loss", [0.98, 0.85], "nats"),
+        ("loss", [0.48, 0.22], "error_rate"),
+        ("bpb", [0.5, 0.4], "bits_per_byte"),
+        ("top1_error", [0.9, 0.8], "error_rate"),
+        ("mse", [12.0, 3.0], "squared_error"),
+    ],
+)
+def test_what_a_column_looks_like(column: str, values: list[float], kind: str) -> None:
+    assert infer(column, values) == kind
+
+
+def test_an_error_rate_may_fall_below_the_floor_of_text() -> None:
+    frame = pl.DataFrame({"n_params": [1e8, 4e8, 1.6e9], "loss": [0.48, 0.36, 0.27]})
+    error, text = astraios.fit(frame), astraios.fit(frame, quantity="nats")
+    assert "assumed_quantity" in [w.code for w in error.warnings]
+    assert error.predict([1e11])["low"][0] < text.predict([1e11])["low"][0]
+    with pytest.raises(UsageError, match="unknown quantity"):
+        astraios.fit(frame, quantity="nat")
+
+
+def test_words() -> None:
+    frame = pl.DataFrame({"n": [1e8, 3e8, 1e9, 3e9], "t": [1e9, 3e9, 1e10, 3e10], "loss": [3.1, 2.8, 2.55, 2.37]})
+    result = astraios.fit(frame, n="n", d="t")
+    with pytest.warns(UserWarning, match="off their ratio"):
+        result.predict([1e10], [1e9])
+    with pytest.raises(UsageError, match="one for all sizes or one each"):
+        result.predict([1e10, 2e10], [1e11, 1e11, 1e11])
+    with pytest.raises(FitError, match="amount of data"):
+        result.predict([1e10], [0])
+    with pytest.raises(UsageError, match="level"):
+        astraios.fit(frame, n="n", level=1.5)
+    with pytest.raises(DataError, match="row 2: no name of a series"):
+        astraios.fit(frame.with_columns(g=pl.Series(["a", "a", None, "a"])), n="n", group="g")
+    two = pl.DataFrame({"n": [1e8, 3e8, 1e9] * 2, "t": [1e9] * 3 + [3e10] * 3, "loss": [3.1, 2.8, 2.55, 3.0, 2.7, 2.5]})
+    assert "one_size_of_data" in [w.code for w in astraios.fit(two, n="n", d="t").warnings]
