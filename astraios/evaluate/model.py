@@ -20,6 +20,7 @@ from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.models.counting import count_parameters
 from astraios.models.ladders import positions, resolve
 from astraios.models.methods import METHODS, recognise
+from astraios.models.quantized import keep_precision
 from astraios.records import TaskResult
 
 ENGINES = ("auto", "transformers", "vllm")
@@ -143,7 +144,7 @@ def _adapted(model: Any, adapter: Path) -> tuple[Any, int]:
 
     _adapter_config(adapter)
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter))
+        tuned = keep_precision(PeftModel.from_pretrained(model, str(adapter)))
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         raise CellError(f"{adapter} does not fit the model: {str(error).splitlines()[0]}") from None
     config = tuned.active_peft_config

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astraios.records import ParameterCount
-from astraios.train.loss import CHUNK_ELEMENTS
+from astraios.train.loss import chunk_elements
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -36,6 +36,8 @@ class Memory:
     """What is trained in float32, gradients, moments."""
     activations: float
     process: float
+    host: float = 0.0
+    """Main memory of the machine, of all processes that train the cell together."""
 
     @property
     def total(self) -> float:
@@ -78,5 +80,5 @@ def training_memory(
     layer = 17 * number * tokens * config.hidden_size
     layers = config.num_hidden_layers
     held = layer + layers * number * tokens * config.hidden_size if spec.gradient_checkpointing else layers * layer
-    logits = 3 * 4 * min(tokens * config.vocab_size, CHUNK_ELEMENTS[kind])
+    logits = 3 * 4 * min(tokens * config.vocab_size, chunk_elements(kind))
     return Memory(weights, training, held + logits, PROCESS_BYTES[kind])

@@ -28,6 +28,7 @@ from astraios.models.methods import METHODS
 from astraios.records import EnvironmentRow, TaskResult, from_values, values
 from astraios.runs.directory import RunDirectory, utc_now
 from astraios.runs.rows import Ending, RunRows
+from astraios.train.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -161,6 +162,23 @@ class _Deadline:
             os._exit(1)
 
 
+def _found(device: str, planned: str) -> str:
+    """The device that a cell runs on.
+
+    Raises:
+        CellError: it was planned for a GPU and none is here; it must not train on a CPU under the same run_id.
+    """
+    import torch
+
+    here = torch.cuda.is_available()
+    if planned == "cuda" and device != "cpu" and not here:
+        raise CellError(
+            "it was planned for a GPU, and torch finds none here: ask for one in [launch], install torch for CUDA, or "
+            'set [compute] device = "cpu"'
+        )
+    return ("cuda" if here else "cpu") if device == "auto" else device
+
+
 class _Work:
     """The steps of a cell; `record` is filled as facts become known."""
 
@@ -179,7 +197,7 @@ class _Work:
         self.cell, self.facts, self.directory, self.report = cell, facts, directory, report
         self.record, self.rows, self.keep_safe = record, record.rows, keep_safe
         self.method = METHODS.get(cell.method_id)
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = _found(device, facts.device)
         self.training = Training(cell, self.device)
         self.keep = KeepSpec(**json.loads(self.rows.sweep_json).get("keep", {}))
         torch.set_num_threads(cell.threads)
@@ -234,18 +252,24 @@ class _Work:
         ladder, rung = resolve(self.cell.model_id)
         self.training.check(ladder.config(rung.model_id))
         check_disk([self.facts], self.keep, self.directory.path.parent)
-        if self.cell.train.processes > 1:
+        checkpoint = Checkpoint(self.directory.checkpoint_path)
+        if self.cell.train.processes > 1 and checkpoint.step() < self.cell.train.steps:
             distributed.train(self.cell, self.directory.path, self.device, self.report)
 
     def _tuned(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, dict[str, Any]]:
         """The tuned model and what tuning it cost: trained, or loaded where an earlier try had finished."""
-        from astraios.train.checkpoint import Checkpoint
-
         known = self._finished_before()
         if known is not None:
             return self.method.load(base, self.directory.adapter_path), {name: known.get(name) for name in COSTS}
         checkpoint = Checkpoint(self.directory.checkpoint_path)
         checkpoint.clean()
+        saved = checkpoint.load()
+        if saved and saved.step == self.cell.train.steps:
+            elsewhere = self.directory.trained()
+            if elsewhere:
+                self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
+            cost = elsewhere["cost"] if elsewhere else self._cost(saved)
+            return self.training.trained(base, saved), cost
 
         def save(state: Any) -> None:
             self.directory.flush()
@@ -259,15 +283,10 @@ class _Work:
             on_step=lambda step: self.report("training", step, self.cell.train.steps),
             save=save,
         )
-        if saved := checkpoint.load():
-            trainer.restore(saved)
-        elsewhere = self.directory.trained() if trainer.state.step == self.cell.train.steps else None
+        trainer.restore(saved)
+        del saved
         state = trainer.run()
-        trainer.lower_precision()
-        if elsewhere is None:
-            return trainer.model, self._cost(state)
-        self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
-        return trainer.model, elsewhere["cost"]
+        return trainer.finished(), self._cost(state)
 
     def _cost(self, state: Any) -> dict[str, Any]:
         from astraios.train.flops import matmul_rate

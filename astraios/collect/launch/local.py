@@ -1,7 +1,8 @@
 """Cells on this machine: a process each, one at a time a device, or as many as the cores allow.
 
-Processes come from a fork server that has imported torch and transformers once, so that starting one costs a few
-milliseconds. A process ends when the command that started it does, however that ends.
+On CPUs processes come from a fork server that has imported torch and transformers once, so that starting one costs a
+few milliseconds. Where there are GPUs each is started afresh: bitsandbytes asks for the GPU when it is imported, and a
+fork of a process that has asked can't use one. A process ends when the command that started it does, however that ends.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ class _Processes(Pool):
         self.slots = list(
             range(compute.workers or len(self.devices) or max(1, _cores() // (compute.threads * together)))
         )
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["astraios.collect.launch._preload"])
+        self.context: Any = multiprocessing.get_context("spawn" if self.devices else "forkserver")
+        if not self.devices:
+            self.context.set_forkserver_preload(["astraios.collect.launch._preload"])
 
     def room(self) -> int:
         return len(self.slots)

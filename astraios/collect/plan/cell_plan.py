@@ -30,6 +30,8 @@ class Plan:
     it needs more memory than there is."""
     memory: Memory | None = None
     """Estimated memory of training, on each of its devices."""
+    device: str = "auto"
+    """What it is planned for: cpu, cuda, or auto (whatever is found)."""
 
     def to_state(self) -> dict[str, Any]:
         """The whole plan as JSON types, for another process."""
@@ -62,6 +64,7 @@ class Plan:
             "n_tokens": self.n_tokens,
             "train_flops": self.train_flops,
             "kept_bytes": self.kept_bytes,
+            "devices": self.cell.train.processes,
             "memory_bytes": round(self.memory.total) if self.memory else None,
             "problem": self.problem,
         }
@@ -130,5 +133,5 @@ def describe(cell: Cell, device: str = "auto") -> Plan:
     facts = facts_of(cell.model_id, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device)
     n_tokens = cell.train.steps * cell.train.batch_size * cell.data.sequence_length
     if facts.problem:
-        return Plan(cell, facts.count, n_tokens, 0.0, facts.problem)
-    return Plan(cell, facts.count, n_tokens, facts.flops_per_token * n_tokens, None, facts.memory)
+        return Plan(cell, facts.count, n_tokens, 0.0, facts.problem, device=device)
+    return Plan(cell, facts.count, n_tokens, facts.flops_per_token * n_tokens, None, facts.memory, device)

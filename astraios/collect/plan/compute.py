@@ -31,8 +31,8 @@ class ComputeSpec:
     """Ends a cell early once even the low end of this interval (0.9, say) of its extrapolated final loss lies above the
     best final loss of the same base, data and steps. Such a cell counts neither as done nor as failed."""
     memory_gb: float | None = setting(None, above=0, unit="GB")
-    """Main memory that a cell asks its launcher for, in gigabytes (10^9 bytes); by default what it is estimated to
-    need."""
+    """Main memory that a cell asks Ray or SLURM for, in gigabytes (10^9 bytes); by default what a cell on GPUs is
+    estimated to need, and nothing on CPUs."""
     device_memory_gb: float | None = setting(None, above=0, unit="GB")
     """Memory of the device (of the machine, on a CPU) that a cell has to fit into; by default what local ones have."""
     flops_per_second: float | None = setting(None, above=0, unit="FLOP/s")
