@@ -90,8 +90,8 @@ class EvaluateOptions(ScoreOptions):
 
     n_samples: int | None = setting(None, minimum=1)
     """Samples a problem; None is the task's own number."""
-    batch: int = setting(16, minimum=1)
-    """Rows generated at once."""
+    batch: int | None = setting(None, minimum=1)
+    """Rows generated at once; None is as many as there is memory for."""
     folder: Path | None = None
     """Where answers and verdicts are kept, so that the same request goes on; None keeps nothing."""
 
