@@ -43,7 +43,9 @@ def requests() -> list[Request]:
     """Prompts of 20 to 90 tokens, as HumanEval's spread (a mean of about 50 here)."""
     draw = random.Random(0)
     texts = ["def f(x):" + "".join(draw.choices("abcdefgh ", k=draw.randint(11, 81))) for _ in range(PROBLEMS)]
-    return [Request(str(i), sample, text, ("\n", "q", "}")) for i, text in enumerate(texts) for sample in range(SAMPLES)]
+    return [
+        Request(str(i), sample, text, ("\n", "q", "}")) for i, text in enumerate(texts) for sample in range(SAMPLES)
+    ]
 
 
 class Counted:

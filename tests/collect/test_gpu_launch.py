@@ -39,7 +39,7 @@ def _probe(connection: Any) -> None:
     connection.send(os.getppid())
 
 
-@pytest.mark.must(20, 1)
+@pytest.mark.promise("the GPU path: what a machine without one can show of it")
 def test_a_process_that_gets_a_gpu_was_not_forked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """bitsandbytes asks for the GPU as it is imported, and a fork of a process that has asked can't use one."""
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
@@ -79,7 +79,7 @@ print(asked)
     assert "is_available" in said.stdout.splitlines()[-1]
 
 
-@pytest.mark.must(20, 1)
+@pytest.mark.promise("the GPU path: what a machine without one can show of it")
 def test_slurm_asks_for_gpus_and_memory_wherever_the_plan_is_for_them(tmp_path: Path) -> None:
     pytest.importorskip("submitit")
     from submitit.auto.auto import AutoExecutor
@@ -112,7 +112,7 @@ def test_slurm_asks_for_gpus_and_memory_wherever_the_plan_is_for_them(tmp_path: 
     assert cpu["cpus_per_task"] == 1
 
 
-@pytest.mark.must(20, 1)
+@pytest.mark.promise("the GPU path: what a machine without one can show of it")
 def test_what_was_planned_for_a_gpu_does_not_train_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(CellError, match="planned for a GPU, and torch finds none here"):

@@ -32,7 +32,7 @@ def _refusal(name: str, quantization: str | None, config) -> str | None:
     return "DoRA" if (name, quantization) == ("dora", "8bit") else None
 
 
-@pytest.mark.must(20, 1)
+@pytest.mark.promise("the GPU path: what a machine without one can show of it")
 @pytest.mark.parametrize("quantization", PRECISIONS)
 @pytest.mark.parametrize("name", METHODS.names())
 def test_trains_resumes_and_generates_in_bfloat16(bases, tmp_path, name: str, quantization: str | None) -> None:

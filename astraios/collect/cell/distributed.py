@@ -12,7 +12,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from astraios.errors import CellError, UsageError, one_line
 
 if TYPE_CHECKING:
+    from astraios.collect.plan.cell_plan import Plan
     from astraios.collect.plan.sweep import Cell
 
 _PARENT = "ASTRAIOS_PARENT"
@@ -77,6 +78,23 @@ class Machines:
         host, _, port = self.address.rpartition(":")
         places = ["--nnodes", str(self.count), "--node-rank", str(self.number)]
         return [*places, *own, "--master-addr", host, "--master-port", port]
+
+
+def check_machines(plans: Sequence[Plan]) -> Cell:
+    """The one cell that several machines are to train.
+
+    Raises:
+        UsageError: there are more, or a single process trains it; or it can't be trained at all.
+    """
+    if len(plans) != 1:
+        raise UsageError(f"--machine: machines train one cell together, and {len(plans)} are left: name it with --only")
+    [plan] = plans
+    Machines.here().torchrun(plan.cell.train.processes)
+    if plan.cell.train.processes == 1:
+        raise UsageError("--machine: set [train] processes to the devices of all machines together")
+    if plan.problem:
+        raise UsageError(plan.problem)
+    return plan.cell
 
 
 def train(cell: Cell, directory: Path, device: str, report: Callable[[str, int, int], None]) -> None:

@@ -25,7 +25,7 @@ from astraios.train.flops import train_flops
 from astraios.train.loop import TrainSpec
 from astraios.train.memory import Memory, training_memory
 
-FORMAT = 1
+FORMAT = 2
 """Version of what is kept, and of the formulas behind it."""
 
 
