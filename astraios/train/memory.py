@@ -63,6 +63,7 @@ def training_memory(
     full: bool,
     positions: int,
     device: str,
+    trained_bytes: int = 16,
 ) -> Memory:
     """Memory of training on each of the devices that a cell takes.
 
@@ -73,6 +74,7 @@ def training_memory(
         full: whether the method trains the base itself.
         positions: tokens in a block, virtual ones among them.
         device: cpu or cuda.
+        trained_bytes: bytes that each trained parameter takes: itself, its gradient, moments, what a method adds.
     """
     kind = device.partition(":")[0]
     half = spec.dtype == "bfloat16" or (spec.dtype == "auto" and kind == "cuda")
@@ -82,14 +84,19 @@ def training_memory(
     quantized = WEIGHT_BYTES.get(spec.quantization, number)
     base = count.n_params_nonembedding * quantized + embeddings * number
     weights = 0.0 if full else base / share
-    training = count.n_trainable * 16 / share
+    training = count.n_trainable * trained_bytes / share
 
     tokens, width, layers = positions * spec.micro_batch, config.hidden_size, config.num_hidden_layers
     residual = 4 if full else number
     layer = 17 * number * tokens * width
-    held = layer + layers * residual * tokens * width if spec.gradient_checkpointing else layers * layer
     logits = 3 * 4 * min(tokens * config.vocab_size, chunk_elements(kind))
-    head = config.vocab_size * width * (4 + 4 + (2 if half else 0)) if full else 0
+    head = 4 * config.vocab_size * width if full else 0
+    cast = head // 2 if half else 0
+    if spec.gradient_checkpointing:
+        # The loss is worked out before any layer is worked out again.
+        held = layers * residual * tokens * width + head + max(layer, logits + cast, head)
+    else:
+        held = layers * layer + logits + head + cast
     gathered = 0.0
     if spec.fsdp:
         block = count.n_params_nonembedding / layers
@@ -97,7 +104,7 @@ def training_memory(
 
     # One process reads the base, and holds the whole state when it is saved.
     once = max(count.n_params * number, count.n_trainable * 12)
-    activations = held + logits + head + gathered
+    activations = held + gathered
     on_device = weights + training + activations + PROCESS_BYTES[kind]
     total_host = spec.processes * (on_device if kind == "cpu" else HOST_BYTES) + once
     return Memory(weights, training, activations, PROCESS_BYTES[kind], total_host)

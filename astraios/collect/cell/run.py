@@ -102,10 +102,11 @@ def run_cell(
                 tasks = work.run(train_only)
             except Exception as error:
                 deadline.lift()
-                fail(one_line(error))
+                reason = one_line(error, deadline.where)
+                fail(reason)
                 if isinstance(error, AstraiosError):
                     raise
-                raise CellError(one_line(error)) from error
+                raise CellError(reason) from error
             deadline.lift()
             if not train_only:
                 directory.finish(record.rows, record.ending, tasks)
@@ -130,7 +131,7 @@ class _Deadline:
 
     def __init__(self, seconds: float | None, report: Report, fail: Callable[[str], None]) -> None:
         self._report, self._fail, self._seconds = report, fail, seconds
-        self._where = "starting"
+        self.where = "starting"
         self._ending = threading.Lock()
         self._timer = threading.Timer(seconds, self._expire) if seconds else None
 
@@ -146,7 +147,7 @@ class _Deadline:
 
     def report(self, stage: str, done: int, total: int) -> None:
         """Passes progress on, and remembers it for the reason."""
-        self._where = f"{stage} ({done} of {total})" if total > 1 else stage
+        self.where = f"{stage} ({done} of {total})" if total > 1 else stage
         self._report(stage, done, total)
 
     def lift(self) -> None:
@@ -156,7 +157,7 @@ class _Deadline:
     def _expire(self) -> None:
         with self._ending:
             self._fail(
-                f"time limit of {(self._seconds or 0) / 60:g} minutes reached while {self._where}: raise [compute] "
+                f"time limit of {(self._seconds or 0) / 60:g} minutes reached while {self.where}: raise [compute] "
                 "time_limit_minutes, or run the same command again, which goes on from the last checkpoint"
             )
             os._exit(1)
@@ -218,7 +219,7 @@ class _Work:
         if train_only:
             self.directory.write_trained({"cost": cost, "environment": values(self.rows.environment)})
             return {}
-        self._keep(tuned)
+        self._keep(tuned, tokenizer)
         tasks = self._score(tuned, tokenizer, held_out)
         price = json.loads(self.rows.sweep_json).get("compute", {}).get("price_per_device_hour")
         self.record.note(
@@ -302,9 +303,12 @@ class _Work:
             "model_flops_utilisation": facts.train_flops / device_seconds / rate,
         }
 
-    def _keep(self, model: Any) -> None:
+    def _keep(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         if self._finished_before() is None and is_kept(self.method.kind, self.keep):
             self.method.save(model, self.directory.adapter_path)
+            if self.method.kind == "full":
+                # A whole model stands for itself: with its tokenizer every engine can load the folder.
+                tokenizer.save_pretrained(str(self.directory.adapter_path))
 
     def _score(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, held_out: list[Record]

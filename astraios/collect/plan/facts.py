@@ -119,6 +119,12 @@ def _worked_out(model_id: str, method_id: str, settings: str, recipe: str, lengt
     n_virtual = method.n_virtual_tokens(chosen)
     flops = train_flops(config, count, kind=method.kind, n_tokens=1, sequence_length=length, n_virtual_tokens=n_virtual)
     memory = training_memory(
-        config, count, train, full=method.kind == "full", positions=length + n_virtual, device=device
+        config,
+        count,
+        train,
+        full=method.kind == "full",
+        positions=length + n_virtual,
+        device=device,
+        trained_bytes=method.trained_bytes,
     )
     return Facts(count, flops, memory, None)

@@ -40,6 +40,8 @@ class TuningMethod:
     """Default precision of the frozen base: None, "8bit" or "nf4"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
+    trained_bytes: int = 16
+    """Bytes that training holds of each parameter: in float32 itself, its gradient and AdamW's two moments."""
     quantizable: bool = True
     """Whether it works over a quantized base."""
     peft_type: ClassVar[str] = ""
