@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
+from astraios.errors import UsageError
 from astraios.settings import check_fields, setting
 
 STAGES = ("together", "split")
