@@ -311,31 +311,30 @@ class _Weights:
     def __init__(self, source: nn.Module | None, device: device, raised: set[str]) -> None:
         self.device, self.raised = device, raised
         self.source = {**dict(source.named_parameters()), **dict(source.named_buffers())} if source else None
-        self.given: dict[int, Any] = {}
 
     def fill(self, model: nn.Module, unit: nn.Module) -> None:
         """Puts weights into a part of the model, into all of it that has none yet."""
         names = {id(tensor): name for name, tensor in (*model.named_parameters(), *model.named_buffers())}
+        given: dict[int, Any] = {}
         for module in unit.modules():
             for tensors in (module._parameters, module._buffers):
                 for key, tensor in tensors.items():
                     if tensor is not None and tensor.is_meta:
-                        tensors[key] = self._of(tensor, names[id(tensor)])
+                        # What two modules share is one tensor afterwards, too.
+                        if id(tensor) not in given:
+                            given[id(tensor)] = tensor, self._of(tensor, names[id(tensor)])
+                        tensors[key] = given[id(tensor)][1]
 
     def _of(self, bare: Tensor, name: str) -> Any:
         import torch
         import torch.distributed as dist
         from torch import nn
 
-        # What two modules share is one tensor afterwards, too. It is kept here, so that its id stays its own.
-        if id(bare) not in self.given:
-            mine = None if self.source is None else self.source[name].detach().to(self.device).contiguous()
-            whole = torch.empty_like(bare, device=self.device) if mine is None else mine
-            dist.broadcast(whole, 0)
-            whole = whole.float() if name in self.raised else whole
-            is_parameter = isinstance(bare, nn.Parameter)
-            self.given[id(bare)] = bare, nn.Parameter(whole, bare.requires_grad) if is_parameter else whole
-        return self.given[id(bare)][1]
+        mine = None if self.source is None else self.source[name].detach().to(self.device).contiguous()
+        whole = torch.empty_like(bare, device=self.device) if mine is None else mine
+        dist.broadcast(whole, 0)
+        whole = whole.float() if name in self.raised else whole
+        return nn.Parameter(whole, bare.requires_grad) if isinstance(bare, nn.Parameter) else whole
 
 
 def _each_tensor(tree: Any, change: Any, beside: Any = ...) -> Any:

@@ -6,8 +6,12 @@ import dataclasses
 import gc
 import json
 import os
+import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -32,14 +36,18 @@ from tests.conftest import REPOSITORY, sweep_toml  # noqa: E402
 PROMISE = "the GPU path: what a machine without one can show of it"
 
 
-def cell_of(models: list[str], pairs: Path, method_id: str, changes: str = "") -> tuple[Sweep, Cell]:
+def text_of(models: list[str], pairs: Path, method_id: str, changes: str = "") -> str:
     text = sweep_toml(models[:1], pairs, methods=[method_id], tasks=[]).replace("[train]", f"[train]\n{changes}")
     for line in filter(None, changes.splitlines()):
         # What is changed is said once.
         key = line.partition(" =")[0]
         head, _, tail = text.rpartition(f"\n{key} = ") if text.count(f"\n{key} = ") > 1 else (text, "", "")
         text = f"{head}\n{tail.partition(chr(10))[2]}" if tail else text
-    sweep = Sweep.from_toml(text, "x")
+    return text
+
+
+def cell_of(models: list[str], pairs: Path, method_id: str, changes: str = "") -> tuple[Sweep, Cell]:
+    sweep = Sweep.from_toml(text_of(models, pairs, method_id, changes), "x")
     return sweep, sweep.cells()[0]
 
 
@@ -198,47 +206,59 @@ def test_an_evaluation_holds_no_more_than_a_step_of_training() -> None:
 
 
 MEMBER = """
-import json, os, sys, resource
+import json, os
 import torch, torch.distributed as dist
 from astraios.train.group import Shards
-from astraios.train.loop import build_optimizer, TrainSpec
+from astraios.train.loop import TrainSpec, build_optimizer
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
+
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
-rank, size = dist.get_rank(), dist.get_world_size()
-shape = {"n_embd": 768, "n_layer": 8, "n_head": 12, "n_positions": 64}
-config = GPTBigCodeConfig(vocab_size=512, bos_token_id=0, eos_token_id=0, **shape)
-warm = torch.randn(64, 64) @ torch.randn(64, 64)
+rank, page = dist.get_rank(), os.sysconf("SC_PAGE_SIZE")
+
+
 def now():
-    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return int(open("/proc/self/statm").read().split()[1]) * page
+
+
 def peak():
     lines = open("/proc/self/status").read().splitlines()
-    return int(next(l for l in lines if l.startswith("VmHWM")).split()[1]) * 1024
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) * 1024
+
+
 def forget_peak():
     open("/proc/self/clear_refs", "w").write("5")
-import torch.distributed.fsdp, torch._dynamo
-start = now()
-forget_peak()
-torch.manual_seed(0)
-with torch.device("cpu" if rank == 0 else "meta"):
-    model = GPTBigCodeForCausalLM(config)
-n = sum(p.numel() for p in model.parameters())
-group = Shards("cpu")
-model, _ = group.prepared(model)
-made, held = peak() - start, now() - start
-optimizer = build_optimizer(model, TrainSpec())
-ids = torch.randint(1, 500, (1, 16))
-for _ in range(2):
-    model(input_ids=ids).logits.float().logsumexp(-1).sum().backward()
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=False)
-trained = now() - start
-shares = sum(p.to_local().numel() for p in model.parameters())
-forget_peak()
-state = {"model": group.weights(model, None), "optimizer": group.whole(optimizer.state_dict())}
-saved = peak() - start
-print(json.dumps({"rank": rank, "n": n, "share": shares / n, "loading": made / n, "held": held / n,
-                  "training": trained / n, "saving": saved / n}), flush=True)
+
+
+def measure(width, layers):
+    shape = {"n_embd": width, "n_layer": layers, "n_head": 4, "n_positions": 64}
+    config = GPTBigCodeConfig(vocab_size=512, bos_token_id=0, eos_token_id=0, **shape)
+    start = now()
+    forget_peak()
+    torch.manual_seed(0)
+    with torch.device("cpu" if rank == 0 else "meta"):
+        model = GPTBigCodeForCausalLM(config)
+    n = sum(p.numel() for p in model.parameters())
+    group = Shards("cpu")
+    model, _ = group.prepared(model)
+    made = peak() - start
+    optimizer = build_optimizer(model, TrainSpec())
+    ids = torch.randint(1, 500, (1, 16))
+    for _ in range(2):
+        model(input_ids=ids).logits.float().logsumexp(-1).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+    trained = now() - start
+    share = sum(p.to_local().numel() for p in model.parameters())
+    forget_peak()
+    state = {"model": group.weights(model, None), "optimizer": group.whole(optimizer.state_dict())}
+    saved = peak() - start
+    return {"rank": rank, "n": n, "share": share / n, "loading": made / n, "training": trained / n, "saving": saved / n}
+
+
+# Once in small, so that what is imported and set up on the way is not counted.
+measure(64, 2)
+os.write(1, (json.dumps(measure(1024, 8)) + "\\n").encode())
 dist.barrier()
 dist.destroy_process_group()
 """
@@ -272,3 +292,71 @@ def test_no_process_but_the_first_holds_a_whole_model(size: int, tmp_path: Path)
             assert rank["training"] == pytest.approx(16 / size, rel=0.1)
             assert rank["saving"] < 16 / size + 2, "only the first process keeps what is saved"
     assert ranks[0]["saving"] > 12
+
+
+@pytest.fixture(scope="session")
+def still(small_models: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A base without dropout: masks are drawn anew in each process."""
+    folder = tmp_path_factory.mktemp("models") / "still"
+    shutil.copytree(small_models[0], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}))
+    return [str(folder)]
+
+
+def _machine(number: int, toml: Path, folder: Path, port: int) -> subprocess.Popen[str]:
+    """One machine: a folder of its own for everything, and the one command."""
+    (folder / str(number)).mkdir(exist_ok=True)
+    words = ["collect", toml, "--machine", f"{number}/2", "--meet", f"127.0.0.1:{port}"]
+    words += ["--out", folder / str(number) / "runs", "--db", folder / str(number) / "x.duckdb"]
+    return subprocess.Popen(
+        [sys.executable, "-m", "astraios.cli", *map(str, words)],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "ASTRAIOS_CACHE": str(folder / str(number) / "cache"),
+            "GLOO_SOCKET_IFNAME": "lo",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _losses(folder: Path, cell: Cell) -> list[tuple[str, int, float]]:
+    return [(p.split, p.step, p.loss_nats) for p in RunDirectory(folder / cell.run_id).losses()]
+
+
+@pytest.mark.slow
+@pytest.mark.promise(PROMISE)
+def test_two_machines_train_a_cell_by_one_command_each(still: list[str], pairs_file: Path, tmp_path: Path) -> None:
+    """Folders of their own, killed on the way, started again: the losses of one machine with as many processes."""
+    changes = "processes = 2\nfsdp = true\nmicro_batch = 1\nsteps = 40\neval_every = 10\nwarmup_steps = 4"
+    sweep, cell = cell_of(still, pairs_file, "fft", changes)
+    run_cell(cell, sweep.to_json(), tmp_path / "one", device="cpu")
+    toml = tmp_path / "sweep.toml"
+    toml.write_text(text_of(still, pairs_file, "fft", changes))
+    checkpoint = tmp_path / "0" / "runs" / cell.run_id / "checkpoint.pt"
+
+    machines = [_machine(number, toml, tmp_path, port) for port in [_free_port()] for number in (0, 1)]
+    deadline = time.monotonic() + 300
+    while not checkpoint.exists() and time.monotonic() < deadline:
+        assert machines[0].poll() is None, machines[0].communicate()[0]
+        time.sleep(0.05)
+    for machine in machines:
+        os.killpg(machine.pid, signal.SIGKILL)
+        machine.communicate()
+    assert 0 < Checkpoint(checkpoint).step() < 40, "killed on the way"
+
+    machines = [_machine(number, toml, tmp_path, port) for port in [_free_port()] for number in (0, 1)]
+    said = [machine.communicate(timeout=400)[0] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], said
+    assert _losses(tmp_path / "0" / "runs", cell) == _losses(tmp_path / "one", cell)
+    assert not (tmp_path / "1" / "runs" / cell.run_id / "losses.jsonl").exists()
