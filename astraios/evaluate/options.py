@@ -110,8 +110,11 @@ class Subject:
     """Address of a Ray cluster (HOST:PORT, auto, or here to start one) whose machines run the vLLM engines."""
     engines: int = 1
     """vLLM engines on it."""
+    tensor_parallel: int = 1
+    """GPUs that a vLLM engine spreads the model over."""
     device: str | None = None
     dtype: str = "auto"
+    """float32, bfloat16, float16, or auto: bfloat16 on a GPU that has it, else what the files hold."""
     quantization: str | None = None
     trust_remote_code: bool = False
     seed: int = 0

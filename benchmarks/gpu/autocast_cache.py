@@ -16,7 +16,7 @@ from transformers import AutoModelForCausalLM
 from astraios.train.group import Shards
 from astraios.train.loss import can_chunk, cross_entropy_sum
 
-ROOT = Path(os.environ.get("GPU_CHECK", "/tmp/gpu-check"))  # noqa: S108 (a check by hand, of this machine alone)
+ROOT = Path(os.environ.get("GPU_CHECK", "/tmp/gpu-check"))
 
 
 def main(size: str) -> None:

@@ -14,7 +14,7 @@ from astraios.evaluate.generate.hf import Generator
 from astraios.evaluate.generate.requests import Request
 from astraios.models.ladders import resolve
 
-ROOT = Path(os.environ.get("GPU_CHECK", "/tmp/gpu-check"))  # noqa: S108 (a check by hand, of this machine alone)
+ROOT = Path(os.environ.get("GPU_CHECK", "/tmp/gpu-check"))
 
 
 def main(size: str) -> None:
