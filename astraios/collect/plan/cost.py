@@ -128,11 +128,11 @@ def _misfit(plan: Plan, memory_bytes: float | None, devices: int | None) -> str 
         return f"wants {train.processes} devices (processes), and there are {devices}: set fewer, or --machine K/N"
     if memory_bytes is None or plan.memory is None or plan.memory.total <= memory_bytes:
         return None
-    ways = [] if train.gradient_checkpointing else ["gradient_checkpointing = true"]
-    ways += ["a smaller micro_batch"] if train.micro_batch > 1 else []
+    ways = [] if train.gradient_checkpointing else ["[train] gradient_checkpointing = true"]
+    ways += ["a smaller [train] micro_batch"] if train.micro_batch > 1 else []
     method = METHODS.get(plan.cell.method_id)
     if method.quantizable and train.quantization == "none":
-        ways.append('quantization = "8bit"')
+        ways.append('[train] quantization = "8bit"')
     if train.quantization == "none":
         # What several devices have to hold each: shares of what is trained and of the weights, and the rest whole.
         shared = plan.memory.weights + plan.memory.training
