@@ -67,7 +67,9 @@ def test_trains_resumes_and_generates_in_bfloat16(bases, tmp_path, name: str, qu
     for one in (model, loaded):
         # The hidden states stay in the model's precision all the way.
         with torch.inference_mode():
-            assert one(input_ids=tokens()).logits.dtype == torch.bfloat16
+            output = one(input_ids=tokens(), use_cache=True)
+        assert output.logits.dtype == torch.bfloat16
+        assert {layer.keys.dtype for layer in output.past_key_values.layers} == {torch.bfloat16}
         [(_, answer)] = Generator(one, tokenizer, 16).run([Request("a", 0, "t1 t2 t3")])
         assert isinstance(answer, str)
 
