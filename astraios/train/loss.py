@@ -80,7 +80,7 @@ def evaluation_blocks(model: nn.Module, positions: int, device: str) -> int:
     logits = positions * int(getattr(config, "vocab_size", 0))
     if most * logits > EVALUATION_LOGITS and not can_chunk(model):
         most = max(1, EVALUATION_LOGITS // logits)
-    if device != "cpu":
+    if device != "cpu" and getattr(config, "hidden_size", None):
         most = min(most, max(1, EVALUATION_BYTES // pass_bytes(config, positions)))
     return most
 

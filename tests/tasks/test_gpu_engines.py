@@ -77,3 +77,49 @@ def test_an_out_of_memory_says_where_and_how_much() -> None:
     scoring = one_line(error, "scoring humanevalfix-python (1 of 3)")
     assert "set [task.humanevalfix-python] batch" in scoring
     assert "micro_batch" not in scoring
+
+
+@pytest.mark.promise(PROMISE)
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+def test_rows_that_end_make_room_for_others(temperature: float) -> None:
+    """At most half of the row-steps of batches of 16 that are not refilled, and each prompt is read once."""
+    import random
+
+    from astraios.evaluate.generate.hf import Generator
+    from astraios.evaluate.generate.requests import Request
+    from tests.tasks.test_generate import tiny, tokenizer
+
+    draw, model = random.Random(1), tiny()
+    texts = ["def f(x):" + "".join(draw.choices("abcdefgh ", k=draw.randint(1, 30))) for _ in range(12)]
+    requests = [Request(str(i), sample, text, ("\n", "q", "}")) for i, text in enumerate(texts) for sample in range(20)]
+    rows, prompts = [], []
+
+    def count(module: Any, given: Any, named: Any) -> None:
+        (prompts if named["input_ids"].shape[1] > 1 else rows).append(len(named["input_ids"]))
+        assert named.get("logits_to_keep") == 1 or named["input_ids"].shape[1] == 1, "one position's logits"
+
+    model.register_forward_pre_hook(count, with_kwargs=True)
+    answers = {(r.item_id, r.sample): a for r, a in Generator(model, tokenizer(), 80, temperature).run(requests)}
+    assert len(answers) == len(requests)
+    assert sum(prompts) == len(set(texts))
+    before = 0
+    for length in {len(text) for text in texts}:
+        same = [r for r in requests if len(r.text) == length]
+        for start in range(0, len(same), 16):
+            steps = (len(answers[r.item_id, r.sample]) for r in same[start : start + 16])
+            before += 16 * max(1, max(steps))
+    assert sum(rows) <= before / 2
+    one = dict(Generator(tiny(), tokenizer(), 80, temperature, batch=1).run(requests[::20]))
+    assert {(r.item_id, r.sample): a for r, a in one.items()}.items() <= answers.items()
+
+
+def test_rows_are_as_many_as_memory_allows() -> None:
+    from transformers import GPTBigCodeConfig, LlamaConfig
+
+    from astraios.evaluate.generate import hf
+
+    shape = {"n_embd": 6144, "n_layer": 40, "n_head": 48}
+    # Keys and values of one head of 128 in 40 layers: 20 kB a token in bfloat16.
+    assert hf.row_bytes(GPTBigCodeConfig(multi_query=True, **shape), 1, 2) == 2 * 40 * 128 * 2
+    shared = LlamaConfig(hidden_size=64, num_hidden_layers=2, num_attention_heads=8, num_key_value_heads=2)
+    assert hf.row_bytes(shared, 10, 2) == 2 * 2 * 10 * 2 * 8 * 2

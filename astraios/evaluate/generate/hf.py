@@ -28,6 +28,8 @@ CHECK_EVERY = 8
 """Tokens between two looks for stop strings."""
 MOST_ROWS = 256
 """Rows at once, where memory allows more."""
+FEW_ROWS = 16
+"""Rows at once where an architecture does not say what they take."""
 PROMPT_TOKENS = 1 << 14
 """Tokens of prompts in one pass."""
 CPU_CACHE_BYTES = 2 * 10**9
@@ -76,13 +78,18 @@ def rows_that_fit(model: nn.Module, positions: int) -> int:
     """Rows that a device has memory for, from 1 to `MOST_ROWS`."""
     import torch
 
+    config: Any = model.config
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    if not getattr(config, "num_attention_heads", None):
+        # Not an attention's cache: what it takes can't be told.
+        return FEW_ROWS
     parameter = next(model.parameters())
     free = float(CPU_CACHE_BYTES)
     if parameter.device.type == "cuda":
         unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         free = CACHE_SHARE * (torch.cuda.mem_get_info()[0] + unused)
     number = parameter.element_size() if parameter.is_floating_point() else 2
-    return int(min(MOST_ROWS, max(1, free // row_bytes(model.config, positions, number))))
+    return int(min(MOST_ROWS, max(1, free // row_bytes(config, positions, number))))
 
 
 @dataclass
