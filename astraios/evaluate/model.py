@@ -18,11 +18,11 @@ from astraios.evaluate.generate.vllm import Server, adapter_rank
 from astraios.evaluate.options import EvaluateOptions, Subject
 from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.models.counting import count_parameters
+from astraios.models.devices import allow_tf32, has_bfloat16
 from astraios.models.ladders import positions, resolve
 from astraios.models.methods import METHODS, recognise
 from astraios.models.quantized import keep_precision
 from astraios.records import TaskResult
-from astraios.train.precision import allow_tf32, has_bfloat16
 
 ENGINES = ("auto", "transformers", "vllm")
 

@@ -14,11 +14,11 @@ from astraios.data import packing as instruction_data
 from astraios.data.sources import Record
 from astraios.errors import CellError
 from astraios.files import cache_dir, exclusive
+from astraios.models.devices import allow_tf32, has_bfloat16
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import DatasetRow
 from astraios.train.group import ALONE
-from astraios.train.precision import allow_tf32, has_bfloat16
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
