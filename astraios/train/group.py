@@ -228,12 +228,14 @@ class Shards(Replicas):
         """FSDP has added them up in the backward pass."""
 
     def weights(self, model: nn.Module, method: Hooks | None) -> Mapping[str, Tensor]:
+        _reshard(model)
         found = {name: self.whole(p.detach()) for name, p in model.named_parameters() if p.requires_grad}
         return found if self.is_first else {}
 
     def load_weights(self, model: nn.Module, method: Hooks | None, state: Mapping[str, Tensor]) -> None:
         import torch
 
+        _reshard(model)
         with torch.no_grad():
             for name, parameter in model.named_parameters():
                 if parameter.requires_grad:
@@ -259,6 +261,16 @@ class Shards(Replicas):
             for index, moments in state["state"].items()
         }
         optimizer.load_state_dict({**state, "state": shares})
+
+
+def _reshard(model: nn.Module) -> None:
+    """Takes gathered parameters away, so that the model's are the shares again: after an evaluation those of the
+    outermost module are still gathered, and in bfloat16 where the shares are float32."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
 
 
 def _share(whole: Tensor, like: Any) -> Tensor:
