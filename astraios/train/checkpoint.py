@@ -44,7 +44,7 @@ class Checkpoint:
         import torch
 
         try:
-            # Mapped, so that only what is used of a whole model's state takes memory; nobody checks a mapped file's sums.
+            # Mapped, so that only what is used of a whole model takes memory; nobody else checks a mapped file's sums.
             with zipfile.ZipFile(self.path) as archive:
                 if archive.testzip() is not None:
                     return None
