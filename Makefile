@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # skip and say so.
 SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless gcc:gcc npm:npm
 
-.PHONY: demo test lint verify system bench gallery lake trackers help
+.PHONY: demo test lint verify system bench gpu-check gallery lake trackers help
 
 help:
 	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
@@ -17,6 +17,7 @@ help:
 	@echo "make lake    an environment with DuckLake (.venv-lake), for its tests in \`make verify\`"
 	@echo "make trackers an environment with TRL, Lightning and inspect_ai (.venv-trackers), for their tests in \`make verify\`"
 	@echo "make bench   run the benchmarks (see benchmarks/RESULTS.md)"
+	@echo "make gpu-check  prove the GPU path on one GPU (40 minutes on an H100; docs/training.md)"
 
 demo: $(VENV)/train.stamp
 	$(BIN)/astraios collect tiny
@@ -40,6 +41,9 @@ gallery: demo
 
 bench: $(VENV)/dev.stamp
 	for file in $(filter-out %_peers.py %_common.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
+
+gpu-check: $(VENV)/train.stamp
+	PYTHON=$(BIN)/python sh benchmarks/gpu/check.sh
 
 lake:
 	test -x .venv-lake/bin/python || $(PYTHON) -m venv .venv-lake

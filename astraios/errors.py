@@ -51,16 +51,33 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f"{hint}known: {', '.join(names) or 'none'}"
 
 
-def one_line(error: BaseException) -> str:
-    """What went wrong and what to do, for the record and for the user."""
+def one_line(error: BaseException, during: str = "") -> str:
+    """What went wrong and what to do, for the record and for the user.
+
+    Args:
+        error: what was raised.
+        during: what was being done, as a cell reports it ("training (3 of 200)", "scoring TASK").
+    """
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AstraiosError):
         return text
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "the disk is full; free some space and run the same command again"
     if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", text, re.IGNORECASE):
-        return (
-            "out of memory: set [train] gradient_checkpointing = true, a smaller micro_batch, a smaller [data] "
-            "sequence_length, or [train] processes and fsdp"
-        )
+        return _out_of_memory(text, during)
     return f"{type(error).__name__}: {text[:500]}"
+
+
+def _out_of_memory(text: str, during: str) -> str:
+    """What to change, by what was being done, and what torch said of how much was there."""
+    task = during.removeprefix("scoring ").partition(" ")[0] if during.startswith("scoring ") else ""
+    if task:
+        ways = f"set [task.{task}] batch to fewer rows at a time, or a smaller [data] sequence_length"
+    else:
+        ways = (
+            "set [train] gradient_checkpointing = true, a smaller micro_batch, a smaller [data] sequence_length, or, "
+            "for a base that is not quantized, processes and fsdp"
+        )
+    numbers = re.search(r"Tried to allocate .*?(?= Of the allocated| If reserved|$)", text)
+    facts = ", ".join(filter(None, (during and f"while {during}", numbers and numbers[0].rstrip(". "))))
+    return f"out of memory: {ways}{f' ({facts})' if facts else ''}"

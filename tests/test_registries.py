@@ -135,7 +135,7 @@ def test_options_reach_the_tasks_that_take_them() -> None:
         ["humanevalfix-java", "devign"], EvaluateOptions, {"language_level": 8, "limit": 2, "batch": None}
     )
     assert both["humanevalfix-java"].own.language_level == 8
-    assert (both["devign"].limit, both["devign"].batch) == (2, 16)
+    assert (both["devign"].limit, both["devign"].batch) == (2, None)
     with pytest.raises(UsageError, match=r"devign takes no option 'language-level': humanevalexplain-java"):
         options_of(["devign"], EvaluateOptions, {"language_level": 8})
     with pytest.raises(UsageError, match="did you mean 'limit'"):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     epilog=example(
         "astraios collect tiny",
         "astraios collect my.toml --only method_id=lora --only rank=8",
-        "astraios collect astraios --dry-run --json",
+        "astraios collect astraios --dry-run --device-memory 80 --devices 8 --price 2.5",
     )
 )
 def collect(
@@ -42,6 +42,16 @@ def collect(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
     launcher: Annotated[str, typer.Option(help="Where cells run: local, ray or slurm.")] = "local",
+    device_memory: Annotated[
+        float | None, typer.Option(metavar="GB", help="Plan for GPUs with this memory each (10^9 bytes).")
+    ] = None,
+    devices: Annotated[int | None, typer.Option(metavar="N", help="Plan for so many GPUs a machine.")] = None,
+    price: Annotated[float | None, typer.Option(metavar="MONEY", help="Price of an hour of one device.")] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option(metavar="K/N", help="Train one cell on N machines: the same command on each, K from 0."),
+    ] = None,
+    meet: Annotated[str, typer.Option(metavar="HOST:PORT", help="With --machine: where machine 0 is found.")] = "",
     cell: Annotated[
         Path | None, typer.Option(metavar="CELL.json", help="Run this one cell, here: what launchers start.")
     ] = None,
@@ -53,10 +63,15 @@ def collect(
     if cell is not None:
         workflow.run_cell(cell, out, _CellProgress().tell)
         return
-    request, plans = workflow.plan(sweep, only or [], launcher)
+    is_first = workflow.one_of_machines(machine, meet)
+    hardware = workflow.Hardware(device_memory, devices, price)
+    request, plans = workflow.plan(sweep, only or [], launcher, hardware)
     if dry_run:
-        rows, totals = workflow.estimated(request, plans, store.database_path(db), out)
+        rows, totals = workflow.estimated(request, plans, store.database_path(db), out, devices)
         _print_sweep(request.name, rows, totals, as_json)
+        return
+    if not is_first:
+        workflow.join(request, plans, out, _CellProgress().tell)
         return
     progress = _SweepProgress(quiet=as_json)
     try:
@@ -250,7 +265,8 @@ def _print_sweep(name: str, rows: Sequence[Mapping[str, Any]], totals: Any, as_j
     terminal.say(_what_there_is(rows))
     hours = "-" if totals.device_hours is None else f"{totals.device_hours:.4g}"
     price = "" if totals.price is None else f", price {totals.price:,.2f}"
-    terminal.say(f"device-hours of training: {hours}{price} (throughput: {totals.source})")
+    elapsed = "" if totals.elapsed_hours is None else f", {totals.elapsed_hours:.3g} hours on these devices"
+    terminal.say(f"device-hours of training: {hours}{elapsed}{price} (throughput: {totals.source})")
     misfits = [row for row in rows if row["problem"]]
     for row in misfits[:10]:
         terminal.say(f"will not be started: {row['model_id']} {row['method_id']} seed {row['seed']}: {row['problem']}")

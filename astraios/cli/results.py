@@ -102,9 +102,10 @@ def evaluate(
     ray: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Ray cluster for vLLM engines: HOST:PORT, auto, or here.")
     ] = None,
-    engines: Annotated[int, typer.Option(metavar="N", help="vLLM engines on it, a GPU each.")] = 1,
+    engines: Annotated[int, typer.Option(metavar="N", help="vLLM engines on it.")] = 1,
+    tensor_parallel: Annotated[int, typer.Option(metavar="N", help="GPUs that a vLLM engine takes.")] = 1,
     device: Annotated[str | None, typer.Option(help="Torch device; else a GPU if there is one.")] = None,
-    dtype: Annotated[str, typer.Option(help="auto, float32, bfloat16 or float16.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16, float16; auto: bfloat16 on a GPU.")] = "auto",
     quantization: Annotated[str | None, typer.Option(help="8bit or nf4.")] = None,
     trust_remote_code: Annotated[
         bool, typer.Option("--trust-remote-code", help="Run code that the model's repository brings.")
@@ -130,6 +131,7 @@ def evaluate(
         engine=engine,
         ray=ray,
         engines=engines,
+        tensor_parallel=tensor_parallel,
         device=device,
         dtype=dtype,
         quantization=quantization,

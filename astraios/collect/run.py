@@ -35,13 +35,14 @@ class Outcome:
     """Reasons by run_id of those that were ended early as hopeless, now or before."""
 
 
-def plan(sweep: Sweep, only: list[str], launcher: str = "local") -> list[Plan]:
+def plan(sweep: Sweep, only: list[str], launcher: str = "local", devices: int | None = None) -> list[Plan]:
     """The cells of a sweep with their sizes and costs; nothing is run.
 
     Args:
         sweep: the request.
         only: KEY=VALUE filters.
         launcher: where they would run; what does not fit there has that as its problem.
+        devices: how many there are for a cell, where that is known; what wants more has that as its problem.
 
     Raises:
         UsageError: a [launch] table makes no sense; or no cell can be run, with the first one's reason.
@@ -50,7 +51,8 @@ def plan(sweep: Sweep, only: list[str], launcher: str = "local") -> list[Plan]:
     where, compute = LAUNCHERS.get(launcher), sweep.compute
     device = where.device() if compute.device == "auto" else compute.device
     memory = compute.device_memory_gb * GB if compute.device_memory_gb else where.device_memory(device)
-    plans = refuse_misfits([describe(cell, device) for cell in sweep.cells(only)], memory)
+    described = [describe(cell, device) for cell in sweep.cells(only)]
+    plans = refuse_misfits(described, memory, devices)
     if all(p.problem for p in plans):
         raise UsageError(f"sweep {sweep.name!r}: {plans[0].problem}")
     return plans

@@ -18,8 +18,10 @@ from astraios.evaluate.generate.vllm import Server, adapter_rank
 from astraios.evaluate.options import EvaluateOptions, Subject
 from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.models.counting import count_parameters
+from astraios.models.devices import allow_tf32, has_bfloat16
 from astraios.models.ladders import positions, resolve
 from astraios.models.methods import METHODS, recognise
+from astraios.models.quantized import keep_precision
 from astraios.records import TaskResult
 
 ENGINES = ("auto", "transformers", "vllm")
@@ -97,13 +99,15 @@ def load(subject: Subject) -> TunedModel:
         return _served(subject)
     import torch
 
+    allow_tf32()
     ladder, rung = resolve(subject.model)
     ladder.prepare(rung.model_id)
+    device = subject.device or ("cuda" if torch.cuda.is_available() else "cpu")
     model, tokenizer = ladder.load(
         rung.model_id,
         quantization=subject.quantization,
-        dtype=subject.dtype,
-        device=subject.device or ("cuda" if torch.cuda.is_available() else "cpu"),
+        dtype=_dtype(subject.dtype, device),
+        device=device,
         trust_remote_code=subject.trust_remote_code,
     )
     tuned, n_virtual = (model, 0) if subject.adapter is None else _adapted(model, subject.adapter)
@@ -114,6 +118,12 @@ def load(subject: Subject) -> TunedModel:
     )  # fmt: skip
 
 
+def _dtype(asked: str, device: str) -> str:
+    """bfloat16 on a GPU that has it, whatever the files hold (StarCoderBase's hold float32, twice the size and some ten
+    times as slow); what the files hold on a CPU."""
+    return "bfloat16" if asked == "auto" and device.startswith("cuda") and has_bfloat16() else asked
+
+
 def _served(subject: Subject) -> TunedModel:
     """The model behind vLLM, here or on a Ray cluster."""
     if subject.ray and subject.engine == "transformers":
@@ -122,6 +132,10 @@ def _served(subject: Subject) -> TunedModel:
         raise UsageError(f"--quantization {subject.quantization}: choose --engine transformers")
     arguments = (subject.model, subject.adapter, subject.seed)
     options: dict[str, Any] = {"trust_remote_code": subject.trust_remote_code, "dtype": subject.dtype}
+    if subject.tensor_parallel < 1:
+        raise UsageError(f"--tensor-parallel {subject.tensor_parallel}: must be at least 1")
+    if subject.tensor_parallel > 1:
+        options["tensor_parallel_size"] = subject.tensor_parallel
     tokenizer = None
     server: Server | Fleet
     if subject.ray:
@@ -143,7 +157,7 @@ def _adapted(model: Any, adapter: Path) -> tuple[Any, int]:
 
     _adapter_config(adapter)
     try:
-        tuned = PeftModel.from_pretrained(model, str(adapter))
+        tuned = keep_precision(PeftModel.from_pretrained(model, str(adapter)))
     except (ValueError, RuntimeError, KeyError, OSError) as error:
         raise CellError(f"{adapter} does not fit the model: {str(error).splitlines()[0]}") from None
     config = tuned.active_peft_config

@@ -90,8 +90,8 @@ class EvaluateOptions(ScoreOptions):
 
     n_samples: int | None = setting(None, minimum=1)
     """Samples a problem; None is the task's own number."""
-    batch: int = setting(16, minimum=1)
-    """Rows generated at once."""
+    batch: int | None = setting(None, minimum=1)
+    """Rows generated at once; None is as many as there is memory for."""
     folder: Path | None = None
     """Where answers and verdicts are kept, so that the same request goes on; None keeps nothing."""
 
@@ -110,8 +110,11 @@ class Subject:
     """Address of a Ray cluster (HOST:PORT, auto, or here to start one) whose machines run the vLLM engines."""
     engines: int = 1
     """vLLM engines on it."""
+    tensor_parallel: int = 1
+    """GPUs that a vLLM engine spreads the model over."""
     device: str | None = None
     dtype: str = "auto"
+    """float32, bfloat16, float16, or auto: bfloat16 on a GPU that has it, else what the files hold."""
     quantization: str | None = None
     trust_remote_code: bool = False
     seed: int = 0

@@ -84,7 +84,7 @@ def _measured_matmul_rate(kind: str) -> float:
 
     gpu = kind == "cuda"
     size, tries = (8192, 20) if gpu else (768, 8)
-    dtype = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float32
+    dtype = torch.bfloat16 if gpu and torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     a, b = (torch.randn(size, size, device=kind, dtype=dtype) for _ in range(2))
     best = float("inf")
     for _ in range(tries):

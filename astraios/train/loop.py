@@ -18,6 +18,7 @@ from astraios.runs.identity import asked
 from astraios.settings import check_fields, setting
 from astraios.train.group import ALONE, Group
 from astraios.train.loss import cross_entropy_sum, summed_cross_entropy
+from astraios.train.precision import autocast, lower_precision
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -119,16 +120,6 @@ def build_optimizer(model: nn.Module, spec: TrainSpec) -> Any:
     return torch.optim.AdamW([g for g in groups if g["params"]], lr=0.0, betas=spec.betas, fused=True)
 
 
-def raise_precision(model: nn.Module) -> list[nn.Parameter]:
-    """Makes trainable parameters float32 that are in half precision; gives back which they were."""
-    import torch
-
-    low = [p for p in model.parameters() if p.requires_grad and p.dtype in (torch.bfloat16, torch.float16)]
-    for parameter in low:
-        parameter.data = parameter.data.float()
-    return low
-
-
 class Trainer:
     """One run of the loop over one model.
 
@@ -165,8 +156,12 @@ class Trainer:
         self.learning_rate, self.seed = learning_rate, seed
         self.on_loss, self.on_step, self.save = on_loss, on_step, save
         self.n_virtual = method.n_virtual_tokens(settings or {}) if method else 0
-        self.raised = raise_precision(model)
-        self.model = group.shard(model)
+        if spec.batch_size % (spec.micro_batch * group.size):
+            raise CellError(
+                f"[train] batch_size = {spec.batch_size} can't be shared by {group.size} processes with micro_batch = "
+                f"{spec.micro_batch}: it must be a multiple of their product"
+            )
+        self.model, self.raised = group.prepared(model)
         self.device = next(self.model.parameters()).device
         self.optimizer = build_optimizer(self.model, spec)
         self.tokens_per_step = spec.batch_size * data.train.shape[1]
@@ -174,12 +169,16 @@ class Trainer:
         self.state = TrainState()
         group.vary_seed(seed)
 
-    def restore(self, state: TrainState) -> None:
-        """Goes back to a checkpoint that `save` was given."""
-        self.group.load_weights(self.model, self.method, state.tensors["model"])
-        self.group.load_optimizer(self.optimizer, state.tensors["optimizer"])
-        self.group.load_generators(self.device, state.tensors)
-        self.state = replace(state, tensors={})
+    def restore(self, state: TrainState | None) -> None:
+        """Goes back to a checkpoint that `save` was given, where there is one; of several processes the first one's."""
+        known = self.group.received(None if state is None else vars(state))
+        if known is None:
+            return
+        tensors = known.pop("tensors")
+        self.group.load_weights(self.model, self.method, tensors["model"])
+        self.group.load_optimizer(self.optimizer, tensors["optimizer"])
+        self.group.load_generators(self.device, tensors)
+        self.state = TrainState(**known)
 
     def run(self) -> TrainState:
         """Trains to the last step.
@@ -208,10 +207,10 @@ class Trainer:
             self.on_step(step)
         return self.state
 
-    def lower_precision(self) -> None:
-        """Gives the trained parameters the base's precision back, once training is over."""
-        for parameter in self.raised:
-            parameter.data = parameter.data.bfloat16()
+    def finished(self) -> nn.Module:
+        """The tuned model, in the base's precision, once training is over."""
+        lower_precision(self.raised)
+        return self.model
 
     def _step(self, step: int) -> tuple[float, float | None]:
         """One optimizer step (numbered from 1); mean cross-entropy of its batch and the method's regulariser."""
@@ -234,7 +233,7 @@ class Trainer:
             loss = loss / counted
             extra = self.method.regularizer(self.model) if self.method else None
             if extra is not None:
-                regularizer = float(extra.detach())
+                regularizer = extra.detach()
                 loss = loss + extra * (len(ids) / len(batch))
             (loss * self.group.loss_scale).backward()
         trainable = [p for p in self.model.parameters() if p.requires_grad]
@@ -246,13 +245,10 @@ class Trainer:
             self.method.after_step(self.model, step)
         self.optimizer.zero_grad(set_to_none=True)
         [total] = self.group.sums([float(summed)])
-        return total / counted, regularizer
+        return total / counted, None if regularizer is None else float(regularizer)
 
     def _autocast(self) -> Any:
-        """Computes in bfloat16 where float32 weights stand in for a bfloat16 model's."""
-        import torch
-
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=bool(self.raised))
+        return autocast(self.device.type, bool(self.raised))
 
     def _micro_batches(self, batch: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
         ids, labels = self.data.train[batch].to(self.device), self.data.train_labels[batch].to(self.device)
@@ -273,7 +269,8 @@ class Trainer:
             if len(ids):
                 ids, labels = self.group.share_of_blocks(ids, labels)
                 with self._autocast():
-                    total, count = self.group.sums([*summed_cross_entropy(self.model, ids, labels, self.n_virtual)])
+                    sums = summed_cross_entropy(self.model, ids, labels, self.n_virtual)
+                total, count = self.group.sums([*sums])
                 if not count:
                     raise CellError(
                         f"no token of the {split} split counts in the loss: set [data] answers_only = false"

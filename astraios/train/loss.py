@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 from astraios.data.packing import IGNORED
 from astraios.train.output_layer import OutputLayer, output_layer
 
-CHUNK_ELEMENTS = {"cpu": 1 << 24, "cuda": 1 << 25}
+CHUNK_ELEMENTS = {"cpu": 1 << 24, "gpu": 1 << 25}
 """Logits that are held at once, by device: 67 and 134 MB in float32. Fewer in a whole batch are made in one piece."""
+EVALUATION_BLOCKS = 8
+"""Blocks in a forward pass of an evaluation, at most."""
+EVALUATION_LOGITS = 1 << 28
+"""Logits of such a pass where they can't be made in parts: 1 GB in float32."""
+EVALUATION_BYTES = 10**9
+"""Activations of such a pass on a GPU."""
+
+
+def chunk_elements(device: str) -> int:
+    """Logits that are held at once on a kind of device (cpu, cuda, xpu, mps)."""
+    return CHUNK_ELEMENTS["cpu" if device == "cpu" else "gpu"]
 
 
 def cross_entropy_sum(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: int = 0) -> Tensor:
@@ -33,21 +44,19 @@ def cross_entropy_sum(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: 
     """
     targets = labels[:, 1:]
     vocabulary = int(getattr(model.config, "vocab_size", 0))
-    limit = CHUNK_ELEMENTS[ids.device.type]
+    limit = chunk_elements(ids.device.type)
     if targets.numel() * vocabulary > limit and can_chunk(model):
         with _head_returns_loss(model, targets, n_virtual, max(1, limit // vocabulary)):
-            return model(input_ids=ids).logits.sum()
-    return _cross_entropy(model(input_ids=ids).logits[:, n_virtual:-1], targets)
+            return model(input_ids=ids, use_cache=False).logits.sum()
+    return _cross_entropy(model(input_ids=ids, use_cache=False).logits[:, n_virtual:-1], targets)
 
 
-def summed_cross_entropy(
-    model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: int = 0, batch: int = 8
-) -> tuple[float, int]:
+def summed_cross_entropy(model: nn.Module, ids: Tensor, labels: Tensor, n_virtual: int = 0) -> tuple[float, int]:
     """Sum of next-token cross-entropies over blocks, nats, and the number of tokens in it; no gradient."""
     import torch
 
     device = next(model.parameters()).device
-    training = model.training
+    training, batch = model.training, evaluation_blocks(model, ids.shape[1] + n_virtual, device.type)
     model.eval()
     total = 0.0
     # Not inference mode: FSDP keeps what it gathered then, and can't train with it.
@@ -57,6 +66,34 @@ def summed_cross_entropy(
             total += float(cross_entropy_sum(model, ids[piece].to(device), labels[piece].to(device), n_virtual))
     model.train(training)
     return total, int((labels[:, 1:] != IGNORED).sum())
+
+
+def evaluation_blocks(model: nn.Module, positions: int, device: str) -> int:
+    """Blocks in a forward pass of an evaluation, so that it holds no more than a step of training does.
+
+    Args:
+        model: causal language model.
+        positions: tokens in a block, virtual ones among them.
+        device: cpu, where the number is as it has always been unless logits force it down, or another.
+    """
+    config, most = model.config, EVALUATION_BLOCKS
+    logits = positions * int(getattr(config, "vocab_size", 0))
+    if most * logits > EVALUATION_LOGITS and not can_chunk(model):
+        most = max(1, EVALUATION_LOGITS // logits)
+    if device != "cpu" and getattr(config, "hidden_size", None):
+        most = min(most, max(1, EVALUATION_BYTES // pass_bytes(config, positions)))
+    return most
+
+
+def pass_bytes(config: Any, positions: int) -> int:
+    """Bytes that a block takes in a forward pass without gradients on a GPU: one layer's tensors at two bytes a number.
+
+    Its input, its norm's, and before and behind the activation the feed-forward's width (`intermediate_size`; 4 widths
+    where a configuration does not say it); the residual in float32.
+    """
+    width = int(config.hidden_size)
+    inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width)
+    return positions * (2 * (2 * width + 2 * inner) + 4 * width)
 
 
 def can_chunk(model: nn.Module) -> bool:

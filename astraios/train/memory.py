@@ -2,9 +2,12 @@
 
 Weights in the base's precision; what is trained in float32, with its gradient and AdamW's two moments (4 + 4 + 8 bytes
 a parameter); activations of one forward pass: s b h (34 bytes a layer at two bytes a number) with an attention that
-does not keep its scores, or 2 s b h a layer and one layer whole with gradient checkpointing (Korthikanti et al., 2022,
-arXiv:2205.05198, equations 1 and 2 and section 5); logits, their softmax and their gradient, which the loss makes in
-parts. A process with its libraries comes on top. An estimate to plan with, not a bound.
+does not keep its scores, or the residual a layer and one layer whole with gradient checkpointing (Korthikanti et al.,
+2022, arXiv:2205.05198, equations 1 and 2 and section 5); logits, their softmax and their gradient, which the loss makes
+in parts. Where the base itself is trained: the gradient of the output layer that the loss adds up, the one that
+autograd hands on, and a cast of that matrix; and in bfloat16 a residual in float32. Where each process holds a share:
+the layer in use and the next one whole, with that layer's gradient. An evaluation holds no more (`train.loss`). A
+process with its libraries comes on top. An estimate to plan with, not a bound.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astraios.records import ParameterCount
-from astraios.train.loss import CHUNK_ELEMENTS
+from astraios.train.loss import chunk_elements
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -23,8 +26,10 @@ if TYPE_CHECKING:
 GB = 10**9
 PROCESS_BYTES = {"cpu": 600 * 10**6, "cuda": 800 * 10**6}
 """Of a process on its device before it has a model: libraries on a CPU, context and workspaces on a GPU."""
-WEIGHT_BYTES = {"8bit": 1.1, "nf4": 0.6}
-"""Bytes a parameter of a quantized base, scales and what is left unquantized among them."""
+WEIGHT_BYTES = {"8bit": 1.0, "nf4": 0.52}
+"""Bytes a parameter of a quantized matrix, with its scales; embeddings and the output layer are not quantized."""
+HOST_BYTES = 3 * 10**9
+"""Main memory of a process that works on a GPU: libraries and the GPU's context."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,8 @@ class Memory:
     """What is trained in float32, gradients, moments."""
     activations: float
     process: float
+    host: float = 0.0
+    """Main memory of the machine, of all processes that train the cell together."""
 
     @property
     def total(self) -> float:
@@ -56,6 +63,7 @@ def training_memory(
     full: bool,
     positions: int,
     device: str,
+    trained_bytes: int = 16,
 ) -> Memory:
     """Memory of training on each of the devices that a cell takes.
 
@@ -66,17 +74,37 @@ def training_memory(
         full: whether the method trains the base itself.
         positions: tokens in a block, virtual ones among them.
         device: cpu or cuda.
+        trained_bytes: bytes that each trained parameter takes: itself, its gradient, moments, what a method adds.
     """
     kind = device.partition(":")[0]
     half = spec.dtype == "bfloat16" or (spec.dtype == "auto" and kind == "cuda")
     number = 2 if half else 4
     share = spec.processes if spec.fsdp else 1
-    frozen = 0 if full else count.n_params
-    weights = frozen * WEIGHT_BYTES.get(spec.quantization, number) / share
-    training = count.n_trainable * 16 / share
-    tokens = positions * spec.micro_batch
-    layer = 17 * number * tokens * config.hidden_size
-    layers = config.num_hidden_layers
-    held = layer + layers * number * tokens * config.hidden_size if spec.gradient_checkpointing else layers * layer
-    logits = 3 * 4 * min(tokens * config.vocab_size, CHUNK_ELEMENTS[kind])
-    return Memory(weights, training, held + logits, PROCESS_BYTES[kind])
+    embeddings = count.n_params - count.n_params_nonembedding
+    quantized = WEIGHT_BYTES.get(spec.quantization, number)
+    base = count.n_params_nonembedding * quantized + embeddings * number
+    weights = 0.0 if full else base / share
+    training = count.n_trainable * trained_bytes / share
+
+    tokens, width, layers = positions * spec.micro_batch, config.hidden_size, config.num_hidden_layers
+    residual = 4 if full else number
+    layer = 17 * number * tokens * width
+    logits = 3 * 4 * min(tokens * config.vocab_size, chunk_elements(kind))
+    head = 4 * config.vocab_size * width if full else 0
+    cast = head // 2 if half else 0
+    if spec.gradient_checkpointing:
+        # The loss is worked out before any layer is worked out again.
+        held = layers * residual * tokens * width + head + max(layer, logits + cast, head)
+    else:
+        held = layers * layer + logits + head + cast
+    gathered = 0.0
+    if spec.fsdp:
+        block = count.n_params_nonembedding / layers
+        gathered = number * (2 * block + embeddings) + (4 + number) * block * (1 if full else 0)
+
+    # One process reads the base, and holds the whole state when it is saved.
+    once = max(count.n_params * number, count.n_trainable * 12)
+    activations = held + gathered
+    on_device = weights + training + activations + PROCESS_BYTES[kind]
+    total_host = spec.processes * (on_device if kind == "cpu" else HOST_BYTES) + once
+    return Memory(weights, training, activations, PROCESS_BYTES[kind], total_host)

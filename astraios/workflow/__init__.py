@@ -1,7 +1,7 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
 from astraios.fit.request import FitRequest
-from astraios.workflow.collecting import collect, estimated, plan, run_cell, status
+from astraios.workflow.collecting import Hardware, collect, estimated, join, one_of_machines, plan, run_cell, status
 from astraios.workflow.composing import compose
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
@@ -18,6 +18,7 @@ __all__ = [
     "EvaluateRequest",
     "FileColumns",
     "FitRequest",
+    "Hardware",
     "ImportRequest",
     "ReportRequest",
     "ScoreRequest",
@@ -36,7 +37,9 @@ __all__ = [
     "fit_scaling",
     "hints",
     "import_results",
+    "join",
     "load_fit",
+    "one_of_machines",
     "plan",
     "reuse",
     "run_cell",

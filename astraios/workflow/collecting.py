@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios import store
+from astraios.collect.plan.compute import Hardware
+from astraios.errors import UsageError
 
 if TYPE_CHECKING:
     from astraios.collect.launch import Event
@@ -20,21 +22,33 @@ if TYPE_CHECKING:
     from astraios.runs.status import Summary as StatusSummary
 
 
-def plan(sweep_name: str, only: Sequence[str], launcher: str = "local") -> tuple[Sweep, list[CellPlan]]:
+def plan(
+    sweep_name: str, only: Sequence[str], launcher: str = "local", hardware: Hardware | None = None
+) -> tuple[Sweep, list[CellPlan]]:
     """A sweep and its cells.
+
+    Args:
+        sweep_name: a TOML file or a built-in sweep.
+        only: KEY=VALUE filters.
+        launcher: where its cells would run.
+        hardware: devices to plan for in place of those that are found.
 
     Raises:
         UsageError: no such sweep, or it is malformed.
     """
+    from astraios.collect.cell.distributed import Machines
     from astraios.collect.plan.sweep import Sweep
     from astraios.collect.run import plan as plan_cells
 
     sweep = Sweep.read(sweep_name)
-    return sweep, plan_cells(sweep, list(only), launcher)
+    if hardware:
+        sweep = dataclasses.replace(sweep, compute=hardware.over(sweep.compute))
+    devices = hardware.devices * Machines.here().count if hardware and hardware.devices else None
+    return sweep, plan_cells(sweep, list(only), launcher, devices)
 
 
 def estimated(
-    sweep: Sweep, plans: Sequence[CellPlan], db: Path, out: str | Path
+    sweep: Sweep, plans: Sequence[CellPlan], db: Path, out: str | Path, devices: int | None = None
 ) -> tuple[list[dict[str, Any]], Totals]:
     """Rows of a plan with device-hours, price and what there is of each cell, and the sums.
 
@@ -43,14 +57,15 @@ def estimated(
     from astraios.collect.plan.cost import estimate, totals
     from astraios.collect.run import states
 
-    measured = {} if sweep.compute.flops_per_second else _measured(db)
+    device = "cpu" if all(p.device == "cpu" for p in plans) else "cuda"
+    measured = {} if sweep.compute.flops_per_second else _measured(db, device)
     found = states(list(plans), out)
     estimates = [estimate(p, sweep.compute, measured) for p in plans]
     rows = [
         {**s.plan.to_dict(), "device_hours": e.device_hours, "price": e.price, **_state(s)}
         for s, e in zip(found, estimates, strict=True)
     ]
-    return rows, totals(estimates, sweep.compute, measured)
+    return rows, totals(plans, estimates, sweep.compute, measured, devices)
 
 
 def _state(cell: CellState) -> dict[str, Any]:
@@ -65,17 +80,35 @@ def _state(cell: CellState) -> dict[str, Any]:
 
 _RATES = """
 select n_params, median(train_flops / device_seconds) as rate
-from run join latest_attempt using (run_id)
-where origin = 'measured' and state = 'done' and device_seconds > 0 and train_flops > 0
+from run join latest_attempt using (run_id) join environment using (environment_id)
+where (environment.device = 'cpu') = {on_cpu}
+  and origin = 'measured' and state = 'done' and device_seconds > 0 and train_flops > 0
 group by n_params
 """
 
 
-def _measured(db: Path) -> dict[int, float]:
-    """Operations a second that a device sustained in training, by the base's number of parameters."""
+def _measured(db: Path, device: str) -> dict[int, float]:
+    """Operations a second that a device of this kind (cpu or cuda) sustained in training, by the base's parameters."""
     if not db.exists():
         return {}
-    return dict(store.query(db, _RATES).rows())
+    return dict(store.query(db, _RATES.format(on_cpu=str(device == "cpu").lower())).rows())
+
+
+def one_of_machines(share: str | None, address: str) -> bool:
+    """Takes in which of several machines this is; whether it is the first, which has the run directories.
+
+    Raises:
+        UsageError: K/N or HOST:PORT makes no sense.
+    """
+    if share is None:
+        if address:
+            raise UsageError("--meet goes with --machine K/N")
+        return True
+    from astraios.collect.cell.distributed import Machines
+
+    machines = Machines.of(share, address)
+    machines.tell_children()
+    return machines.number == 0
 
 
 def collect(
@@ -92,6 +125,7 @@ def collect(
     Raises:
         StoreError: the database can't be written; what was trained is in the run directories all the same.
     """
+    from astraios.collect.cell.distributed import Machines, check_machines
     from astraios.collect.plan.known import with_stored
     from astraios.collect.run import collect as run_cells
     from astraios.runs.place import Place
@@ -100,6 +134,8 @@ def collect(
     place.fetch()
     plans = with_stored(plans, place.path)
 
+    if Machines.here().count > 1:
+        check_machines(plans)
     with _Ingester(db, out) as ingester:
 
         def told(event: Event) -> None:
@@ -110,6 +146,23 @@ def collect(
         store.set_composites(db, sweep.composite_rows())
         outcome = run_cells(sweep, plans, out, launcher, told, start, _judge(sweep, plans, out))
     return outcome, store.ingest(db, out)
+
+
+def join(sweep: Sweep, plans: Sequence[CellPlan], out: str | Path, tell: Callable[[str, int, int], None]) -> None:
+    """Trains one cell's share of this machine, of several that train it together and of which this is not the first.
+
+    Raises:
+        UsageError: not one cell, or one that a single process trains.
+        CellError: a process failed, here or on another machine.
+    """
+    from astraios.collect.cell.distributed import check_machines, train
+    from astraios.models.ladders import resolve
+
+    cell = check_machines(plans)
+    ladder, rung = resolve(cell.model_id)
+    ladder.prepare(rung.model_id)
+    device = sweep.compute.device if sweep.compute.device != "auto" else plans[0].device
+    train(cell, Path(out) / cell.run_id, device, tell)
 
 
 def _judge(sweep: Sweep, plans: Sequence[CellPlan], out: str | Path) -> Any:

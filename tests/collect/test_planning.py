@@ -117,7 +117,8 @@ def test_the_nearest_size_that_was_measured_counts(pair: str) -> None:
     assert estimate(plan, ComputeSpec(flops_per_second=1.0), {2_500: 2.0}).device_hours == 2.0
     assert estimate(plan, ComputeSpec(price_per_device_hour=5.0), {2_500: 2.0}).price == 5.0
     assert estimate(plan, ComputeSpec(), {}).device_hours is None
-    assert totals([estimate(plan, ComputeSpec(), {1: 2.0})] * 3, ComputeSpec(), {1: 2.0}).device_hours == 3.0
+    three = [estimate(plan, ComputeSpec(), {1: 2.0})] * 3
+    assert totals([plan] * 3, three, ComputeSpec(), {1: 2.0}).device_hours == 3.0
 
 
 def test_status_tells_running_from_interrupted(pair: str, tmp_path: Path) -> None:

@@ -74,13 +74,13 @@ def curve(cell: Cell, group: Group, checkpoint: Path | None = None, stop: int = 
     return points
 
 
-def _member(rank: int, kind: str, cell: Cell, folder: Path, stop: int, queue: Any) -> None:
+def _member(rank: int, size: int, kind: str, cell: Cell, folder: Path, stop: int, queue: Any) -> None:
     import torch.distributed as dist
 
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
     torch.set_num_threads(1)
     try:
-        dist.init_process_group("gloo", init_method=f"file://{folder}/meeting-{stop}", rank=rank, world_size=2)
+        dist.init_process_group("gloo", init_method=f"file://{folder}/meeting-{stop}", rank=rank, world_size=size)
         group = Shards("cpu") if kind == "shards" else Replicas()
         points = curve(cell, group, folder / "checkpoint.pt", stop)
         dist.barrier()
@@ -92,12 +92,12 @@ def _member(rank: int, kind: str, cell: Cell, folder: Path, stop: int, queue: An
         queue.put(points)
 
 
-def two_processes(kind: str, cell: Cell, folder: Path, stop: int = 0) -> list[tuple[str, int, float]]:
-    """The curve that two processes give; from a fork server, which imports everything once."""
+def two_processes(kind: str, cell: Cell, folder: Path, stop: int = 0, size: int = 2) -> list[tuple[str, int, float]]:
+    """The curve that two processes (or `size`) give; from a fork server, which imports everything once."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["astraios.collect.launch._preload"])
     queue = context.Queue()
-    members = [context.Process(target=_member, args=(r, kind, cell, folder, stop, queue)) for r in (0, 1)]
+    members = [context.Process(target=_member, args=(r, size, kind, cell, folder, stop, queue)) for r in range(size)]
     for member in members:
         member.start()
     points = queue.get(timeout=300)
@@ -141,6 +141,23 @@ def test_any_number_of_processes_goes_on_from_a_checkpoint(
     (tmp_path / "checkpoint.pt").unlink()
     first = curve(cell, ALONE, tmp_path / "checkpoint.pt", stop=4)
     assert_same_curve(one, first + two_processes("shards", cell, tmp_path), 1e-4)
+
+
+@pytest.mark.promise("the GPU path: what a machine without one can show of it")
+@pytest.mark.parametrize(("method_id", "size"), [("fft", 2), ("fft", 4), ("lora", 2)])
+def test_shares_in_bfloat16_resume_bit_for_bit(
+    method_id: str, size: int, still_model: list[str], pairs_file: Path, tmp_path: Path
+) -> None:
+    """As on GPUs: mixed precision and gradient checkpointing; stopped after 4 of 6 steps and gone on with."""
+    _, cell = cell_of(still_model, pairs_file, method_id, "gradient_checkpointing = true")
+    train = dataclasses.replace(cell.train, dtype="bfloat16", batch_size=4)
+    cell = dataclasses.replace(cell, train=train)
+    for name in ("whole", "halves"):
+        (tmp_path / name).mkdir()
+    whole = two_processes("shards", cell, tmp_path / "whole", size=size)
+    first = two_processes("shards", cell, tmp_path / "halves", stop=4, size=size)
+    assert first + two_processes("shards", cell, tmp_path / "halves", size=size) == whole
+    assert_same_curve(curve(cell, ALONE), whole, 0.05)
 
 
 @pytest.mark.slow

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from astraios.collect.cell.run import Report, run_cell
+from astraios.collect.cell.training import check_identity
 from astraios.collect.plan.cell_plan import Plan
 from astraios.collect.plan.job import STAGES, Job
 from astraios.collect.plan.sweep import ComputeSpec
-from astraios.errors import CellError, UsageError
+from astraios.errors import UsageError
 from astraios.models.ladders import resolve
 from astraios.runs.place import Place, is_url
 from astraios.train.large_pages import ask_for_large_pages
@@ -104,6 +105,8 @@ def perform(request: Request, out: str, report: Report, lock_wait: float = 10.0)
         AstraiosError: it failed; a cell's reason stands in its run directory too.
     """
     ask_for_large_pages()
+    # A GPU's memory is cut up less by pieces that can grow; torch reads it when it first uses the GPU.
+    os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
     if request.plan is None:
         import torch
 
@@ -144,23 +147,8 @@ def run_file(path: Path, out: str, report: Report) -> None:
     with contextlib.suppress(OSError):
         os.chdir(request.folder)
     if request.plan is not None:
-        _check_identity(request.plan)
+        check_identity(request.plan.cell)
     perform(request, out, report, LOCK_PATIENCE_S)
-
-
-def _check_identity(plan: Plan) -> None:
-    """Refuses data or a base model that are not on this machine what they were where the plan was made."""
-    from astraios.data.sources import SOURCES
-
-    cell = plan.cell
-    if SOURCES.get(cell.data.source).identity(cell.data.options) != cell.data_identity:
-        raise CellError(
-            f"the data of source {cell.data.source!r} are not here what they were where the sweep was planned "
-            "(for python-stdlib: another Python): use the same installation everywhere"
-        )
-    ladder, rung = resolve(cell.model_id)
-    if rung.revision != cell.revision or (cell.weights and ladder.weights(rung.model_id) != cell.weights):
-        raise CellError(f"base model {cell.model_id} is not here what it was where the sweep was planned")
 
 
 def _end_with_parent(parent: int) -> None:

@@ -28,6 +28,7 @@ from astraios.models.methods import METHODS
 from astraios.records import EnvironmentRow, TaskResult, from_values, values
 from astraios.runs.directory import RunDirectory, utc_now
 from astraios.runs.rows import Ending, RunRows
+from astraios.train.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
     from torch import nn
@@ -101,10 +102,11 @@ def run_cell(
                 tasks = work.run(train_only)
             except Exception as error:
                 deadline.lift()
-                fail(one_line(error))
+                reason = one_line(error, deadline.where)
+                fail(reason)
                 if isinstance(error, AstraiosError):
                     raise
-                raise CellError(one_line(error)) from error
+                raise CellError(reason) from error
             deadline.lift()
             if not train_only:
                 directory.finish(record.rows, record.ending, tasks)
@@ -129,7 +131,7 @@ class _Deadline:
 
     def __init__(self, seconds: float | None, report: Report, fail: Callable[[str], None]) -> None:
         self._report, self._fail, self._seconds = report, fail, seconds
-        self._where = "starting"
+        self.where = "starting"
         self._ending = threading.Lock()
         self._timer = threading.Timer(seconds, self._expire) if seconds else None
 
@@ -145,7 +147,7 @@ class _Deadline:
 
     def report(self, stage: str, done: int, total: int) -> None:
         """Passes progress on, and remembers it for the reason."""
-        self._where = f"{stage} ({done} of {total})" if total > 1 else stage
+        self.where = f"{stage} ({done} of {total})" if total > 1 else stage
         self._report(stage, done, total)
 
     def lift(self) -> None:
@@ -155,10 +157,27 @@ class _Deadline:
     def _expire(self) -> None:
         with self._ending:
             self._fail(
-                f"time limit of {(self._seconds or 0) / 60:g} minutes reached while {self._where}: raise [compute] "
+                f"time limit of {(self._seconds or 0) / 60:g} minutes reached while {self.where}: raise [compute] "
                 "time_limit_minutes, or run the same command again, which goes on from the last checkpoint"
             )
             os._exit(1)
+
+
+def _found(device: str, planned: str) -> str:
+    """The device that a cell runs on.
+
+    Raises:
+        CellError: it was planned for a GPU and none is here; it must not train on a CPU under the same run_id.
+    """
+    import torch
+
+    here = torch.cuda.is_available()
+    if planned == "cuda" and device != "cpu" and not here:
+        raise CellError(
+            "it was planned for a GPU, and torch finds none here: ask for one in [launch], install torch for CUDA, or "
+            'set [compute] device = "cpu"'
+        )
+    return ("cuda" if here else "cpu") if device == "auto" else device
 
 
 class _Work:
@@ -179,7 +198,7 @@ class _Work:
         self.cell, self.facts, self.directory, self.report = cell, facts, directory, report
         self.record, self.rows, self.keep_safe = record, record.rows, keep_safe
         self.method = METHODS.get(cell.method_id)
-        self.device = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        self.device = _found(device, facts.device)
         self.training = Training(cell, self.device)
         self.keep = KeepSpec(**json.loads(self.rows.sweep_json).get("keep", {}))
         torch.set_num_threads(cell.threads)
@@ -200,7 +219,7 @@ class _Work:
         if train_only:
             self.directory.write_trained({"cost": cost, "environment": values(self.rows.environment)})
             return {}
-        self._keep(tuned)
+        self._keep(tuned, tokenizer)
         tasks = self._score(tuned, tokenizer, held_out)
         price = json.loads(self.rows.sweep_json).get("compute", {}).get("price_per_device_hour")
         self.record.note(
@@ -234,18 +253,24 @@ class _Work:
         ladder, rung = resolve(self.cell.model_id)
         self.training.check(ladder.config(rung.model_id))
         check_disk([self.facts], self.keep, self.directory.path.parent)
-        if self.cell.train.processes > 1:
+        checkpoint = Checkpoint(self.directory.checkpoint_path)
+        if self.cell.train.processes > 1 and checkpoint.step() < self.cell.train.steps:
             distributed.train(self.cell, self.directory.path, self.device, self.report)
 
     def _tuned(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, dict[str, Any]]:
         """The tuned model and what tuning it cost: trained, or loaded where an earlier try had finished."""
-        from astraios.train.checkpoint import Checkpoint
-
         known = self._finished_before()
         if known is not None:
             return self.method.load(base, self.directory.adapter_path), {name: known.get(name) for name in COSTS}
         checkpoint = Checkpoint(self.directory.checkpoint_path)
         checkpoint.clean()
+        saved = checkpoint.load()
+        if saved and saved.step == self.cell.train.steps:
+            elsewhere = self.directory.trained()
+            if elsewhere:
+                self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
+            cost = elsewhere["cost"] if elsewhere else self._cost(saved)
+            return self.training.trained(base, saved), cost
 
         def save(state: Any) -> None:
             self.directory.flush()
@@ -259,15 +284,10 @@ class _Work:
             on_step=lambda step: self.report("training", step, self.cell.train.steps),
             save=save,
         )
-        if saved := checkpoint.load():
-            trainer.restore(saved)
-        elsewhere = self.directory.trained() if trainer.state.step == self.cell.train.steps else None
+        trainer.restore(saved)
+        del saved
         state = trainer.run()
-        trainer.lower_precision()
-        if elsewhere is None:
-            return trainer.model, self._cost(state)
-        self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
-        return trainer.model, elsewhere["cost"]
+        return trainer.finished(), self._cost(state)
 
     def _cost(self, state: Any) -> dict[str, Any]:
         from astraios.train.flops import matmul_rate
@@ -283,9 +303,12 @@ class _Work:
             "model_flops_utilisation": facts.train_flops / device_seconds / rate,
         }
 
-    def _keep(self, model: Any) -> None:
+    def _keep(self, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
         if self._finished_before() is None and is_kept(self.method.kind, self.keep):
             self.method.save(model, self.directory.adapter_path)
+            if self.method.kind == "full":
+                # A whole model stands for itself: with its tokenizer every engine can load the folder.
+                tokenizer.save_pretrained(str(self.directory.adapter_path))
 
     def _score(
         self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, held_out: list[Record]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -13,9 +14,11 @@ from astraios.data import packing as instruction_data
 from astraios.data.sources import Record
 from astraios.errors import CellError
 from astraios.files import cache_dir, exclusive
+from astraios.models.devices import allow_tf32, has_bfloat16
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import DatasetRow
+from astraios.train.group import ALONE
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,28 +42,30 @@ class Training:
         self.cell, self.device, self.computes_on = cell, device, computes_on or device
         self.method = METHODS.get(cell.method_id)
 
-    def load_base(self) -> tuple[Any, PreTrainedTokenizerBase]:
-        """The base model as the recipe wants it, and its tokenizer."""
+    def load_base(self, bare: bool = False) -> tuple[Any, PreTrainedTokenizerBase]:
+        """The base model as the recipe wants it, and its tokenizer.
+
+        Args:
+            bare: without weights, on torch's meta device.
+        """
         ladder, rung = resolve(self.cell.model_id)
-        return ladder.load(
-            rung.model_id,
-            quantization=self._quantization,
-            dtype=self._dtype(),
-            device=self.device,
-            trust_remote_code=self.cell.trust_remote_code,
-            attention=None if self.cell.train.attention == "auto" else self.cell.train.attention,
-        )
+        how: dict[str, Any] = {
+            "dtype": self._dtype(),
+            "trust_remote_code": self.cell.trust_remote_code,
+            "attention": None if self.cell.train.attention == "auto" else self.cell.train.attention,
+        }
+        if bare:
+            return ladder.load_bare(rung.model_id, **how)
+        return ladder.load(rung.model_id, quantization=self._quantization, device=self.device, **how)
 
     @property
     def _quantization(self) -> str | None:
         return None if self.cell.train.quantization == "none" else self.cell.train.quantization
 
     def _dtype(self) -> str:
-        import torch
-
         if self.cell.train.dtype != "auto":
             return self.cell.train.dtype
-        return "bfloat16" if self.computes_on.startswith("cuda") and torch.cuda.is_bf16_supported() else "float32"
+        return "bfloat16" if self.computes_on.startswith("cuda") and has_bfloat16() else "float32"
 
     def check(self, config: Any) -> None:
         """Refuses what can't be trained, before anything is spent on it."""
@@ -76,8 +81,6 @@ class Training:
 
     def trainer(self, base: Any, packed: instruction_data.PackedData, **hooks: Any) -> Trainer:
         """The loop over the tuned model; `hooks` are those of Trainer."""
-        import torch
-
         from astraios.train.loop import Trainer
 
         cell, spec = self.cell, self.cell.train
@@ -88,13 +91,12 @@ class Training:
                 f"the tokenizer of {cell.model_id} gives token {int(highest)}, but the model has {words} embeddings: "
                 "give the model its own tokenizer, or embeddings for all tokens"
             )
+        allow_tf32()
         if spec.gradient_checkpointing:
-            base.activation_checkpointing_enable({"use_reentrant": False})
-        torch.manual_seed(cell.seed)
-        model = self.method.attach(base, cell.settings, spec.steps)
+            self._recompute(base)
         assert spec.learning_rate is not None  # filled in by the sweep
         return Trainer(
-            model,
+            self.attached(base),
             packed,
             spec,
             method=self.method,
@@ -103,6 +105,55 @@ class Training:
             seed=cell.seed,
             **hooks,
         )
+
+    def attached(self, base: Any) -> Any:
+        """The base with the method's new parameters in it, drawn from the cell's seed."""
+        import torch
+
+        torch.manual_seed(self.cell.seed)
+        with torch.device("meta") if base.device.type == "meta" else contextlib.nullcontext():
+            return self.method.attach(base, self.cell.settings, self.cell.train.steps)
+
+    def trained(self, base: Any, state: Any) -> Any:
+        """The tuned model of a state after its last step: nothing of the optimizer is read or made.
+
+        Args:
+            base: the base model.
+            state: what the checkpoint holds.
+        """
+        model = self.attached(base)
+        ALONE.load_weights(model, self.method, state.tensors["model"])
+        ALONE.load_generators(next(model.parameters()).device, state.tensors)
+        return model.train()
+
+    def _recompute(self, base: Any) -> None:
+        """Gradient checkpointing.
+
+        bitsandbytes keeps what its 8-bit layers are given outside autograd's own memory, where only the re-entrant kind
+        frees it; and that wants inputs that require gradients.
+        """
+        reentrant = self.cell.train.quantization == "8bit"
+        base.activation_checkpointing_enable({"use_reentrant": reentrant})
+        if reentrant:
+            base.enable_input_require_grads()
+
+
+def check_identity(cell: Cell) -> None:
+    """Refuses data or a base model that are not on this machine what they were where the plan was made.
+
+    Raises:
+        CellError: they are not.
+    """
+    from astraios.data.sources import SOURCES
+
+    if SOURCES.get(cell.data.source).identity(cell.data.options) != cell.data_identity:
+        raise CellError(
+            f"the data of source {cell.data.source!r} are not here what they were where the sweep was planned "
+            "(for python-stdlib: another Python): use the same installation everywhere"
+        )
+    ladder, rung = resolve(cell.model_id)
+    if rung.revision != cell.revision or (cell.weights and ladder.weights(rung.model_id) != cell.weights):
+        raise CellError(f"base model {cell.model_id} is not here what it was where the sweep was planned")
 
 
 def prepared_data(

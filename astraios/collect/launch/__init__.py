@@ -16,6 +16,7 @@ from astraios.collect.plan.job import STAGES, Job
 from astraios.registry import Registry
 from astraios.runs.place import Place
 from astraios.settings import build, require_table
+from astraios.train.memory import GB
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class Orders:
     def folder(self) -> Path:
         """Where a launcher keeps its files: what each process was given, and what it said."""
         return self.place.path / ".launch"
+
+    def memory_bytes(self, job: Job) -> float | None:
+        """Main memory that a job asks its cluster for; None leaves it to the cluster's default.
+
+        On CPUs nothing is asked by default: SLURM refuses any amount where its nodes' memory was never configured.
+        """
+        if self.compute.memory_gb:
+            return self.compute.memory_gb * GB
+        return None if job.device == "cpu" else job.host_bytes
 
 
 class Pool:

@@ -1,17 +1,20 @@
 """Cells on this machine: a process each, one at a time a device, or as many as the cores allow.
 
-Processes come from a fork server that has imported torch and transformers once, so that starting one costs a few
-milliseconds. A process ends when the command that started it does, however that ends.
+On CPUs processes come from a fork server that has imported torch and transformers once, so that starting one costs a
+few milliseconds. Where there are GPUs each is started afresh: bitsandbytes asks for the GPU when it is imported, and a
+fork of a process that has asked can't use one. A process ends when the command that started it does, however that ends.
 """
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import shutil
 import subprocess
 import threading
 import time
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -29,7 +32,7 @@ class _Running:
     key: str
     process: BaseProcess
     connection: Connection
-    slot: int
+    devices: list[str]
     reason: str = ""
 
 
@@ -64,30 +67,52 @@ class _Processes(Pool):
         self.orders, compute = orders, orders.compute
         self.running: dict[str, _Running] = {}
         self.news: list[Event] = []
+        self.devices = _cuda_devices(compute.device)
         together = max((job.n_devices for job in jobs), default=1)
-        self.devices = _groups(_cuda_devices(compute.device), together)
-        self.slots = list(
-            range(compute.workers or len(self.devices) or max(1, _cores() // (compute.threads * together)))
-        )
-        self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["astraios.collect.launch._preload"])
+        self.most = compute.workers or len(self.devices) or max(1, _cores() // (compute.threads * together))
+        self.waiting: deque[Job] = deque()
+        """Handed over, until as many devices are free as the first of them wants."""
+        self.context: Any = multiprocessing.get_context("spawn" if self.devices else "forkserver")
+        if not self.devices:
+            self.context.set_forkserver_preload(["astraios.collect.launch._preload"])
 
     def room(self) -> int:
-        return len(self.slots)
+        return 0 if self.waiting else max(0, self.most - len(self.running))
 
     def start(self, jobs: Sequence[Job]) -> None:
-        for job in jobs:
-            request = Request.of(job, self.orders.sweep_json, self.orders.compute)
-            ours, theirs = self.context.Pipe()
-            slot = self.slots.pop(0)
-            device = self.devices[slot % len(self.devices)] if self.devices else None
-            process = self.context.Process(
-                target=_work, args=(theirs, request, self.orders.place.address, device), daemon=True
-            )
-            process.start()
-            theirs.close()
-            self.running[job.key] = _Running(job.key, process, ours, slot)
-            self.news.append(Event(job.key, "started"))
+        self.waiting.extend(jobs)
+        self._start_waiting()
+
+    def _start_waiting(self) -> None:
+        """Starts what there is room for, in order: a cell that wants many devices is not overtaken for ever."""
+        while self.waiting and len(self.running) < self.most:
+            devices = self._free_devices(self.waiting[0].n_devices)
+            if devices is None:
+                return
+            self._start(self.waiting.popleft(), devices)
+
+    def _free_devices(self, wanted: int) -> list[str] | None:
+        """As many devices, those with the fewest cells; None while they are not free. A cell that wants more than there
+        are is given all, and says so itself."""
+        if not self.devices:
+            return []
+        load = Counter(device for running in self.running.values() for device in running.devices)
+        each = math.ceil(self.most / len(self.devices))
+        free = sorted((device for device in self.devices if load[device] < each), key=lambda device: load[device])
+        wanted = min(wanted, len(self.devices))
+        return free[:wanted] if len(free) >= wanted else None
+
+    def _start(self, job: Job, devices: list[str]) -> None:
+        request = Request.of(job, self.orders.sweep_json, self.orders.compute)
+        ours, theirs = self.context.Pipe()
+        visible = ",".join(devices) if devices else None
+        process = self.context.Process(
+            target=_work, args=(theirs, request, self.orders.place.address, visible), daemon=True
+        )
+        process.start()
+        theirs.close()
+        self.running[job.key] = _Running(job.key, process, ours, devices)
+        self.news.append(Event(job.key, "started"))
 
     def poll(self, seconds: float) -> list[Event]:
         news, self.news = self.news, []
@@ -110,14 +135,15 @@ class _Processes(Pool):
 
     def _end(self, running: _Running, reason: str) -> Event:
         del self.running[running.key]
-        self.slots.append(running.slot)
         running.connection.close()
         running.process.join()
+        self._start_waiting()
         return Event(running.key, "ended", reason)
 
     def stop(self, key: str, reason: str) -> None:
-        self.running[key].reason = reason
-        self.running[key].process.kill()
+        if key in self.running:
+            self.running[key].reason = reason
+            self.running[key].process.kill()
 
     def close(self) -> None:
         for running in self.running.values():
@@ -139,12 +165,6 @@ def _cuda_devices(device: str) -> list[str]:
     context = multiprocessing.get_context("spawn")
     with context.Pool(1) as pool:
         return [str(i) for i in range(pool.apply(_count_cuda_devices))]
-
-
-def _groups(devices: list[str], size: int) -> list[str]:
-    """Devices in lots of those that train a cell together; fewer than a lot is given as it is."""
-    lots = [",".join(devices[i : i + size]) for i in range(0, len(devices) - size + 1, size)]
-    return lots or ([",".join(devices)] if devices else [])
 
 
 def _count_cuda_devices() -> int:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 from astraios.collect.launch import Event, Launcher, Orders, Pool
 from astraios.collect.launch._process import environment, log_file, progress_of, write_request
 from astraios.collect.plan.job import Job
+from astraios.errors import StoreError
 from astraios.ray_cluster import join
 from astraios.settings import setting
 
@@ -35,6 +36,9 @@ class Settings:
     """spread over the machines, or pack them."""
     resources: Mapping[str, Any] = field(default_factory=dict)
     """Custom resources that each cell asks for, such as {"a100" = 1}."""
+    autoscaling: bool = False
+    """Whether machines with GPUs are started when they are asked for: cells then wait for a GPU that is not there yet,
+    where otherwise a cluster without one is refused."""
     log: bool = False
     """Whether what cells say is shown here; it is in .launch/logs under the folder of run directories in any case."""
 
@@ -48,11 +52,11 @@ class RayLauncher(Launcher):
     def open(self, jobs: Sequence[Job], orders: Orders) -> Pool:
         settings = self.read(orders.options)
         join(settings.address, "the launcher ray", cpus=settings.cpus, log=settings.log)
-        return _Tasks(self, orders)
+        return _Tasks(self, jobs, orders)
 
 
 class _Tasks(Pool):
-    def __init__(self, launcher: RayLauncher, orders: Orders) -> None:
+    def __init__(self, launcher: RayLauncher, jobs: Sequence[Job], orders: Orders) -> None:
         import ray
 
         self.launcher, self.orders = launcher, orders
@@ -63,7 +67,14 @@ class _Tasks(Pool):
         self.news = _news_actor()
         self.last_news = 0.0
         self.task = _task()
-        self.gpus = orders.compute.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0
+        self.gpus = any(job.device != "cpu" for job in jobs)
+        if self.gpus and not ray.cluster_resources().get("GPU", 0) and not launcher.read(orders.options).autoscaling:
+            ray.shutdown()
+            raise StoreError(
+                "launcher ray: the sweep was planned for GPUs, and the cluster has none: add a machine that has one, "
+                'set [compute] device = "cpu", or [launch.ray] autoscaling = true to wait for machines that are '
+                "started on demand"
+            )
 
     def room(self) -> int:
         import ray
@@ -75,12 +86,12 @@ class _Tasks(Pool):
     def start(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             settings = self.launcher.read(self.orders.options, job.stage)
-            memory = self.orders.compute.memory_gb
+            memory = self.orders.memory_bytes(job)
             task = self.task.options(
                 name=f"astraios {job.label}",
                 num_cpus=job.n_threads,
-                num_gpus=job.n_devices if self.gpus else 0,
-                memory=int(memory * 1e9) if memory else None,
+                num_gpus=job.n_devices if job.device != "cpu" else 0,
+                memory=int(memory) if memory else None,
                 resources=dict(settings.resources) or None,
                 scheduling_strategy="SPREAD" if settings.placement == "spread" else "DEFAULT",
             )

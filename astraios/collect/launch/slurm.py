@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import json
+import math
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from astraios.collect.launch._process import environment, file_name, last_words,
 from astraios.collect.plan.job import Job
 from astraios.errors import MissingExtraError, StoreError
 from astraios.settings import setting
+from astraios.train.memory import GB
 
 QUEUED = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SUSPENDED", "RESIZING", "SPECIAL_EXIT")
 ACTIVE = ("RUNNING", "COMPLETING", "STAGE_OUT", "SIGNALING", "STOPPED")
@@ -60,6 +62,9 @@ class Settings:
     """Jobs in the queue at a time, and most in an array."""
     poll_seconds: float = setting(5.0, minimum=0, unit="seconds")
     """Pause between two looks at the queue."""
+    cpus_per_gpu: int = setting(4, minimum=1)
+    """Cores that a job asks for with each GPU, where its threads are fewer: programs are judged and data packed on
+    them."""
     srun: bool = True
     """Whether the process is started by srun inside the allocation."""
     setup: str | None = None
@@ -179,13 +184,15 @@ class _Queue(Pool):
         executor = submitit.AutoExecutor(
             folder / "%j", cluster=settings.cluster, slurm_max_num_timeout=settings.requeues
         )
-        gpu = self.orders.compute.device == "cuda"
+        gpu = job.device != "cpu"
+        cpus = max(job.n_threads, settings.cpus_per_gpu * job.n_devices) if gpu else job.n_threads
+        memory = self.orders.memory_bytes(job)
         asked = {
             "name": "astraios",
             "timeout_min": settings.minutes,
-            "cpus_per_task": job.n_threads,
+            "cpus_per_task": cpus,
             "gpus_per_node": job.n_devices if gpu else None,
-            "mem_gb": self.orders.compute.memory_gb,
+            "mem_gb": math.ceil(memory / GB) if memory else None,
             "slurm_partition": settings.partition,
             "slurm_constraint": settings.constraint,
             "slurm_account": settings.account,

@@ -9,6 +9,7 @@ from typing import Any
 
 from astraios.collect.plan.cell import Cell
 from astraios.collect.plan.facts import facts_of
+from astraios.errors import CellError
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import BaseModelRow, ParameterCount, RunRow
@@ -30,6 +31,8 @@ class Plan:
     it needs more memory than there is."""
     memory: Memory | None = None
     """Estimated memory of training, on each of its devices."""
+    device: str = "auto"
+    """What it is planned for: cpu, cuda, or auto (whatever is found)."""
 
     def to_state(self) -> dict[str, Any]:
         """The whole plan as JSON types, for another process."""
@@ -62,6 +65,7 @@ class Plan:
             "n_tokens": self.n_tokens,
             "train_flops": self.train_flops,
             "kept_bytes": self.kept_bytes,
+            "devices": self.cell.train.processes,
             "memory_bytes": round(self.memory.total) if self.memory else None,
             "problem": self.problem,
         }
@@ -129,6 +133,11 @@ def describe(cell: Cell, device: str = "auto") -> Plan:
     """
     facts = facts_of(cell.model_id, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device)
     n_tokens = cell.train.steps * cell.train.batch_size * cell.data.sequence_length
+    if cell.train.fsdp and not facts.problem:
+        try:
+            METHODS.get(cell.method_id).check_shards(cell.train.quantization)
+        except CellError as error:
+            facts = dataclasses.replace(facts, problem=str(error))
     if facts.problem:
-        return Plan(cell, facts.count, n_tokens, 0.0, facts.problem)
-    return Plan(cell, facts.count, n_tokens, facts.flops_per_token * n_tokens, None, facts.memory)
+        return Plan(cell, facts.count, n_tokens, 0.0, facts.problem, device=device)
+    return Plan(cell, facts.count, n_tokens, facts.flops_per_token * n_tokens, None, facts.memory, device)

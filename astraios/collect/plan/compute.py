@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
+from astraios.errors import UsageError
 from astraios.settings import check_fields, setting
 
 STAGES = ("together", "split")
@@ -31,8 +34,8 @@ class ComputeSpec:
     """Ends a cell early once even the low end of this interval (0.9, say) of its extrapolated final loss lies above the
     best final loss of the same base, data and steps. Such a cell counts neither as done nor as failed."""
     memory_gb: float | None = setting(None, above=0, unit="GB")
-    """Main memory that a cell asks its launcher for, in gigabytes (10^9 bytes); by default what it is estimated to
-    need."""
+    """Main memory that a cell asks Ray or SLURM for, in gigabytes (10^9 bytes); by default what a cell on GPUs is
+    estimated to need, and nothing on CPUs."""
     device_memory_gb: float | None = setting(None, above=0, unit="GB")
     """Memory of the device (of the machine, on a CPU) that a cell has to fit into; by default what local ones have."""
     flops_per_second: float | None = setting(None, above=0, unit="FLOP/s")
@@ -44,6 +47,34 @@ class ComputeSpec:
 
     def __post_init__(self) -> None:
         check_fields(self, "[compute] ")
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """What a plan is made for, where that is not what is here; goes before the sweep's [compute] table."""
+
+    device_memory_gb: float | None = None
+    """Of one device, in gigabytes (10^9 bytes)."""
+    devices: int | None = None
+    """How many one machine has: a cell that wants more is refused, and the sweep's hours are reckoned for so many."""
+    price: float | None = None
+    """Money for an hour of one of them."""
+
+    def __post_init__(self) -> None:
+        for option, value in (("--device-memory", self.device_memory_gb), ("--devices", self.devices)):
+            if value is not None and value <= 0:
+                raise UsageError(f"{option} {value}: must be above 0")
+        if self.price is not None and self.price < 0:
+            raise UsageError(f"--price {self.price}: must not be below 0")
+
+    def over(self, compute: ComputeSpec) -> ComputeSpec:
+        """[compute] with this in place of what it says; memory or a number of devices speaks of GPUs."""
+        asked: dict[str, Any] = {
+            "device_memory_gb": self.device_memory_gb,
+            "price_per_device_hour": self.price,
+            "device": "cuda" if compute.device == "auto" and (self.device_memory_gb or self.devices) else None,
+        }
+        return dataclasses.replace(compute, **{name: value for name, value in asked.items() if value is not None})
 
 
 @dataclass(frozen=True)

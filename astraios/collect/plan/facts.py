@@ -25,7 +25,7 @@ from astraios.train.flops import train_flops
 from astraios.train.loop import TrainSpec
 from astraios.train.memory import Memory, training_memory
 
-FORMAT = 1
+FORMAT = 2
 """Version of what is kept, and of the formulas behind it."""
 
 
@@ -119,6 +119,12 @@ def _worked_out(model_id: str, method_id: str, settings: str, recipe: str, lengt
     n_virtual = method.n_virtual_tokens(chosen)
     flops = train_flops(config, count, kind=method.kind, n_tokens=1, sequence_length=length, n_virtual_tokens=n_virtual)
     memory = training_memory(
-        config, count, train, full=method.kind == "full", positions=length + n_virtual, device=device
+        config,
+        count,
+        train,
+        full=method.kind == "full",
+        positions=length + n_virtual,
+        device=device,
+        trained_bytes=method.trained_bytes,
     )
     return Facts(count, flops, memory, None)

@@ -33,6 +33,16 @@ class Job:
         return self.plan.cell if self.plan else None
 
     @property
+    def device(self) -> str:
+        """cpu, cuda, or auto where the plan was made for nothing in particular; a base model is built on the CPU."""
+        return self.plan.device if self.plan else "cpu"
+
+    @property
+    def host_bytes(self) -> float | None:
+        """Main memory that it is estimated to need, of all its processes together."""
+        return self.plan.memory.host if self.plan and self.plan.memory else None
+
+    @property
     def n_devices(self) -> int:
         """Devices that it keeps busy."""
         return self.plan.cell.train.processes if self.plan and self.stage != "evaluate" else 1

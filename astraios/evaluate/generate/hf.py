@@ -1,13 +1,18 @@
 """Generation with transformers: rows of equal length, a KV cache, and a random stream of its own for each sample.
 
-Rows of one batch have equally many tokens, so that nothing is padded and positions are right whatever the tuning
-method puts in front. A sample's stream depends on the seed, the problem and the sample's number alone: batches,
-devices and interruptions change nothing but rounding.
+Rows that are worked on together have equally many tokens, so that nothing is padded and positions are right whatever
+the tuning method puts in front. Rows grow by a token a step, and a prompt that is just as long joins them where a row
+has ended: the model is never called for a few late rows while others wait. Samples of one prompt share its pass. A
+sample's stream depends on the seed, the problem and the sample's number alone: batches, devices and interruptions
+change nothing but rounding.
 """
 
 from __future__ import annotations
 
+import inspect
+from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +26,16 @@ if TYPE_CHECKING:
 
 CHECK_EVERY = 8
 """Tokens between two looks for stop strings."""
+MOST_ROWS = 256
+"""Rows at once, where memory allows more."""
+FEW_ROWS = 16
+"""Rows at once where an architecture does not say what they take."""
+PROMPT_TOKENS = 1 << 14
+"""Tokens of prompts in one pass."""
+CPU_CACHE_BYTES = 2 * 10**9
+"""Of the KV cache on a CPU."""
+CACHE_SHARE = 0.5
+"""Of a GPU's free memory that the KV cache may take."""
 
 
 def choose(logits: Tensor, uniform: np.ndarray, temperature: float, top_p: float) -> Tensor:
@@ -44,6 +59,49 @@ def choose(logits: Tensor, uniform: np.ndarray, temperature: float, top_p: float
     return order.gather(-1, place)[:, 0]
 
 
+def row_bytes(config: Any, positions: int, number: int) -> int:
+    """Bytes of one row's KV cache.
+
+    Args:
+        config: of the model.
+        positions: tokens of prompt and answer.
+        number: bytes of a number.
+    """
+    heads = config.num_attention_heads
+    shared = 1 if getattr(config, "multi_query", False) else heads
+    kept = getattr(config, "num_key_value_heads", None) or shared
+    width = getattr(config, "head_dim", None) or config.hidden_size // heads
+    return int(2 * config.num_hidden_layers * positions * kept * width * number)
+
+
+def rows_that_fit(model: nn.Module, positions: int) -> int:
+    """Rows that a device has memory for, from 1 to `MOST_ROWS`."""
+    import torch
+
+    config: Any = model.config
+    config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    if not getattr(config, "num_attention_heads", None):
+        # Not an attention's cache: what it takes can't be told.
+        return FEW_ROWS
+    parameter = next(model.parameters())
+    free = float(CPU_CACHE_BYTES)
+    if parameter.device.type == "cuda":
+        unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        free = CACHE_SHARE * (torch.cuda.mem_get_info()[0] + unused)
+    number = parameter.element_size() if parameter.is_floating_point() else 2
+    return int(min(MOST_ROWS, max(1, free // row_bytes(config, positions, number))))
+
+
+@dataclass
+class _Row:
+    """One answer in the making, for one request or for several that will get the same."""
+
+    requests: list[Request]
+    prompt: tuple[int, ...]
+    stream: np.random.Generator
+    tokens: list[int] = field(default_factory=list)
+
+
 class Generator:
     """A model that answers.
 
@@ -54,7 +112,7 @@ class Generator:
         temperature: 0 is greedy.
         top_p: share of probability to draw from.
         seed: seed of the streams.
-        batch: rows at once.
+        batch: rows at once; None: as many as there is memory for.
 
     Raises:
         CellError: no tokenizer, or a tuning method whose cache this loop does not know.
@@ -68,7 +126,7 @@ class Generator:
         temperature: float = 0.0,
         top_p: float = 0.95,
         seed: int = 0,
-        batch: int = 16,
+        batch: int | None = None,
     ) -> None:
         if tokenizer is None:
             raise CellError("generation needs the model's tokenizer, and there is none: name a model that has one")
@@ -81,80 +139,153 @@ class Generator:
             raise CellError(f"generation does not know the tuning method {config.peft_type}")  # type: ignore[union-attr]
 
     def run(self, requests: Sequence[Request]) -> Iterator[tuple[Request, str]]:
-        """Answers, a batch at a time; longest prompts first, so that memory runs out at once or not at all."""
-        import torch
-
-        encoded = [encode(self.tokenizer, request.text, self.max_length) for request in requests]
-        by_length: dict[int, list[int]] = {}
-        for index, ids in enumerate(encoded):
-            by_length.setdefault(len(ids), []).append(index)
+        """Answers as they are complete."""
+        waiting = self._waiting(requests)
+        batch = self.batch or rows_that_fit(self.model, self.max_length + 1)
         training = self.model.training
         self.model.eval()
         try:
-            for length in sorted(by_length, reverse=True):
-                group = by_length[length]
-                for start in range(0, len(group), self.batch):
-                    rows = group[start : start + self.batch]
-                    with torch.inference_mode():
-                        answers = self._batch([requests[i] for i in rows], [encoded[i] for i in rows])
-                    for index, answer in zip(rows, answers, strict=True):
-                        yield requests[index], answer
+            while waiting:
+                yield from self._from_the_shortest(waiting, batch)
         finally:
             self.model.train(training)
+
+    def _waiting(self, requests: Sequence[Request]) -> dict[int, deque[_Row]]:
+        """Rows to be answered by the length of their prompts, those of one prompt beside each other."""
+        rows: dict[Any, list[_Row]] = {}
+        for request in requests:
+            same = rows.setdefault((request.text, request.stop), [])
+            if same and self.temperature == 0:
+                # Greedy answers to one prompt are one answer.
+                same[0].requests.append(request)
+                continue
+            prompt = same[0].prompt if same else tuple(encode(self.tokenizer, request.text, self.max_length))
+            same.append(_Row([request], prompt, stream(self.seed, request.item_id, request.sample)))
+        waiting: dict[int, deque[_Row]] = {}
+        for same in rows.values():
+            waiting.setdefault(len(same[0].prompt), deque()).extend(same)
+        return waiting
+
+    def _from_the_shortest(self, waiting: dict[int, deque[_Row]], batch: int) -> Iterator[tuple[Request, str]]:
+        """Answers from the shortest prompts on, until no row is left to go on with; what finds no room waits."""
+        import torch
+
+        length = min(waiting)
+        rows: list[_Row] = []
+        logits: Any = None
+        cache: Any = None
+        while True:
+            joining = _take(waiting, length, batch - len(rows)) if cache is None or _can_join(cache) else []
+            with torch.inference_mode():
+                if joining:
+                    logits, cache = self._joined(logits, cache, *self._started(joining))
+                    rows = rows + joining
+                chosen: Any = self._chosen(logits, rows) if length < self.max_length else None
+                length += 1
+                keep = [place for place, row in enumerate(rows) if length < self.max_length and self._is_open(row)]
+            ended = set(range(len(rows))) - set(keep)
+            for place in sorted(ended):
+                text = self._text(rows[place])
+                for request in rows[place].requests:
+                    yield request, text
+            rows = [rows[place] for place in keep]
+            if not rows:
+                return
+            with torch.inference_mode():
+                if ended:
+                    selected = torch.tensor(keep, device=chosen.device)
+                    cache.batch_select_indices(selected)
+                    chosen = chosen[selected]
+                output = self._next(chosen, cache)
+                logits, cache = output.logits[:, -1], output.past_key_values
+
+    def _started(self, rows: list[_Row]) -> tuple[Tensor, Any]:
+        """Logits behind the prompts, shape (rows, vocabulary), and their cache; each prompt is read once."""
+        import torch
+
+        device = next(self.model.parameters()).device
+        prompts = list(dict.fromkeys(row.prompt for row in rows))
+        each = max(1, PROMPT_TOKENS // len(prompts[0]))
+        logits: Any = None
+        cache: Any = None
+        for start in range(0, len(prompts), each):
+            output = self._first(torch.tensor(prompts[start : start + each], device=device))
+            logits, cache = self._joined(logits, cache, output.logits[:, -1], output.past_key_values)
+        places = {prompt: place for place, prompt in enumerate(prompts)}
+        wanted = torch.tensor([places[row.prompt] for row in rows], device=device)
+        if len(prompts) < len(rows):
+            cache.batch_select_indices(wanted)
+        return logits[wanted], cache
+
+    def _joined(self, logits: Any, cache: Any, more: Tensor, its: Any) -> tuple[Tensor, Any]:
+        """The rows of both; they are of one length."""
+        import torch
+
+        if logits is None:
+            return more, its
+        for mine, theirs in zip(cache.layers, its.layers, strict=True):
+            mine.keys, mine.values = torch.cat([mine.keys, theirs.keys]), torch.cat([mine.values, theirs.values])
+        return torch.cat([logits, more]), cache
+
+    def _chosen(self, logits: Any, rows: list[_Row]) -> Any:
+        """Next tokens, which the rows now have."""
+        uniform = np.array([row.stream.random() for row in rows])
+        chosen = choose(logits.float(), uniform, self.temperature, self.top_p)
+        for row, token in zip(rows, chosen.tolist(), strict=True):
+            row.tokens.append(token)
+        return chosen
 
     def _first(self, ids: Tensor) -> Any:
         """Output for the whole prompt, with what the tuning method puts in front."""
         import torch
 
         if not self.prompted:
-            return self.model(input_ids=ids, use_cache=True)
+            return self.model(input_ids=ids, use_cache=True, **self._last_alone(self.model))
         front = self.model.get_prompt(batch_size=len(ids))  # (rows, virtual, width)
         words = self.model.word_embeddings(ids)
-        return self.model.base_model(inputs_embeds=torch.cat([front.to(words.dtype), words], 1), use_cache=True)
+        both = torch.cat([front.to(words.dtype), words], 1)
+        return self.model.base_model(inputs_embeds=both, use_cache=True, **self._last_alone(self.model.base_model))
+
+    def _last_alone(self, model: Any) -> dict[str, int]:
+        """Asks for the last token's logits alone, where the architecture can: those of a prompt take gigabytes."""
+        base = model.get_base_model() if hasattr(model, "get_base_model") else model
+        known = "logits_to_keep" in inspect.signature(base.forward).parameters
+        return {"logits_to_keep": 1} if known else {}
 
     def _next(self, token: Tensor, cache: Any) -> Any:
         model = self.model.base_model if self.prompted else self.model
         return model(input_ids=token[:, None], past_key_values=cache, use_cache=True)
 
-    def _batch(self, requests: list[Request], prompts: list[list[int]]) -> list[str]:
-        import torch
+    def _is_open(self, row: _Row) -> bool:
+        """Whether the answer goes on; stop strings are looked for now and then."""
+        if row.tokens and row.tokens[-1] == self.tokenizer.eos_token_id:
+            return False
+        if len(row.tokens) % CHECK_EVERY:
+            return True
+        text = self.tokenizer.decode(row.tokens)
+        return not any(word in text for word in row.requests[0].stop)
 
-        device = next(self.model.parameters()).device
-        ids = torch.tensor(prompts, device=device)
-        streams = [stream(self.seed, request.item_id, request.sample) for request in requests]
-        end = self.tokenizer.eos_token_id
-        tokens: list[list[int]] = [[] for _ in requests]
-        open_rows = list(range(len(requests)))
-        output = self._first(ids)
-        for step in range(self.max_length - ids.shape[1]):
-            uniform = np.array([streams[row].random() for row in open_rows])
-            chosen = choose(output.logits[:, -1].float(), uniform, self.temperature, self.top_p)
-            for row, token in zip(open_rows, chosen.tolist(), strict=True):
-                tokens[row].append(token)
-            look = (step + 1) % CHECK_EVERY == 0
-            keep = [
-                place
-                for place, row in enumerate(open_rows)
-                if tokens[row][-1] != end and not (look and self._stopped(tokens[row], requests[row].stop))
-            ]
-            if not keep or step + 1 == self.max_length - ids.shape[1]:
-                break
-            cache = output.past_key_values
-            if len(keep) < len(open_rows):
-                selected = torch.tensor(keep, device=device)
-                cache.batch_select_indices(selected)
-                chosen, open_rows = chosen[selected], [open_rows[place] for place in keep]
-            output = self._next(chosen, cache)
-        return [self._text(row, request.stop) for row, request in zip(tokens, requests, strict=True)]
-
-    def _stopped(self, tokens: list[int], stop: tuple[str, ...]) -> bool:
-        text = self.tokenizer.decode(tokens)
-        return any(word in text for word in stop)
-
-    def _text(self, tokens: list[int], stop: tuple[str, ...]) -> str:
+    def _text(self, row: _Row) -> str:
         """The answer up to the first stop string or the end-of-text token."""
-        end = self.tokenizer.eos_token_id
+        end, tokens = self.tokenizer.eos_token_id, row.tokens
         if end in tokens:
             tokens = tokens[: tokens.index(end)]
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
-        return until_stop(text, stop)
+        return until_stop(text, row.requests[0].stop)
+
+
+def _take(waiting: dict[int, deque[_Row]], length: int, room: int) -> list[_Row]:
+    """Rows whose prompts have this length, as far as there is room."""
+    queue = waiting.get(length, deque())
+    taken = [queue.popleft() for _ in range(min(room, len(queue)))]
+    if taken and not queue:
+        del waiting[length]
+    return taken
+
+
+def _can_join(cache: Any) -> bool:
+    """Whether rows can be put beside those of a cache: not where layers hold other things than keys and values."""
+    from transformers.cache_utils import DynamicIndexedLayer, DynamicLayer
+
+    layers = getattr(cache, "layers", ())
+    return bool(layers) and all(isinstance(x, DynamicLayer) and not isinstance(x, DynamicIndexedLayer) for x in layers)

@@ -7,6 +7,7 @@ numbers drawn are vLLM's, so samples differ from those of `hf`.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 CHUNK = 512
 """Requests handed over at once: what an interruption can lose."""
+CHANGES_BASE = ("pissa", "olora", "corda", "loftq", "lora_ga")
+"""Beginnings that change the base's own weights."""
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Limits of rank that vLLM knows."""
 
@@ -35,6 +38,10 @@ def adapter_rank(adapter: Path) -> int:
         raise CellError(f"{adapter} holds no adapter: it needs an adapter_config.json that can be read") from None
     kind = str(config.get("peft_type"))
     odd = next((name for name in ("use_dora", "modules_to_save", "rank_pattern") if config.get(name)), None)
+    begun = str(config.get("init_lora_weights"))
+    if begun.lower().startswith(CHANGES_BASE):
+        # Their A and B belong to a base from which a part was taken: on the whole one they give wrong scores.
+        odd = f"init_lora_weights = {begun!r}"
     if kind != "LORA" or odd:
         what = f"LoRA with {odd}" if kind == "LORA" else kind
         raise CellError(f"vLLM does not apply {what} ({adapter}): choose --engine transformers")
@@ -57,6 +64,8 @@ class Server:
 
     def __init__(self, model: str, adapter: Path | None = None, seed: int = 0, **options: Any) -> None:
         rank = adapter_rank(adapter) if adapter else None
+        # torch may have been asked for the GPU by now, and vLLM's own workers must not be forks of such a process.
+        os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
         try:
             from vllm import LLM
             from vllm.lora.request import LoRARequest

@@ -96,6 +96,18 @@ class Ladder:
         """Hash of the base's files, where neither its id nor its revision says which they are: in a local folder."""
         return None
 
+    def load_bare(
+        self, model_id: str, *, dtype: str = "float32", trust_remote_code: bool = False, attention: str | None = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        """The same on torch's meta device, without weights: for a process that gets its share of them from another.
+
+        A ladder that does not know how gives the whole model, which costs main memory and nothing else.
+
+        Raises:
+            CellError: the configuration or the tokenizer can't be had.
+        """
+        return self.load(model_id, dtype=dtype, trust_remote_code=trust_remote_code, attention=attention)
+
     def is_ready(self, model_id: str) -> bool:
         """Whether the base can be loaded as it is; False where `prepare` must build it first."""
         return True

@@ -90,6 +90,44 @@ class HubLadder(Ladder):
             attention=attention,
         )
 
+    def load_bare(
+        self, model_id: str, *, dtype: str = "float32", trust_remote_code: bool = False, attention: str | None = None
+    ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        rung = self._rung(model_id)
+        return bare_pretrained(
+            rung.model_id,
+            revision=rung.revision,
+            dtype=dtype,
+            trust_remote_code=trust_remote_code,
+            attention=attention,
+        )
+
+
+def bare_pretrained(
+    source: str,
+    *,
+    revision: str | None = None,
+    dtype: str = "float32",
+    trust_remote_code: bool = False,
+    attention: str | None = None,
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """What `load_pretrained` gives, on torch's meta device: only its configuration and tokenizer are read."""
+    hush()
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    common = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": _no_network()}
+    extra: dict[str, Any] = {"attn_implementation": attention} if attention else {}
+    with _explained(source, "tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+    with _explained(source, "configuration"):
+        config = AutoConfig.from_pretrained(source, **common)
+    with _explained(source, "model"), torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            config, dtype=getattr(torch, dtype), trust_remote_code=trust_remote_code, **extra
+        )
+    return model.eval(), tokenizer
+
 
 def load_pretrained(
     source: str,

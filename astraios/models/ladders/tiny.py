@@ -103,6 +103,12 @@ class TinyLadder(Ladder):
         self.prepare(model_id)
         return load_pretrained(str(_folder(_recipe(model_id))), **{**options, "trust_remote_code": False})
 
+    def load_bare(self, model_id: str, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+        from astraios.models.ladders.hub import bare_pretrained
+
+        self.prepare(model_id)
+        return bare_pretrained(str(_folder(_recipe(model_id))), **{**options, "trust_remote_code": False})
+
 
 def _recipe(model_id: str) -> Recipe:
     name, _, seed = model_id.rpartition("-s")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import CellError, UsageError
+from astraios.models.quantized import keep_precision
 from astraios.records import TuningMethodRow
 from astraios.registry import Registry
 from astraios.settings import Rule, as_setting, check, rule_of_type
@@ -39,6 +40,8 @@ class TuningMethod:
     """Default precision of the frozen base: None, "8bit" or "nf4"."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Defaults of what the sweep may set under [method.NAME]: rank, alpha, target_modules, ..."""
+    trained_bytes: int = 16
+    """Bytes that training holds of each parameter: in float32 itself, its gradient and AdamW's two moments."""
     quantizable: bool = True
     """Whether it works over a quantized base."""
     peft_type: ClassVar[str] = ""
@@ -174,7 +177,7 @@ class TuningMethod:
             with warnings.catch_warnings():
                 for message in _BENIGN:
                     warnings.filterwarnings("ignore", message=message)
-                return get_peft_model(model, config)
+                return keep_precision(get_peft_model(model, config))
         except (ValueError, TypeError, KeyError, NotImplementedError, RuntimeError, AttributeError) as error:
             kind = getattr(model.config, "model_type", type(model).__name__)
             raise CellError(f"tuning method {self.name!r} does not fit a {kind} model: {_first_line(error)}") from error
@@ -258,7 +261,7 @@ class TuningMethod:
         if not (Path(directory) / "adapter_config.json").is_file():
             raise CellError(f"{directory} holds no adapter: adapter_config.json is missing")
         try:
-            return PeftModel.from_pretrained(base, str(directory), is_trainable=trainable)
+            return keep_precision(PeftModel.from_pretrained(base, str(directory), is_trainable=trainable))
         except (ValueError, TypeError, KeyError, RuntimeError, OSError) as error:
             raise CellError(f"the adapter in {directory} can't be loaded: {_first_line(error)}") from error
 

@@ -159,6 +159,8 @@ METHOD = AdaLora(
     citation="Zhang et al., 2023, arXiv:2303.10512",
     # Appendix F: 1e-4 at first, which fails; 1e-3 and 3e-2 work much better.
     learning_rate=1e-3,
+    # Three moving averages of importance on top.
+    trained_bytes=28,
     settings={
         "rank": 12,
         "target_rank": 8,
