@@ -119,7 +119,7 @@ def test_a_run_that_wandb_kept_too_is_one_run(tmp_path: Path, monkeypatch: pytes
     result = run_cli("import", source, "--db", db, *given, "--json")
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
-    assert [why for why in told["skipped"].values() if "already there as ours" in why]
+    assert [note for note in told["notes"] if "already there as ours" in note]
     expected = {"ours", *imported.filter(pl.col("id") != "lora321")["run_id"]}
     assert set(store.query(db, "select run_id from run")["run_id"]) == expected
     assert set(store.query(db, "select run_id from loss_point")["run_id"]) == expected
