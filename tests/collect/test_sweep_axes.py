@@ -170,8 +170,9 @@ def id_of_before(cell: Cell) -> str:
 
 
 def test_ids_of_default_settings_are_what_they_were() -> None:
-    astraios = Sweep.read("astraios").cells()
-    assert [c.run_id for c in astraios] == [id_of_before(c) for c in astraios]
+    plain = [c for c in Sweep.read("astraios").cells() if c.method_id != "fft"]
+    assert len(plain) == 24
+    assert [c.run_id for c in plain] == [id_of_before(c) for c in plain]
     tiny = Sweep.read("tiny").cells()
     assert all(c.run_id != id_of_before(c) for c in tiny), "tiny evaluates every 50 steps"
 
