@@ -10,7 +10,7 @@ from astraios.errors import DataError, UsageError
 from astraios.fit.axes import Roles, arrange
 from astraios.fit.checks import of_assumptions, of_data, of_data_left_out, of_fit
 from astraios.fit.ensemble import build
-from astraios.fit.observations import fit_id, numbers, read, require_sizes
+from astraios.fit.observations import check_named, fit_id, numbers, read, require_sizes
 from astraios.fit.results import FitResult
 from astraios.fit.weigh import candidates, estimator_name
 
@@ -88,6 +88,8 @@ def fit(
     inputs = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
     series = list(dict.fromkeys([*([group] if group else []), *_several(by)]))
     _require(table, [loss, *inputs.values(), *series])
+    for name in series:
+        check_named(table, name)
     numbers(table, loss, "a positive loss in nats")
     roles = Roles((), _pairs(where), _several(best_over), _several(repeat))
     if "run_id" not in table.columns:

@@ -240,12 +240,8 @@ def read(
         raise DataError("no rows to fit: collect or import some runs first")
     columns = {name: numbers(frame, column, "a positive number") for name, column in inputs.items()}
     losses = numbers(frame, loss, "a positive loss in nats")
-    if group and frame[group].null_count():
-        row = int(np.flatnonzero(frame[group].is_null().to_numpy())[0])
-        raise DataError(
-            f"column {group!r}, row {row}: no name of a series ({frame[group].null_count()} such rows):"
-            " name or drop them"
-        )
+    if group:
+        check_named(frame, group)
     keys = [str(key) for key in frame[group].to_list()] if group else ["all"] * len(frame)
     runs = [str(run) for run in frame["run_id"]] if "run_id" in frame.columns else [""] * len(frame)
     bases = [str(base or "") for base in frame["model_id"]] if "model_id" in frame.columns else []
@@ -291,6 +287,18 @@ def numbers(frame: pl.DataFrame, column: str, what: str) -> Array:
             )
         raise DataError(f"column {column!r}, row {int(bad[0])}: {shown} is not {what} {count}: drop or repair")
     return values
+
+
+def check_named(frame: pl.DataFrame, column: str) -> None:
+    """Refuse rows that belong to no series.
+
+    Raises:
+        DataError: the column that names the series is empty in some row.
+    """
+    count = frame[column].null_count()
+    if count:
+        row = int(np.flatnonzero(frame[column].is_null().to_numpy())[0])
+        raise DataError(f"column {column!r}, row {row}: no name of a series ({count} such rows): name or drop them")
 
 
 def require_sizes(ladder: Ladder, pooled: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios import store
 from astraios.errors import DataError, StoreError, UsageError, did_you_mean
+from astraios.fit.observations import check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
 from astraios.fit.selection import Selection
@@ -162,6 +163,8 @@ def select_file(path: Path, columns: FileColumns) -> Selection:
     for name in (n, loss, *(c for c in (d, group) if c)):
         if name not in frame.columns:
             raise DataError(f"{path}: no column {name!r}: {did_you_mean(name, frame.columns)}")
+    if group:
+        check_named(frame, group)
     losses = frame.rename(
         {**_out_of_the_way(frame, columns), n: "n_params", loss: "loss", **({d: "n_tokens"} if d else {})}
     )
