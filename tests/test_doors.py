@@ -31,7 +31,7 @@ def test_a_table_as_a_page_holds_no_script(monkeypatch: pytest.MonkeyPatch) -> N
     script = "<script>alert(1)</script>"
     grid = Grid(corner=script, columns=[("", script)], blocks=[(script, [])], notes=[script])
     monkeypatch.setattr(module, "lay_out", lambda table, frame: grid)
-    monkeypatch.setattr(module, "studies", lambda query: [None])
+    monkeypatch.setattr(module, "choose", lambda query, wanted: None)
     table = next(iter(module.TABLES))
     page = module.export(f"{table.name}", lambda sql: pl.DataFrame({"a": [1]}), "html").decode()
     assert "<script" not in page

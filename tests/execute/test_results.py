@@ -11,7 +11,7 @@ import pytest
 from astraios.evaluate.execute import Limits, Program
 from astraios.evaluate.execute.isolation import isolation
 from astraios.evaluate.execute.pool import PythonPool
-from astraios.evaluate.score import score_generations
+from astraios.evaluate.score import score_generations, score_options
 from astraios.evaluate.tasks._humaneval import HELPER
 from tests.execute import attacks, carried, grammar, results
 
@@ -44,7 +44,8 @@ def test_results_of_every_kind(level: str, user_namespace: bool) -> None:
 
 def test_issue_cases_are_judged_right(shared: Path) -> None:
     folder = shared / "cases" / "import" / "python-verdicts"
-    result = score_generations(folder / "generations.json", "humanevalfix-python", folder / "gold", workers=2)
+    options = score_options("humanevalfix-python", data_dir=folder / "gold", workers=2)
+    result = score_generations(folder / "generations.json", "humanevalfix-python", options)
     assert [sample.verdict for sample in result.samples] == ["timeout"] * 2 + ["passed"] * 7
 
 
