@@ -119,8 +119,10 @@ def output_folder(config: Mapping[str, Any], near: Path) -> Path | None:
     if not isinstance(name, str) or not name or name == "None":
         return None
     given = Path(name)
-    roots = [Path(), *list(near.absolute().parents)[:5]] if not given.is_absolute() else []
-    for folder in (given, *(root / given for root in roots)):
+    above = list(near.absolute().parents)[:8]
+    around = [one for one in above[:3] if one.name == given.name and plain_file(one / "trainer_state.json")]
+    roots = [Path(), *above] if not given.is_absolute() else []
+    for folder in (*around, given, *(root / given for root in roots)):
         try:
             if any(plain_file(folder / one) for one in (ADAPTER, "trainer_state.json", "config.json")):
                 return folder

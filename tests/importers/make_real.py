@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +80,17 @@ SWEEP = [(method, rate, seed, steps) for method in ("lora", "fft") for rate in (
 
 def trainer(out: Path) -> list[dict[str, Any]]:
     """Sixteen runs of the Trainer with four loggers at once, and one of every other method."""
+    others = [(method, 1e-3, 3, 6) for method in adapters() if method not in ("lora", "fft")]
+    return logged(out, SWEEP + others)
+
+
+def recorded(out: Path) -> list[dict[str, Any]]:
+    """One run of each method, whose files are kept in files/real (for that, run where no path tells anything)."""
+    return logged(out, [(method, 1e-3, place, 6) for place, method in enumerate(adapters())])
+
+
+def logged(out: Path, cells: list[tuple[str, float, int, int]]) -> list[dict[str, Any]]:
+    """Runs of the Trainer, by method, rate, seed and steps, each logged to W&B, MLflow, TensorBoard and Trackio."""
     import mlflow
     import torch
     from peft import get_peft_model
@@ -87,11 +99,12 @@ def trainer(out: Path) -> list[dict[str, Any]]:
     n_params = tiny(Path("base"))
     os.environ.update(
         WANDB_MODE="offline", WANDB_SILENT="true", WANDB_DIR=str(out), MLFLOW_TRACKING_URI=f"sqlite:///{out}/mlflow.db",
-        MLFLOW_EXPERIMENT_NAME="sweep", TRACKIO_DIR=str(out / "trackio"), TRACKIO_PROJECT="sweep",
+        WANDB_X_DISABLE_META="true", WANDB_X_DISABLE_STATS="true", WANDB_DISABLE_GIT="true", WANDB_DISABLE_CODE="true",
+        WANDB_CONSOLE="off", WANDB_X_SAVE_REQUIREMENTS="false", WANDB_HOST="machine", MLFLOW_EXPERIMENT_NAME="sweep",
+        TRACKIO_DIR=str(out / "trackio"), TRACKIO_PROJECT="sweep",
     )  # fmt: skip
     truth = []
-    others = [(method, 1e-3, 3, 6) for method in adapters() if method not in ("lora", "fft")]
-    for method, rate, seed, steps in SWEEP + others:
+    for method, rate, seed, steps in cells:
         torch.manual_seed(seed)
         model = AutoModelForCausalLM.from_pretrained("base")
         adapter = adapters()[method]
@@ -123,10 +136,11 @@ def trainer(out: Path) -> list[dict[str, Any]]:
     return truth
 
 
-PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {"trainer": trainer}
+PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {"trainer": trainer, "recorded": recorded}
 
 
 def main(folder: Path, names: list[str]) -> None:
+    socket.gethostname = lambda: "machine"
     folder = folder.resolve()
     for name in names or PARTS:
         out = folder / name
