@@ -169,16 +169,27 @@ def test_proportional_data_answer_in_proportion_alone(tmp_path: Path) -> None:
     assert_one_line(run_cli("fit-scaling", "--db", db, "--target", "1B", "--target-tokens", "1e12"), 1, "vary together")
 
 
-def test_two_amounts_of_data_are_not_averaged(tmp_path: Path) -> None:
+def test_two_amounts_of_data_are_an_input_and_not_averaged(tmp_path: Path) -> None:
     rows = [
-        {**row, "n_tokens": d, "loss": row["loss"] + extra}
+        {**row, "n_tokens": d, "loss": row["loss"] - loss_at(1e8) + loss_at(1e8, d)}
         for row in runs()
-        for d, extra in ((10**9, 0.4), (10**10, 0.0))
+        for d in (10**9, 10**10)
     ]
     db = database(tmp_path, rows)
-    assert_one_line(run_cli("fit-scaling", "--db", db), 2, "n_tokens.*--where n_tokens=10000000000")
-    found = fitted("--db", db, "--where", "n_tokens=1e10", "--target", "1B")
+    found = fitted("--db", db, "--target", "1B")
+    assert {axis["fact"]: axis["role"] for axis in found["axes"]}["n_tokens"] == "input"
+    assert found["ranking"][0]["n_tokens"] == 1e10
     assert found["ranking"][0]["mean"] == pytest.approx(loss_at(1e9), rel=0.03)
+    assert any(warning["code"] == "few_amounts" for warning in found["warnings"])
+    held = fitted("--db", db, "--where", "n_tokens=1e9", "--target", "1B")
+    assert held["ranking"][0]["mean"] == pytest.approx(loss_at(1e9) - loss_at(1e8) + loss_at(1e8, 1e9), rel=0.03)
+
+
+def test_an_amount_that_only_one_size_has_twice_is_asked_about(tmp_path: Path) -> None:
+    rows = [{**row, "n_tokens": 10**10} for row in runs()]
+    rows += [{**row, "n_tokens": 10**9, "loss": row["loss"] + 0.4} for row in runs() if row["n_params"] == 10**7]
+    db = database(tmp_path, rows)
+    assert_one_line(run_cli("fit-scaling", "--db", db), 2, "n_tokens.*--where n_tokens=10000000000")
 
 
 def test_a_stale_fit_is_said(tmp_path: Path) -> None:

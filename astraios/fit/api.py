@@ -10,7 +10,7 @@ from astraios.errors import DataError, UsageError
 from astraios.fit.axes import Roles, arrange
 from astraios.fit.checks import of_assumptions, of_data, of_data_left_out, of_fit
 from astraios.fit.ensemble import build
-from astraios.fit.observations import check_named, fit_id, numbers, read, require_sizes
+from astraios.fit.observations import ROW, check_named, fit_id, numbers, read, require_sizes
 from astraios.fit.results import FitResult
 from astraios.fit.weigh import candidates, estimator_name
 
@@ -84,6 +84,8 @@ def fit(
     """
     if not 0 < level < 1:
         raise UsageError(f"level {level} is not between 0 and 1: write for instance 0.9")
+    import polars as pl
+
     table = _polars(frame)
     inputs = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
     series = list(dict.fromkeys([*([group] if group else []), *_several(by)]))
@@ -92,9 +94,8 @@ def fit(
         check_named(table, name)
     numbers(table, loss, "a positive loss in nats")
     roles = Roles((), _pairs(where), _several(best_over), _several(repeat))
-    if "run_id" not in table.columns:
-        table = table.with_row_index("run_id")
-    table = table.with_columns(run_id=table["run_id"].cast(str))
+    named = table["run_id"] if "run_id" in table.columns else [f"{ROW}{i}" for i in range(len(table))]
+    table = table.with_columns(run_id=pl.Series([str(name) for name in named]))
     points = arrange(table, inputs=list(inputs.values()), series=series, roles=roles, loss=loss)
     ladder = read(points.frame, loss=loss, inputs=inputs, group="series", quantity=quantity)
     estimator = estimator_name(estimator)

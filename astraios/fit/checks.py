@@ -37,6 +37,8 @@ def of_data(ladder: Ladder) -> list[FitWarning]:
             )
         found += [_rising(s) for s in ladder.series if s.rises]
     found += _collinear(ladder)
+    if ladder.has("n_tokens") and len(ladder.levels("n_tokens")) == 2:
+        found.append(FitWarning("few_amounts", "two amounts of data: how much more data are worth rests on the prior"))
     found += _small(ladder)
     found += _crowded(ladder)
     found += _identical(ladder)

@@ -83,8 +83,6 @@ def read_losses(selection: Selection, roles: Roles, quantity: str | None = None)
     losses = selection.losses
     if losses is None or losses.is_empty():
         raise DataError("no rows to fit: collect or import some runs first")
-    if selection.curated:
-        _refuse_bad_losses(losses)
     _one_size_a_model(losses)
     if "n_tokens" not in losses.columns:
         losses = losses.with_columns(n_tokens=pl.lit(None, pl.Int64))
@@ -105,22 +103,6 @@ def read_losses(selection: Selection, roles: Roles, quantity: str | None = None)
         _refuse_mixed_amounts(points.frame)
         ladder = read(points.frame, group="series", quantity=quantity)
     return Arranged(ladder, points, tokens)
-
-
-def _refuse_bad_losses(losses: pl.DataFrame) -> None:
-    """A loss that is no number has the name of its run, not of its row."""
-    import polars as pl
-
-    if not {"loss", "run_id"} <= set(losses.columns) or not losses.schema["loss"].is_numeric():
-        return
-    bad = losses.filter(~(pl.col("loss").is_finite() & (pl.col("loss") > 0)).fill_null(value=False))
-    if len(bad) and len(bad) < len(losses):
-        run, value = bad.select("run_id", "loss").row(0)
-        more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
-        raise DataError(
-            f"run {run}{more}: its loss is {value}, not a positive number: leave it out with `astraios exclude {run} "
-            "--reason diverged`, or drop the row"
-        )
 
 
 def _refuse_mixed_amounts(frame: pl.DataFrame) -> None:

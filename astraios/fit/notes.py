@@ -12,6 +12,7 @@ CODES = {
     "one_size_of_data": "the amount of data does not vary",
     "collinear": "size and data vary together",
     "mixed_sizes": "sizes so close that they look like one model counted in two ways",
+    "few_amounts": "two amounts of data: their exponent rests on the prior",
     "small_sizes": "sizes that no model has: they may be given in billions or millions",
     "no_backtest": "too few sizes to hide the largest",
     "identical_seeds": "repeated runs agree to the last digit",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MANY_ROWS = 1000
 """Rows of sizes alone from which on a series is fitted by its means."""
 MANY_SIZES = 200
+ROW = "row "
+"""Beginning of the ids of rows that no run is named for."""
 RISE = 0.002
 """Rise of a log loss that is more than noise between seeds."""
 
@@ -279,7 +281,7 @@ def numbers(frame: pl.DataFrame, column: str, what: str) -> Array:
     if bad.size:
         shown = frame[column][int(bad[0])]
         count = f"({bad.size} such row{'s' if bad.size > 1 else ''})"
-        if "run_id" in frame.columns:
+        if "run_id" in frame.columns and not str(frame["run_id"][int(bad[0])]).startswith(ROW):
             runs = " ".join(str(frame["run_id"][int(row)]) for row in bad[:20])
             raise DataError(
                 f"run {frame['run_id'][int(bad[0])]}: {column} {shown} is not {what} {count}: repair, or leave out "

@@ -11,7 +11,7 @@ from astraios.errors import FitError, UsageError, did_you_mean
 from astraios.fit.curve import Array
 from astraios.fit.fitting import pool
 from astraios.fit.laws import LAWS, Law
-from astraios.fit.observations import Ladder
+from astraios.fit.observations import Ladder, Series
 from astraios.fit.pooling import ESTIMATORS, PooledFit
 
 BY_SIZE = ("power_offset", "power")
@@ -213,13 +213,22 @@ def repeats(ladder: Ladder) -> bool:
 
 
 def varies(ladder: Ladder, name: str) -> bool:
-    """Whether an input takes three values or more that the other inputs do not determine."""
-    if not ladder.has(name) or len(ladder.levels(name)) < 3:
+    """Whether an input takes values that the others do not determine: three, or two that are crossed with size."""
+    if not ladder.has(name) or len(ladder.levels(name)) < 2:
+        return False
+    if len(ladder.levels(name)) == 2 and not any(_crossed(series, name) for series in ladder.series):
         return False
     size = ladder.column("n_params")
     if len(np.unique(size)) < 2:
         return True
     return bool(abs(np.corrcoef(size, ladder.column(name))[0, 1]) < 0.99)
+
+
+def _crossed(series: Series, name: str) -> bool:
+    """Whether two sizes of a series have several values of an input each."""
+    sizes = np.unique(np.round(series.inputs["n_params"], 9))
+    values = [np.unique(series.inputs[name][np.isclose(series.inputs["n_params"], size)]) for size in sizes]
+    return sum(len(found) > 1 for found in values) > 1
 
 
 def estimator_name(name: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios import store
 from astraios.errors import DataError, StoreError, UsageError, did_you_mean
-from astraios.fit.observations import check_named
+from astraios.fit.observations import ROW, check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
 from astraios.fit.selection import Selection
@@ -169,7 +169,7 @@ def select_file(path: Path, columns: FileColumns) -> Selection:
         {**_out_of_the_way(frame, columns), n: "n_params", loss: "loss", **({d: "n_tokens"} if d else {})}
     )
     if "run_id" not in losses.columns:
-        losses = losses.with_columns(run_id=pl.int_range(pl.len()).cast(pl.String))
+        losses = losses.with_columns(run_id=pl.format(ROW + "{}", pl.int_range(pl.len())))
     values = losses["loss"].cast(pl.Float64, strict=False).drop_nulls().to_numpy()
     return Selection(
         losses.with_columns(pl.col("run_id").cast(pl.String)), sql=path.name, data_counts=d is not None,

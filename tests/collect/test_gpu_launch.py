@@ -94,8 +94,8 @@ def test_slurm_asks_for_gpus_and_memory_wherever_the_plan_is_for_them(tmp_path: 
             asked.clear()
             asked.update(fields)
 
-    def ask(device: str, **compute: Any) -> dict[str, Any]:
-        _, job = planned(device)
+    def ask(plan_for: str, **compute: Any) -> dict[str, Any]:
+        _, job = planned(plan_for)
         queue = slurm.slurm.open([job], orders(tmp_path, **compute))
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("submitit.AutoExecutor", Recorder)
