@@ -58,6 +58,14 @@ create or replace macro sorted_quantile(l, q) as
     l[floor(q * (len(l) - 1))::bigint + 1] + (q * (len(l) - 1) - floor(q * (len(l) - 1)))
         * (l[ceil(q * (len(l) - 1))::bigint + 1] - l[floor(q * (len(l) - 1))::bigint + 1]);
 
+-- A straight line between the knots (x ascending) around a value; beyond the last one its own.
+create or replace macro interpolated(xs, ys, x) as
+    case when x >= xs[len(xs)] then ys[len(xs)]
+    else ys[len(list_filter(xs, lambda v: v <= x))]
+        + (ys[len(list_filter(xs, lambda v: v <= x)) + 1] - ys[len(list_filter(xs, lambda v: v <= x))])
+        * (x - xs[len(list_filter(xs, lambda v: v <= x))])
+        / (xs[len(list_filter(xs, lambda v: v <= x)) + 1] - xs[len(list_filter(xs, lambda v: v <= x))]) end;
+
 -- Projections of a stored fit of losses to any sizes, from its draws alone: what `astraios fit-scaling --reuse` prints.
 -- the_fit: a fit_id or its beginning; sizes: a list of parameters; tokens: one number, or null.
 create or replace macro project(the_fit, sizes, tokens := null) as table
@@ -111,13 +119,21 @@ reach as (
     from chosen, json_each(certificate, '$.largest'), size
     group by fit_id, n_params
 ),
+-- What repeats from hold-out to hold-out is taken off, and differences are drawn to the last known ones.
+moved as (
+    select fit_id, n_params, coalesce(interpolated((certificate->'$.order_at')::double[], (certificate->'$.order')::double[], far), 0)
+        - coalesce((certificate->>'bias')::double, 0) * sqrt(far) as moved
+    from reach
+    join chosen using (fit_id)
+),
 off as (
-    select fit_id, n_params, log_mean, stretch, noise, (certificate->>'sigma')::double as sigma,
+    select fit_id, n_params, log_mean + moved as log_mean, stretch, noise, (certificate->>'sigma')::double as sigma,
         log_loss - log_mean + (certificate->>'sigma')::double * form * sqrt(far) as off
     from numbered
     join shape using (fit_id, draw)
     join best using (fit_id, n_params)
     join reach using (fit_id, n_params)
+    join moved using (fit_id, n_params)
     join chosen using (fit_id)
 ),
 spread as (
@@ -126,14 +142,15 @@ spread as (
     from off
     group by fit_id, n_params
 )
-select f.fit_id, f.method_id, b.n_params, b.n_tokens, exp(b.log_mean) as mean,
-    exp(least(sorted_quantile(means, (1 - level) / 2), log_mean)) as low,
-    exp(greatest(sorted_quantile(means, (1 + level) / 2), log_mean)) as high,
-    exp(least(sorted_quantile(news, (1 - level) / 2), log_mean)) as new_low,
-    exp(greatest(sorted_quantile(news, (1 + level) / 2), log_mean)) as new_high,
+select f.fit_id, f.method_id, b.n_params, b.n_tokens, exp(b.log_mean + m.moved) as mean,
+    exp(least(sorted_quantile(means, (1 - level) / 2), b.log_mean + m.moved)) as low,
+    exp(greatest(sorted_quantile(means, (1 + level) / 2), b.log_mean + m.moved)) as high,
+    exp(least(sorted_quantile(news, (1 - level) / 2), b.log_mean + m.moved)) as new_low,
+    exp(greatest(sorted_quantile(news, (1 + level) / 2), b.log_mean + m.moved)) as new_high,
     f.level
 from best b
 join chosen f using (fit_id)
+join moved m using (fit_id, n_params)
 left join spread s using (fit_id, n_params)
 order by f.fit_id, b.n_params;
 

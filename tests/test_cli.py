@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import sqlite3
 from pathlib import Path
@@ -86,7 +87,7 @@ def test_database_without_runs(tmp_path: Path) -> None:
         (("steps = 6", "steps = 'six'"), r"\[train\] steps = 'six'"),
         (("steps = 6", "steps = 0"), r"\[train\] steps = 0"),
         (("[train]", "[train"), "not valid TOML"),
-        (('name = "small"', 'extends = "tinny"'), "extends = 'tinny': no built-in sweep; did you mean 'tiny'"),
+        (('name = "small"', 'extends = "tinny"'), "extends = 'tinny': no built-in sweep and no file; did you mean 'tiny'"),
         (("[compute]", "[task.devign]\nlimt = 3\n[compute]"), r"\[task.devign\] unknown field 'limt'"),
         (('name = "small"', ""), "name is missing"),
         (('"next-token"', '"next-tokn"'), "unknown task 'next-tokn'"),
@@ -140,14 +141,19 @@ def test_folder_that_cannot_be_written(small_sweep: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.promise("every command helps by an example, answers at once, and says what is wrong in one line")
-def test_full_disk(small_sweep: Path, tmp_path: Path) -> None:
-    """Every write to /dev/full fails with ENOSPC, as on a full disk."""
-    if not Path("/dev/full").exists():
-        pytest.skip("no /dev/full on this system")
-    (tmp_path / "report.html").symlink_to("/dev/full")
-    db = tmp_path / "a.duckdb"
+def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report that does not fit leaves the last one as it was."""
+    db, page = tmp_path / "a.duckdb", tmp_path / "report.html"
     assert run_cli("ingest", "--db", db, "--out", tmp_path / "runs").returncode == 0
-    assert_one_line(run_cli("report", "--db", db, "-o", tmp_path / "report.html"), 1, "No space left")
+    assert run_cli("report", "--db", db, "-o", page).returncode == 0
+    before = page.read_text()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("astraios.files.os.fsync", full)
+    assert_one_line(run_cli("report", "--db", db, "-o", page), 1, "No space left")
+    assert page.read_text() == before
 
 
 def test_sql_formats_and_refusals(tmp_path: Path) -> None:

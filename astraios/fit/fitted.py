@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios.fit.curve import Array
+from astraios.fit.ensemble import GRID
 from astraios.fit.results import parameter_values
 from astraios.fit.weigh import estimator_name
 from astraios.records.fitted import BEST_DRAW, DrawnColumn, Fitted, FittedPoint
@@ -59,7 +60,8 @@ def fitted(
             fit_id=ids[series.name], role=role, quantity="loss", method_id=series.name, law=_law(ensemble),
             estimator=estimator_name(request.estimator), settings=asdict(request),
             objective=float(fit.solution.objective[g]), n_points=len(series), data_hash=ladder.hash(), data_sql=sql,
-            certificate={**shared, "order": ensemble.order[g].tolist(), "converged": bool(fit.solution.converged[g]),
+            certificate={**shared, "order": ensemble.order[g].tolist(), "order_at": GRID.tolist(),
+                         "converged": bool(fit.solution.converged[g]),
                          "newton_decrement": float(fit.solution.decrement[g])},
             warnings=[w.to_dict() for w in warnings if w.group in (None, series.name)],
             parameters=parameter_values(fit, ensemble.draws[best][g], g, request.level),
