@@ -87,7 +87,10 @@ def test_database_without_runs(tmp_path: Path) -> None:
         (("steps = 6", "steps = 'six'"), r"\[train\] steps = 'six'"),
         (("steps = 6", "steps = 0"), r"\[train\] steps = 0"),
         (("[train]", "[train"), "not valid TOML"),
-        (('name = "small"', 'extends = "tinny"'), "extends = 'tinny': no built-in sweep and no file; did you mean 'tiny'"),
+        (
+            ('name = "small"', 'extends = "tinny"'),
+            "extends = 'tinny': no built-in sweep and no file; did you mean 'tiny'",
+        ),
         (("[compute]", "[task.devign]\nlimt = 3\n[compute]"), r"\[task.devign\] unknown field 'limt'"),
         (('name = "small"', ""), "name is missing"),
         (('"next-token"', '"next-tokn"'), "unknown task 'next-tokn'"),

@@ -54,10 +54,10 @@ class Facts:
         Raises:
             UsageError: the model or its size is not known, or a number is none.
         """
-        from astraios.importers._config import from_config
+        from astraios.importers._config import config_facts
         from astraios.importers._models import completed
 
-        told = from_config(self.about.get("config") or {})
+        told = dict(config_facts(self.about.get("config") or {}).facts)
         self.add("config", {"model": told.pop("model_id", None), "method": told.pop("method_id", None)})
         self.add("config", {"dataset": told.pop("dataset_id", None), **_only(told, COLUMNS)})
         known = completed({"model_id": self.values.get("model"), "n_params": self.values.get("n_params")})
