@@ -14,7 +14,7 @@ class OfAttempt:
     """What a result gets when it is stored."""
 
     run_id: Annotated[str, Column("varchar", "The run.")]
-    attempt: Annotated[int, Column("integer", "The try.")]
+    attempt: Annotated[int, Column("integer", "The attempt.")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -80,9 +80,9 @@ class AttemptAddress:
 @row_of("attempt", of="run", address=AttemptAddress)
 @dataclass(frozen=True, kw_only=True)
 class AttemptRow:
-    """What happened: each try at a run, with its cost and its end."""
+    """What happened: each attempt at a run, with its cost and its end."""
 
-    attempt: Annotated[int, Column("integer", "Number of the try, from 1. A resumed try keeps its number.")]
+    attempt: Annotated[int, Column("integer", "Number of the attempt, from 1. One that is resumed keeps its number.")]
     state: Annotated[
         str, Column("varchar", "done or failed; running or interrupted for a logged run that has no end yet.")
     ]

@@ -1,7 +1,7 @@
 """The run directory: the truth about one run, of which the database is an index.
 
     cell.json            what was asked, written first
-    attempts.jsonl       a line when a try starts or fails
+    attempts.jsonl       a line when an attempt starts or fails
     rows.json            of a run that others start: the rows that are known so far
     losses.jsonl         a line an evaluation, appended while training
     points.jsonl         scores along training, a line each
@@ -95,10 +95,10 @@ class RunDirectory:
         return self.path / "adapter"
 
     def start(self, cell_json: str) -> tuple[int, str]:
-        """Makes the directory and opens a try; an interrupted one is gone on with under its own number.
+        """Makes the directory and opens an attempt; an interrupted one goes on under its own number.
 
         Returns:
-            The number of the try and when it started.
+            The number of the attempt and when it started.
 
         Raises:
             StoreError: the directory can't be written.
@@ -222,7 +222,7 @@ class RunDirectory:
         self.checkpoint_path.unlink(missing_ok=True)
 
     def fail(self, rows: RunRows, ending: Ending) -> None:
-        """Records that a try failed; the reason is in `ending`."""
+        """Records that an attempt failed; the reason is in `ending`."""
         self.flush()
         self._append_ending(ending)
         self._write_manifest("failed", rows, {})

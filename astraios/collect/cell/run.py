@@ -127,7 +127,7 @@ class _Record:
 
 
 class _Deadline:
-    """Ends this process when a try has taken too long, unless its last records are being written already."""
+    """Ends this process when an attempt has taken too long, unless its last records are being written already."""
 
     def __init__(self, seconds: float | None, report: Report, fail: Callable[[str], None]) -> None:
         self._report, self._fail, self._seconds = report, fail, seconds
@@ -238,7 +238,7 @@ class _Work:
         self.record.note(environment_id=row.environment_id)
 
     def _finished_before(self) -> dict[str, Any] | None:
-        """The record of an earlier try that finished training and left the tuned model, or None."""
+        """The record of an earlier attempt that finished training and left the tuned model, or None."""
         manifest = self.directory.manifest()
         if manifest is None or manifest["state"] != "done" or not self.directory.adapter_path.is_dir():
             return None
@@ -258,7 +258,7 @@ class _Work:
             distributed.train(self.cell, self.directory.path, self.device, self.report)
 
     def _tuned(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, dict[str, Any]]:
-        """The tuned model and what tuning it cost: trained, or loaded where an earlier try had finished."""
+        """The tuned model and what tuning it cost: trained, or loaded where an earlier attempt had finished."""
         known = self._finished_before()
         if known is not None:
             return self.method.load(base, self.directory.adapter_path), {name: known.get(name) for name in COSTS}

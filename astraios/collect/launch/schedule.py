@@ -2,7 +2,7 @@
 
 Launchers start processes and say when they have ended; whether a cell is done is in its manifest. A cell that fails is
 tried again as often as the sweep says. One that was lost with its machine goes on elsewhere from its checkpoint, under
-the same number of try; that is no failure of its own.
+the same number of attempt; that is no failure of its own.
 """
 
 from __future__ import annotations
