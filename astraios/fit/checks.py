@@ -85,12 +85,16 @@ def of_assumptions(ladder: Ladder, quantity_guessed: bool) -> list[FitWarning]:
             FitWarning(
                 "assumed_base_noise",
                 f"one run or base model a size: {luck.spread:.1%} of luck that all series of a size share is assumed"
-                " (base noise sets it)",
+                " (--base-noise, base_noise= in Python)",
             )
         )
     if quantity_guessed and ladder.quantity != "nats":
         meaning = QUANTITIES[ladder.quantity].meaning
-        found.append(FitWarning("assumed_quantity", f"taken as {meaning} by its name or values (quantity sets it)"))
+        found.append(
+            FitWarning(
+                "assumed_quantity", f"taken as {meaning} by its name or values (--quantity, quantity= in Python)"
+            )
+        )
     return found
 
 
