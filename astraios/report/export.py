@@ -202,7 +202,7 @@ def render_markdown(query: Query, *, title: str = "Scaling report", study: str |
             out += [f"## {escape_markdown(one.title)}", "", f"{one.counts}.", ""]
             out += [
                 escape_markdown(text) + "\n"
-                for text in (state.axes and f"Compared: {state.axes}.", state.warning)
+                for text in (state.axes and f"Compared: {state.axes}.", one.left_out, state.warning)
                 if text
             ]
         out += [f"- **{term}.** {escape_markdown(words)}" for term, words in summary(query, one)]

@@ -121,6 +121,7 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
         "title": study.title if study else "An empty database",
         "counts": study.counts if study else "",
         "axes": state.axes,
+        "left_out": study.left_out if study else "",
         "warning": state.warning,
         "summary": summary(query, study),
         "sections": sections,

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 STUDIES = """\
 select study, study_key, origin, ladder, dataset_id, n_runs, n_methods, n_sizes,
     exists (select 1 from run_series s join run r using (run_id)
-        where s.study_key = study.study_key and s.series <> r.method_id) as has_settings
+        where s.study_key = study.study_key and s.series <> r.method_id) as has_settings,
+    (select count(*) from outranked_run o where o.study_key = study.study_key) as n_outranked
 from study
 order by n_runs desc, study"""
 NAMES = {"starcoderbase": "StarCoderBase", "tiny": "the tiny ladder"}
@@ -33,6 +34,8 @@ OF_RUNS = (
     "mean_task_score",
 )
 """Views with the columns study_key and series."""
+WITHOUT_RUNS = ("method_size_grid", "mean_task_score")
+"""Those of them that have no run_id: each row is a mean over runs already."""
 OF_FITS = ("latest_projection", "latest_backtest", "ranking", "fit_study")
 """Views of fits, with the column study_key."""
 
@@ -51,6 +54,8 @@ class Study:
     n_sizes: int
     has_settings: bool
     """Whether settings of methods make series of their own (lora rank=8)."""
+    n_outranked: int
+    """Runs behind no point of a chart: at a beaten learning rate, or with less data (view outranked_run)."""
     alone: bool
 
     @property
@@ -73,13 +78,23 @@ class Study:
             for n, word in ((self.n_runs, "run"), (self.n_methods, "tuning method"), (self.n_sizes, "size"))
         )
 
+    @property
+    def left_out(self) -> str:
+        """What the charts of measured runs leave out, in words; empty when they show every run."""
+        if not self.n_outranked:
+            return ""
+        return (
+            f"Charts of measured runs show, of each size, the most data and the best learning rate there; "
+            f"{self.n_outranked:,} of the {self.n_runs:,} runs are outranked (view outranked_run)."
+        )
+
     def select(self, sql: str) -> str:
         """The query limited to this study: what the report runs, and what it prints beside each chart.
 
         Each view that the query reads is replaced, by a common table expression of its name, by its rows of the study,
         with the series in place of the method.
         """
-        if self.alone and not self.has_settings:
+        if self.alone and not self.has_settings and not self.n_outranked:
             return sql
         limits = [
             f"{view} as ({self._limited(view)})"
@@ -93,10 +108,11 @@ class Study:
 
     def _limited(self, view: str) -> str:
         keys = ", ".join(map(_literal, self.keys))
+        shown = " and run_id not in (select run_id from main.outranked_run)" if self.n_outranked else ""
         if view == "run":
             return (
                 "select r.* replace (s.series as method_id) from main.run r join run_series s using (run_id) "
-                f"where s.study_key in ({keys})"
+                f"where s.study_key in ({keys}){shown}"
             )
         if view == "correlations":
             same = " and ".join(
@@ -106,7 +122,13 @@ class Study:
             return f"select * from main.correlations where {same}"
         if view in OF_FITS:
             return f"select * from main.{view} where study_key = {_literal(self.key)}"
-        return f"select * replace (series as method_id) from main.{view} where study_key in ({keys})"
+        limited = f"select * replace (series as method_id) from main.{view} where study_key in ({keys})"
+        if view == "method_size_grid" and shown:
+            return (
+                f"{limited} qualify n_tokens is not distinct from max(n_tokens) over "
+                "(partition by study_key, origin, ladder, dataset_id, model_id, series, n_params, split)"
+            )
+        return limited if view in WITHOUT_RUNS else limited + shown
 
 
 def _reads(sql: str, view: str) -> bool:
@@ -165,6 +187,7 @@ def _joined(parts: list[Study]) -> Study:
         max(study.n_methods for study in parts),
         max(study.n_sizes for study in parts),
         any(study.has_settings for study in parts),
+        sum(study.n_outranked for study in parts),
         False,
     )
 

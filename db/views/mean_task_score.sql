@@ -8,6 +8,7 @@ with scored as (
         and (starts_with(f.study_key || ':', c.study || ':') or (c.study is null and not exists (
             select 1 from composite o where o.name = c.name and starts_with(f.study_key || ':', o.study || ':'))))
     where f.higher_is_better and f.is_main_n_shot and f.value is not null
+        and f.run_id not in (select run_id from outranked_run)
 ),
 by_task as (
     select composite, is_own, study_key, origin, ladder, dataset_id, model_id, method_id, series, n_params,
@@ -25,7 +26,7 @@ select
         order by composite in ('astraios', 'tiny'), is_own desc, composite) = composite as is_main
 from by_task
 group by composite, is_own, study_key, origin, ladder, dataset_id, model_id, method_id, series, n_params;
-comment on view mean_task_score is 'Mean task performance (ASTRAIOS section 4): the weighted mean over the tasks of each mean of the table composite that is for the study, or for all. Charts and fits take the main one.';
+comment on view mean_task_score is 'Mean task performance (ASTRAIOS section 4): the weighted mean over the tasks of each mean of the table composite that is for the study, or for all. Charts and fits take the main one. Runs in outranked_run are left out.';
 comment on column mean_task_score.composite is 'Name of the mean (table composite).';
 comment on column mean_task_score.is_main is 'Whether it is the mean that charts and fits take: a user''s for the study, else a user''s for all, else the study''s built-in one, else the paper''s; of several the first by name.';
 comment on column mean_task_score.mean_score is 'Weighted mean over the tasks, a fraction.';

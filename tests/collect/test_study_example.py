@@ -75,3 +75,10 @@ def test_the_example_is_killed_and_goes_on(tmp_path: Path) -> None:
     assert len(losses) == 24
     assert losses["loss_nats"].is_finite().all()
     assert sorted(losses["rank"].unique()) == ["2", "8"]
+    fitted = run_process("fit-scaling", "--target", "428k", cwd=tmp_path)
+    assert fitted.returncode == 0, fitted.stderr
+    projected = store.query(
+        tmp_path / "astraios.duckdb",
+        "select method_id, count(*) as n from projection where role = 'target' and quantity = 'loss' group by 1",
+    )
+    assert dict(projected.rows()) == {"lora rank=2": 1, "lora rank=8": 1}, "one series a rank, the rates within it"

@@ -1,0 +1,94 @@
+"""Runs at a beaten learning rate or with less data: no chart of measured runs averages them in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import duckdb
+import polars as pl
+import pytest
+
+from astraios.report.base import FIGURES
+from astraios.report.draw import draw
+from astraios.report.page import render_page
+from astraios.report.study import choose
+from astraios.report.summary import summary
+
+from . import synthetic
+from .conftest import Query
+
+WORSE = {
+    # mark of the run: learning rate, tokens, what is added to the loss
+    "b": (0.01, 102_400, 0.5),
+    "c": (0.003, 51_200, 0.2),
+}
+
+
+@pytest.fixture(scope="module")
+def swept() -> Iterator[Query]:
+    """The tiny ladder once as it is, once more at a worse rate and once more with half of the data."""
+    with duckdb.connect() as connection:
+        synthetic.create(connection)
+        synthetic.fill(connection, fits=False)
+        connection.execute("update run set learning_rate = 0.003")
+        tables = ("run", "attempt", "loss_point", "loss_summary", "evaluation", "score")
+        first = {table: connection.sql(f"select * from {table}").pl() for table in tables}
+        for i, (mark, (rate, tokens, more)) in enumerate(WORSE.items(), 1):
+            changes = {
+                "run": {"learning_rate": pl.lit(rate), "n_tokens": pl.lit(tokens)},
+                "attempt": {"load_key": pl.col("load_key") + 1000 * i, "device_seconds": pl.col("device_seconds") * 9},
+                "loss_point": {"load_key": pl.col("load_key") + 1000 * i, "loss_nats": pl.col("loss_nats") + more},
+                "loss_summary": {"last_loss": pl.col("last_loss") + more},
+                "score": {"value": pl.col("value") / 2},
+            }
+            for table in tables:
+                rows = first[table].with_columns(pl.col("run_id") + mark, **changes.get(table, {}))  # noqa: F841
+                connection.execute(f"insert into {table} by name select * from rows")
+        yield lambda sql: connection.sql(sql).pl()
+
+
+@pytest.fixture(scope="module")
+def once() -> Iterator[Query]:
+    """The same ladder as it is."""
+    with duckdb.connect() as connection:
+        synthetic.create(connection)
+        synthetic.fill(connection, fits=False)
+        yield lambda sql: connection.sql(sql).pl()
+
+
+def test_the_view_names_the_outranked_runs(swept: Query) -> None:
+    runs = swept("select run_id, shown_learning_rate, shown_n_tokens from outranked_run")
+    every = swept("from run")
+    assert set(runs["run_id"]) == {run for run in every["run_id"] if run[-1] in WORSE and len(run) == 13}
+    assert runs["shown_learning_rate"].unique().to_list() == [0.003]
+    assert runs["shown_n_tokens"].unique().to_list() == [102_400]
+
+
+def test_a_ladder_of_one_rate_has_none(query: Query) -> None:
+    assert query("from outranked_run").is_empty()
+    study = choose(query)
+    assert study
+    assert study.left_out == ""
+
+
+@pytest.mark.parametrize("name", [figure.name for figure in FIGURES])
+def test_no_figure_averages_them_in(name: str, swept: Query, once: Query) -> None:
+    figure = next(figure for figure in FIGURES if figure.name == name)
+    study = choose(swept)
+    assert study
+    drawn = draw(figure, swept, study)
+    alone = draw(figure, once, choose(once))
+    assert drawn.seeds == alone.seeds
+    for column in ("loss_nats", "value", "mean_score", "device_seconds", "n_seeds"):
+        if column in alone.frame.columns:
+            assert sorted(drawn.frame[column].drop_nulls()) == pytest.approx(sorted(alone.frame[column].drop_nulls()))
+
+
+def test_the_page_says_what_is_left_out(swept: Query) -> None:
+    study = choose(swept)
+    assert study
+    n = swept("from run").height
+    assert f"{2 * n // 3} of the {n} runs are outranked (view outranked_run)" in study.left_out
+    assert study.left_out in re.sub(r"\s+", " ", render_page(swept))
+    assert "at 850k" in str(summary(swept, study)).lower()
