@@ -20,8 +20,9 @@ STUDIES = """\
 select study, study_key, origin, ladder, dataset_id, n_runs, n_methods, n_sizes,
     exists (select 1 from run_series s join run r using (run_id)
         where s.study_key = study.study_key and s.series <> r.method_id) as has_settings,
-    (select count(*) from outranked_run o where o.study_key = study.study_key) as n_outranked
+    coalesce(o.n_outranked, 0) as n_outranked
 from study
+left join (select study_key, count(*) as n_outranked from outranked_run group by study_key) o using (study_key)
 order by n_runs desc, study"""
 NAMES = {"starcoderbase": "StarCoderBase", "tiny": "the tiny ladder"}
 OF_RUNS = (

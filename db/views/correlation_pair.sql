@@ -4,7 +4,11 @@ with cell as (
         -max(loss_nats) filter (where split = 'train') as train_loss,
         -max(loss_nats) filter (where split = 'test') as test_loss,
         max(mean_score) as mean_score
-    from (select * from method_size_grid union all by name select * from mean_task_score where is_main)
+    from (
+        select * from method_size_grid
+        qualify n_tokens is not distinct from max(n_tokens) over (
+            partition by study_key, origin, ladder, dataset_id, model_id, series, n_params, split)
+        union all by name select * from mean_task_score where is_main)
     group by study_key, origin, ladder, dataset_id, n_params, series
 )
 select study_key, origin, ladder, dataset_id, n_params, method_id, 'n_trainable' as x, 'train_loss' as y, n_trainable as a, train_loss as b from cell

@@ -51,8 +51,8 @@ def test_the_page_follows_the_runs_that_arrive(
     with page.expect_navigation():
         synthetic.fill(writer.cursor(), seeds=1)
     # The writer commits row by row: the page may come back more than once before it shows them all.
-    expect(page.locator("header")).to_contain_text("28 runs")
+    expect(page.locator("header")).to_contain_text("28 runs", timeout=30_000)
     ready(page)
-    expect(page.locator("#final-loss svg")).to_have_count(1)
+    expect(page.locator("#final-loss svg")).to_have_count(1, timeout=30_000)
     assert page.watch.errors == []  # type: ignore[attr-defined]
     assert {url.split("/")[2] for url in page.watch.left()} == {server.url.split("/")[2]}  # type: ignore[attr-defined]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import duckdb
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from astraios.report.base import FIGURES
 from astraios.report.draw import draw
@@ -92,3 +93,8 @@ def test_the_page_says_what_is_left_out(swept: Query) -> None:
     assert f"{2 * n // 3} of the {n} runs are outranked (view outranked_run)" in study.left_out
     assert study.left_out in re.sub(r"\s+", " ", render_page(swept))
     assert "at 850k" in str(summary(swept, study)).lower()
+
+
+def test_correlations_take_the_same_runs(swept: Query, once: Query) -> None:
+    pairs = "select n_params, method_id, x, y, a, b from correlation_pair order by all"
+    assert_frame_equal(swept(pairs), once(pairs))
