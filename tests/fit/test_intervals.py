@@ -171,4 +171,4 @@ def test_words() -> None:
     with pytest.raises(DataError, match="row 2: no name of a series"):
         astraios.fit(frame.with_columns(g=pl.Series(["a", "a", None, "a"])), n="n", group="g")
     two = pl.DataFrame({"n": [1e8, 3e8, 1e9] * 2, "t": [1e9] * 3 + [3e10] * 3, "loss": [3.1, 2.8, 2.55, 3.0, 2.7, 2.5]})
-    assert "one_size_of_data" in [w.code for w in astraios.fit(two, n="n", d="t").warnings]
+    assert "few_amounts" in [w.code for w in astraios.fit(two, n="n", d="t").warnings]
