@@ -83,11 +83,17 @@ def score(
         "astraios evaluate bigcode/starcoderbase-1b --task humanevalsynthesize-python --dry-run",
         "astraios evaluate bigcode/starcoderbase-1b --adapter runs/1a2b3c/adapter --task devign --data gold",
         "astraios evaluate ./my-model --base 1B --method fft --task recode-format --engine vllm",
+        "astraios evaluate runs/1a2b3c --checkpoints --task next-token",
     )
 )
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Hub id, folder, or a base model of a ladder.")],
+    model: Annotated[
+        str, typer.Argument(help="Hub id, folder, or a base model of a ladder; with --checkpoints a run directory.")
+    ],
     task: Annotated[list[str], typer.Option(help="A task; may be repeated.")],
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Score each checkpoint that the run kept: scores along training.")
+    ] = False,
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A PEFT adapter to put on the model.")] = None,
     method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the adapter.")] = None,
     base: Annotated[
@@ -155,7 +161,11 @@ def evaluate(
         base=base,
         size=size,
     )
-    rows = workflow.evaluate(None if dry_run else store.database_path(db), request, out, terminal.say)
+    path = None if dry_run else store.database_path(db)
+    if checkpoints:
+        rows = workflow.evaluate_checkpoints(path, request, terminal.say)
+    else:
+        rows = workflow.evaluate(path, request, out, terminal.say)
     if as_json:
         terminal.print_json(rows)
     else:

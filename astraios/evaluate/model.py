@@ -18,7 +18,7 @@ from astraios.evaluate.generate.vllm import Server, adapter_rank
 from astraios.evaluate.options import EvaluateOptions, Subject
 from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.models.counting import count_parameters
-from astraios.models.devices import allow_tf32, has_bfloat16
+from astraios.models.devices import allow_tf32, found_device, has_bfloat16
 from astraios.models.ladders import positions, resolve
 from astraios.models.methods import METHODS, recognise
 from astraios.models.quantized import keep_precision
@@ -97,12 +97,10 @@ def load(subject: Subject) -> TunedModel:
         raise UsageError(f"--engine {subject.engine!r}: {did_you_mean(subject.engine, ENGINES)}")
     if engine_of(subject) == "vllm":
         return _served(subject)
-    import torch
-
     allow_tf32()
     ladder, rung = resolve(subject.model)
     ladder.prepare(rung.model_id)
-    device = subject.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    device = subject.device or found_device()
     model, tokenizer = ladder.load(
         rung.model_id,
         quantization=subject.quantization,

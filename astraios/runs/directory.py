@@ -6,7 +6,8 @@
     losses.jsonl         a line an evaluation, appended while training
     points.jsonl         scores along training, a line each
     metrics.jsonl        what else was logged, a line a call
-    checkpoint.pt        where an interrupted try goes on
+    checkpoint.pt        where an interrupted attempt goes on
+    checkpoints/         weights along training, where the sweep keeps them
     trained.json         where training is a cell of its own: its cost and environment, written when it is over
     task-NAME.json       a task's result, each written whole
     adapter/             what was tuned
@@ -89,6 +90,10 @@ class RunDirectory:
     @property
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.pt"
+
+    @property
+    def kept_path(self) -> Path:
+        return self.path / "checkpoints"
 
     @property
     def adapter_path(self) -> Path:

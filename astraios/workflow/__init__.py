@@ -4,7 +4,7 @@ from astraios.fit.request import FitRequest
 from astraios.workflow.collecting import Hardware, collect, estimated, join, one_of_machines, plan, run_cell, status
 from astraios.workflow.composing import compose
 from astraios.workflow.curating import curate, show, sweep_again
-from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
+from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate, evaluate_checkpoints
 from astraios.workflow.examining import doctor
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
@@ -32,6 +32,7 @@ __all__ = [
     "doctor",
     "estimated",
     "evaluate",
+    "evaluate_checkpoints",
     "finish",
     "fit_file",
     "fit_scaling",

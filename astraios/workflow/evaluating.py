@@ -84,3 +84,41 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
         record_scores(db, subject.model, task, result, rows_of_run, time.perf_counter() - start)
         tell(f"{task}: recorded as run {rows_of_run.run.run_id} in {db}")
     return rows
+
+
+def evaluate_checkpoints(db: Path | None, request: EvaluateRequest, tell: Recorded) -> list[dict[str, Any]]:
+    """Scores the weights that a run of ours has kept along its training, and records the scores with it.
+
+    Args:
+        db: the database, or None to record nothing but in the run directory.
+        request: options; its subject's model is a run directory, of which the rest is known.
+        tell: told of each checkpoint.
+
+    Returns:
+        One object a step, task and metric.
+
+    Raises:
+        UsageError: something was said that the run directory tells, or a trial was asked for; unknown task or option.
+        CellError: no finished run with kept checkpoints there.
+        DataError: the gold data can't be had.
+    """
+    import dataclasses
+
+    from astraios import store
+    from astraios.collect.cell.scoring import score_checkpoints
+    from astraios.models.devices import found_device
+
+    subject = request.subject
+    told = {"adapter": subject.adapter, "method": request.method, "base": request.base, "size": request.size}
+    told |= {"ray": subject.ray, "quantization": subject.quantization, "records": subject.records}
+    for name, value in told.items():
+        if value is not None:
+            raise UsageError(f"--checkpoints takes --{name} from the run directory: leave it away")
+    if request.options.get("limit") is not None:
+        raise UsageError("--checkpoints with --limit: scores of a trial would stand among real ones; leave it away")
+    path = Path(subject.model)
+    points = score_checkpoints(path, request.tasks, request.options, subject.device or found_device(), tell)
+    if db is not None:
+        report = store.ingest(db, path.parent)
+        tell(report.skipped.get(path.name, f"recorded with run {path.name} in {db}"))
+    return [dataclasses.asdict(point) for point in points]

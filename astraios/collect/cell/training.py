@@ -122,9 +122,13 @@ class Training:
             state: what the checkpoint holds.
         """
         model = self.attached(base)
-        ALONE.load_weights(model, self.method, state.tensors["model"])
+        self.set_weights(model, state)
         ALONE.load_generators(next(model.parameters()).device, state.tensors)
         return model.train()
+
+    def set_weights(self, model: Any, state: Any) -> None:
+        """Gives the tuned model the weights of a state."""
+        ALONE.load_weights(model, self.method, state.tensors["model"])
 
     def _recompute(self, base: Any) -> None:
         """Gradient checkpointing.

@@ -80,7 +80,12 @@ class Plan:
     @property
     def checkpoint_bytes(self) -> int:
         """Estimated size of the state to resume from: parameters and both moments, in float32."""
-        return self.count.n_trainable * 12
+        return self.weights_bytes * 3
+
+    @property
+    def weights_bytes(self) -> int:
+        """Estimated size of what is trained, in float32."""
+        return self.count.n_trainable * 4
 
     def rows(self, sweep_json: str) -> RunRows:
         """What a run directory says of the cell before it is run.

@@ -154,6 +154,8 @@ class Sweep:
             if key in table:
                 table[key] = _list_of(kind, table[key], key)
         sweep = build(cls, {**table, **sections}, "")
+        if sweep.train.score_every and not sweep.tasks:
+            raise UsageError("[train] score_every: the sweep has no tasks to score; name some in tasks = [...]")
         sweep._data_specs()
         for method_id in (*sweep.methods, *sweep.method):
             sweep._check_method(method_id)
