@@ -125,10 +125,7 @@ class Study:
             return f"select * from main.{view} where study_key = {_literal(self.key)}"
         limited = f"select * replace (series as method_id) from main.{view} where study_key in ({keys})"
         if view == "method_size_grid" and shown:
-            return (
-                f"{limited} qualify n_tokens is not distinct from max(n_tokens) over "
-                "(partition by study_key, origin, ladder, dataset_id, model_id, series, n_params, split)"
-            )
+            return f"{limited} and is_most_data"
         return limited if view in WITHOUT_RUNS else limited + shown
 
 
