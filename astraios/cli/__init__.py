@@ -8,8 +8,8 @@ from importlib import import_module
 from astraios.cli.app import app
 
 _ROOMS = (
-    "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation", "composite",
-    "machine",
+    "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation",
+    "composite", "machine",
 )  # fmt: skip
 """In the order in which help shows them."""
 for _room in _ROOMS:

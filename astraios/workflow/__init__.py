@@ -13,6 +13,7 @@ from astraios.workflow.reporting import ReportRequest, serve_report, write_repor
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
 from astraios.workflow.studies import hints, studies
+from astraios.workflow.sweeping import first_sweep, schema_text, write_schema
 
 __all__ = [
     "EvaluateRequest",
@@ -34,6 +35,7 @@ __all__ = [
     "evaluate",
     "evaluate_checkpoints",
     "finish",
+    "first_sweep",
     "fit_file",
     "fit_scaling",
     "hints",
@@ -44,6 +46,7 @@ __all__ = [
     "plan",
     "reuse",
     "run_cell",
+    "schema_text",
     "score",
     "serve_report",
     "show",
@@ -52,4 +55,5 @@ __all__ = [
     "sweep_again",
     "undo_import",
     "write_report",
+    "write_schema",
 ]

@@ -58,7 +58,7 @@ from astraios.train.loop import TrainSpec
 if TYPE_CHECKING:
     from astraios.models.methods import TuningMethod
 
-_NO_AXES = tuple(f.name for f in dataclasses.fields(TrainSpec) if not decides(f))
+NO_AXES = tuple(f.name for f in dataclasses.fields(TrainSpec) if not decides(f))
 """Fields of [train] on which no number depends."""
 
 
@@ -141,7 +141,7 @@ class Sweep:
             raise UsageError("unknown field 'axes': give a list in place of a value, in [train] for instance")
         data, data_axes = _data(table.pop("data", {}))
         train_table = require_table(table.pop("train", {}), "[train] ")
-        train, train_axes = split_axes(rules_of(TrainSpec), train_table, "[train] ", _NO_AXES)
+        train, train_axes = split_axes(rules_of(TrainSpec), train_table, "[train] ", NO_AXES)
         sections = {
             "data": data,
             "train": build(TrainSpec, train, "[train] "),
@@ -291,7 +291,7 @@ class Sweep:
         method, prefix = METHODS.get(method_id), f"[method.{method_id}] "
         table = self._table_of(model_id, method_id)
         rules = {name: rule for name, rule in rules_of(TrainSpec).items() if name not in method.settings}
-        first, axes = split_axes({**rules, **method.rules}, table, prefix, _NO_AXES)
+        first, axes = split_axes({**rules, **method.rules}, table, prefix, NO_AXES)
         method.with_defaults({name: value for name, value in first.items() if name not in rules}, rules)
         check(rules, {name: value for name, value in first.items() if name in rules}, prefix)
         shared = {name: values for name, values in self.axes.get("train", {}).items() if name not in table}
