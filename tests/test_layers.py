@@ -35,12 +35,13 @@ FLOW = {
     "collect/cell": {"collect/plan", "evaluate", "models", "train", "data", "runs"},
     "collect/launch": {"collect/cell", "collect/plan", "models", "train", "runs", "ray_cluster"},
     "collect/run": {"collect/launch", "collect/plan", "models", "train", "runs"},
+    "collect/schema": {"collect/launch", "collect/plan", "evaluate", "models", "train", "data"},
     "fit": set(),
     "report": set(),
     "store": {"runs"},
     "workflow": {
-        "collect/run", "collect/cell", "collect/plan", "collect/launch", "track", "importers", "evaluate", "models",
-        "runs", "store", "fit", "report", "ray_cluster",
+        "collect/run", "collect/cell", "collect/plan", "collect/launch", "collect/schema", "track", "importers",
+        "evaluate", "models", "runs", "store", "fit", "report", "ray_cluster",
     },
     "cli": {"workflow", "store", "collect/plan", "collect/launch"},
 }  # fmt: skip

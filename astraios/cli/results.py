@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, Json, Out, app, example
+from astraios.cli.app import Db, FailIf, Json, Out, app, example
 from astraios.settings import pairs
 
 GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
@@ -176,6 +176,7 @@ def evaluate(
     epilog=example(
         "astraios compare 1a2b3c 4d5e6f --task next-token",
         "astraios compare bigcode/starcoderbase-1b:lora bigcode/starcoderbase-1b:fft --task humanevalfix-python",
+        "astraios compare 1a2b3c 4d5e6f --task next-token --fail-if 'high < 0'",
     )
 )
 def compare(
@@ -184,13 +185,16 @@ def compare(
     task: Annotated[str, typer.Option(help="The task.")],
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     db: Db = None,
+    fail_if: FailIf = None,
     as_json: Json = False,
 ) -> None:
     """Say whether two runs differ on the same samples of a task."""
     from astraios import store, workflow
 
+    workflow.check_names(fail_if or (), workflow.COMPARED)
     numbers, words = workflow.compare(store.database_path(db), a, b, task, seed)
     if as_json:
         terminal.print_json(numbers)
     else:
         typer.echo(words)
+    workflow.check_gates(fail_if or (), numbers)

@@ -8,14 +8,17 @@ from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate, eva
 from astraios.workflow.examining import doctor
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
+from astraios.workflow.gates import FIT_NAMES, check_gates, check_names, fit_facts
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
-from astraios.workflow.scoring import ScoreRequest, compare, score
+from astraios.workflow.scoring import COMPARED, ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
 from astraios.workflow.studies import hints, studies
 from astraios.workflow.sweeping import first_sweep, schema_text, write_schema
 
 __all__ = [
+    "COMPARED",
+    "FIT_NAMES",
     "EvaluateRequest",
     "FileColumns",
     "FitRequest",
@@ -25,6 +28,8 @@ __all__ = [
     "ScoreRequest",
     "Subject",
     "backtest",
+    "check_gates",
+    "check_names",
     "collect",
     "compare",
     "compose",
@@ -36,6 +41,7 @@ __all__ = [
     "evaluate_checkpoints",
     "finish",
     "first_sweep",
+    "fit_facts",
     "fit_file",
     "fit_scaling",
     "hints",

@@ -14,6 +14,9 @@ from astraios.records import AttemptRow, BaseModelRow, RunRow, SampleScore, Task
 from astraios.workflow.curating import find_run
 from astraios.workflow.sizes import rung_names
 
+COMPARED = ("a", "b", "difference", "low", "high", "p_value", "n", "only_a", "only_b", "differ")
+"""Numbers of a comparison of two runs that conditions of --fail-if may name; `differ` is 0 or 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:

@@ -54,7 +54,7 @@ threads = 1
 
 def schema_text() -> str:
     """JSON Schema of a sweep's file, as text."""
-    from astraios.collect.plan.schema import sweep_schema
+    from astraios.collect.schema import sweep_schema
 
     return json.dumps(sweep_schema(), indent=1) + "\n"
 
