@@ -43,7 +43,8 @@ FLOW = {
         "collect/run", "collect/cell", "collect/plan", "collect/launch", "collect/schema", "track", "importers",
         "evaluate", "models", "runs", "store", "fit", "report", "ray_cluster",
     },
-    "cli": {"workflow", "store", "collect/plan", "collect/launch"},
+    "mcp": {"workflow", "store"},
+    "cli": {"workflow", "store", "collect/plan", "collect/launch", "mcp"},
 }  # fmt: skip
 GROUND = {"errors", "registry", "files", "records", "settings"}
 """Rooms that all others may import."""

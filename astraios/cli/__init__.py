@@ -9,7 +9,7 @@ from astraios.cli.app import app
 
 _ROOMS = (
     "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation",
-    "composite", "machine",
+    "composite", "machine", "mcp",
 )  # fmt: skip
 """In the order in which help shows them."""
 for _room in _ROOMS:

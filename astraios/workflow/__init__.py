@@ -7,7 +7,7 @@ from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate, evaluate_checkpoints
 from astraios.workflow.examining import doctor
 from astraios.workflow.finishing import finish
-from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
+from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, preview, reuse
 from astraios.workflow.gates import FIT_NAMES, check_gates, check_names, fit_facts
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
@@ -50,6 +50,7 @@ __all__ = [
     "load_fit",
     "one_of_machines",
     "plan",
+    "preview",
     "reuse",
     "run_cell",
     "schema_text",
