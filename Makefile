@@ -20,9 +20,7 @@ help:
 	@echo "make gpu-check  prove the GPU path on one GPU (40 minutes on an H100; docs/training.md)"
 
 demo: $(VENV)/train.stamp
-	$(BIN)/astraios collect tiny
-	$(BIN)/astraios fit-scaling
-	@$(BIN)/astraios report --output report.html
+	$(BIN)/astraios demo
 
 test: $(VENV)/dev.stamp system lint
 	$(BIN)/pytest -n 2

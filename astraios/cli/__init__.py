@@ -8,7 +8,7 @@ from importlib import import_module
 from astraios.cli.app import app
 
 _ROOMS = (
-    "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation",
+    "demo", "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation",
     "composite", "machine", "mcp",
 )  # fmt: skip
 """In the order in which help shows them."""
