@@ -33,6 +33,8 @@ _NUMPY = re.compile(r"\b(np|numpy)\b")
 _IMPORTS_NUMPY = re.compile(r"^import numpy( as \w+)?[ \t]*$", re.MULTILINE)
 STACK = 256 << 20
 """Bytes: values can be nested deeper than a program's own limit of recursion."""
+SLACK = 512 << 20
+"""Bytes for the modules that a test imports."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +193,7 @@ class Judge:
         if outcome == "mistaken":
             test.plan.clear()
             return self.python(request)
-        if channel.closed:
+        if channel.closed and outcome != "memory":
             outcome = ended(status, late, cpu, request["cpu"]) or outcome
         return {"verdict": outcome, "cpu": cpu}
 
@@ -213,7 +215,7 @@ class Judge:
         except DiedError as error:
             outcome = "memory" if str(error) == "MemoryError" else f"failed {error}"
         except BaseException as error:
-            outcome = f"failed {type(error).__name__}"
+            outcome = f"failed {ascii(type(error).__name__)[1:61]}".rstrip("'")
         return "mistaken" if session.mistaken else outcome
 
     def _test(self, text: str) -> Test:
@@ -233,12 +235,13 @@ class Judge:
             self.preambles[text] = namespace
         return self.preambles[text]
 
-    @staticmethod
-    def _limit(request: dict[str, Any]) -> None:
-        """A value can be made so that what the test does with it never ends: then this process does."""
+    def _limit(self, request: dict[str, Any]) -> None:
+        """A value can be made so that what the test does with it never ends or fills memory: then this process ends."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
         seconds = math.ceil(usage.ru_utime + usage.ru_stime + 2 * request["cpu"]) + 2
-        resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+        system.soft_limit(resource.RLIMIT_CPU, seconds)
+        size = self.config["base_bytes"] + STACK + SLACK + 2 * request["memory"]
+        system.soft_limit(resource.RLIMIT_AS, size)
 
 
 def ended(status: int, late: bool, cpu: float, limit: float) -> str | None:

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import struct
 from typing import Any
 
@@ -64,6 +65,12 @@ def fork() -> int:
     Only for children that judge one program and end by `os._exit`: random states are not made anew.
     """
     return _checked(_libc_in_python.fork(), "fork")
+
+
+def soft_limit(which: int, value: int) -> None:
+    """Set a limit that this process can raise again, as far as the machine's own goes."""
+    hard = resource.getrlimit(which)[1]
+    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def unshare(flags: int) -> None:
