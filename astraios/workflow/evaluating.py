@@ -48,13 +48,16 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     """
     import dataclasses
 
-    from astraios.evaluate.model import check, evaluate, identity, load, model_size, tuning_method
+    from astraios.evaluate.model import check, evaluate, identity, is_named, load, model_size, pinned, tuning_method
     from astraios.evaluate.tasks import options_of
 
     subject = request.subject
     options = options_of(request.tasks, EvaluateOptions, request.options)
     check(subject, request.tasks)
-    who = identity(subject)
+    commit = pinned(subject)[1]
+    who, before = identity(subject, commit), identity(subject)
+    if is_named(subject) and not (out / "evaluations" / who).exists() and (out / "evaluations" / before).exists():
+        who = before  # answers from a time when a model's name was all that counted
     folder, trial = out / "evaluations" / who, request.options.get("limit") is not None
     told = tuning_method(subject)
     method = request.method or (told[0] if told else None)
@@ -68,8 +71,11 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     if records and size is None:
         size = str(model_size(base))
     settings = told[1] if told and told[0] == method else None
+    came = commit if request.base is None else None
     described = (
-        {task: describe_scored(base, method, size, task, who, settings) for task in request.tasks} if records else {}
+        {task: describe_scored(base, method, size, task, who, settings, came) for task in request.tasks}
+        if records
+        else {}
     )
     tuned = load(subject)
     rows = []

@@ -20,11 +20,11 @@ GOOD = "def f(x):\n    return x * x"
 LEVELS = [("namespaces", False), ("namespaces", True), ("confined", False)]
 
 
-def judged(level: str, user_namespace: bool, programs: list[Program]) -> list[str]:
+def judged(level: str, user_namespace: bool, programs: list[Program], workers: int = 2) -> list[str]:
     """Verdicts in words."""
     if isolation().reasons[level] != "available":
         pytest.skip(f"{level}: {isolation().reasons[level]}")
-    pool = PythonPool(level, 2, user_namespace)
+    pool = PythonPool(level, workers, user_namespace)
     try:
         verdicts = sorted(pool.judge(programs), key=lambda pair: pair[0])
     finally:
@@ -58,7 +58,7 @@ def test_nothing_carries_over(level: str, user_namespace: bool) -> None:
         statements = statements.replace("NICE", str(os.nice(0)))
         pairs += [attack, f"{statements}\n{GOOD}"]
     programs = [Program("python", text, attacks.TEST, limits=LIMITS) for text in pairs]
-    said = judged(level, user_namespace, programs)
+    said = judged(level, user_namespace, programs, workers=1)  # so that each follows upon the last in one jail
     names = list(carried.CARRIED)
     assert [names[i] for i, word in enumerate(said[::2]) if word == "passed"] == []
     assert {names[i]: word for i, word in enumerate(said[1::2]) if word != "passed"} == {}

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -213,7 +213,14 @@ class _Work:
         model, tokenizer = self.training.load_base()
         packed, dataset, held_out = prepared_data(self.cell, tokenizer)
         self.rows.dataset = dataset
-        self.rows.run = replace(self.rows.run, dataset_id=dataset.dataset_id, bytes_per_token=dataset.bytes_per_token)
+        came = dataset.settings.get("revision") if isinstance(dataset.settings, Mapping) else None
+        self.rows.run = replace(
+            self.rows.run,
+            dataset_id=dataset.dataset_id,
+            bytes_per_token=dataset.bytes_per_token,
+            base_revision=self.training.came or self.rows.run.base_revision,
+            data_revision=came,
+        )
         tokens_per_step = self.cell.train.batch_size * int(packed.train.shape[1])
         scorer = Scorer(self.cell, self.directory, tokenizer, held_out, tokens_per_step)
         tuned, cost = self._tuned(model, packed, scorer)
@@ -256,8 +263,8 @@ class _Work:
             return
         if self.keep.checkpoints:
             self.directory.kept_path.mkdir(exist_ok=True)
-        ladder, rung = resolve(self.cell.model_id)
-        self.training.check(ladder.config(rung.model_id))
+        ladder, _ = resolve(self.cell.base)
+        self.training.check(ladder.config(self.cell.base))
         check_disk([self.facts], self.keep, self.directory.path.parent)
         checkpoint = Checkpoint(self.directory.checkpoint_path)
         if self.cell.train.processes > 1 and checkpoint.step() < self.cell.train.steps:
