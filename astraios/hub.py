@@ -88,6 +88,14 @@ def commit_of(path: Path) -> str | None:
     return parts[place] if place < len(parts) and _COMMIT.fullmatch(parts[place]) else None
 
 
+def came(model_id: str, revision: str | None) -> str | None:
+    """The commit of a base model that has been loaded from the hub; None where that leaves no trace."""
+    from huggingface_hub import try_to_load_from_cache
+
+    file = try_to_load_from_cache(model_id, "config.json", revision=revision)
+    return commit_of(Path(file)) if isinstance(file, str) else None
+
+
 def no_network() -> bool:
     """Whether the hub's name can't even be looked up: then what is cached is used, without minutes of retries."""
     from huggingface_hub import constants

@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from astraios import store
-from tests.conftest import run_process
+from astraios.collect.cell.training import Training, check_identity, prepared_data
+from astraios.collect.plan.cell import Cell
+from astraios.collect.plan.sweep import Sweep
+from astraios.hub import commit
+from tests.conftest import run_cli
 from tests.hub_server import Hub, serving
 
 TAG = "v1.0"
@@ -57,16 +61,33 @@ def hub(small_models: list[str], pairs_file: Path) -> Iterator[Hub]:
 class Asked:
     """A sweep of one cell over that hub."""
 
-    def __init__(self, hub: Hub, folder: Path) -> None:
-        self.hub, self.folder = hub, folder
-        self.environment = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": str(folder / "home"), "HF_HUB_OFFLINE": "0"}
+    def __init__(self, hub: Hub, folder: Path, patch: pytest.MonkeyPatch) -> None:
+        from huggingface_hub import constants
+
+        self.hub, self.folder, self.patch = hub, folder, patch
+        home = folder / "home"
+        for name, value in {"HF_ENDPOINT": hub.endpoint, "HF_HOME": home, "ASTRAIOS_CACHE": folder / "cache"}.items():
+            patch.setenv(name, str(value))  # for the processes of cells
+        patch.setattr(constants, "ENDPOINT", hub.endpoint)  # for this one, which has read its environment
+        template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")
+        patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "".join(template[1:]))
+        patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
+        self.offline(False)
+        patch.chdir(folder)
         self.write()
+
+    def offline(self, yes: bool) -> None:
+        from huggingface_hub import constants
+
+        self.patch.setenv("HF_HUB_OFFLINE", str(int(yes)))
+        self.patch.setattr(constants, "HF_HUB_OFFLINE", yes)
 
     def write(self, models: str = '["org/base"]', pin: str = "", data: str = "") -> None:
         (self.folder / "s.toml").write_text(SWEEP.format(models=models, pin=pin, data=data))
 
     def run(self, *words: object) -> subprocess.CompletedProcess[str]:
-        return run_process(*words, "--db", "t.duckdb", cwd=self.folder, **self.environment)
+        commit.cache_clear()  # as in a process of its own
+        return run_cli(*words, "--db", "t.duckdb")
 
     def planned(self) -> dict[str, Any]:
         result = self.run("collect", "s.toml", "--dry-run", "--json")
@@ -76,8 +97,9 @@ class Asked:
 
 
 @pytest.fixture
-def asked(hub: Hub, tmp_path: Path) -> Asked:
-    return Asked(hub, tmp_path)
+def asked(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Asked]:
+    yield Asked(hub, tmp_path, monkeypatch)
+    commit.cache_clear()
 
 
 @pytest.mark.promise("a run is known by the content of what was downloaded")
@@ -99,8 +121,8 @@ def test_what_came_is_recorded_and_a_name_that_moves_makes_another_run(hub: Hub,
     assert asked.planned()["run_id"] == pinned["run_id"]
 
     asked.write()
-    asked.environment["HF_HUB_OFFLINE"] = "1"
-    assert asked.planned()["state"] == "done", "nobody can tell what main is now: it is what it was"
+    asked.offline(True)
+    assert asked.planned()["state"] == "done", "nobody can tell what main is now: it is what the hub said last"
 
 
 @pytest.mark.promise("a run of an earlier version counts as done, under the id it has")
@@ -124,37 +146,24 @@ def test_a_run_from_before_commits_counted_is_done(hub: Hub, asked: Asked) -> No
 
 def test_another_machine_takes_the_commit_that_was_planned(hub: Hub, asked: Asked) -> None:
     """The name moves between the plan and the run."""
-    from astraios.collect.plan.cell import Cell
-
-    code = "from astraios.collect.plan.sweep import Sweep\n[cell] = Sweep.read('s.toml').cells()\nprint(cell.to_json())"
-    import os
-    import sys
-
-    environment = {**os.environ, **asked.environment}
-    told = subprocess.run(
-        [sys.executable, "-c", code], cwd=asked.folder, env=environment, capture_output=True, text=True
-    )
-    cell = Cell.from_json(told.stdout)
+    [planned] = Sweep.read("s.toml").cells()
+    cell = Cell.from_json(planned.to_json())
     was = hub.refs["models/org/base"]["main"], hub.refs["datasets/org/pairs"]["main"]
     assert (cell.revision, cell.data_identity) == (was[0], f"org/pairs@{was[1]}")
     for refs in hub.refs.values():
         refs["main"] = refs[TAG]
-    (asked.folder / "cell.json").write_text(cell.to_json())
-    code = (
-        "from pathlib import Path\nfrom astraios.collect.plan.cell import Cell\n"
-        "from astraios.collect.cell.training import Training, check_identity, prepared_data\n"
-        "cell = Cell.from_json(Path('cell.json').read_text())\ncheck_identity(cell)\n"
-        "training = Training(cell, 'cpu')\nbase, tokenizer = training.load_base()\n"
-        "print(training.came, prepared_data(cell, tokenizer)[1].settings['revision'])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=asked.folder, env=environment, capture_output=True, text=True
-    )
-    assert done.stdout.split() == list(was), done.stderr
+    commit.cache_clear()
+    check_identity(cell)
+    training = Training(cell, "cpu")
+    _, tokenizer = training.load_base()
+    settings = prepared_data(cell, tokenizer)[1].settings
+    assert isinstance(settings, dict)
+    assert (training.came, settings["revision"]) == was
 
 
 def test_gold_data_are_pinned_and_their_commit_is_recorded(hub: Hub, asked: Asked) -> None:
-    row = dict.fromkeys(("prompt", "declaration", "canonical_solution", "buggy_solution", "docstring", "instruction"), "")  # fmt: skip
+    names = ("prompt", "declaration", "canonical_solution", "buggy_solution", "docstring", "instruction")
+    row = dict.fromkeys(names, "")
     row |= {"task_id": "Python/0", "entry_point": "f", "test": "assert f(3) == 9"}
     path = "data/python/data/humanevalpack.jsonl"
     sha = hub.push("datasets/bigcode/humanevalpack", {path: json.dumps(row).encode()}, TAG)

@@ -14,6 +14,7 @@ from astraios.data import packing as instruction_data
 from astraios.data.sources import Record
 from astraios.errors import CellError
 from astraios.files import cache_dir, exclusive
+from astraios.hub import came
 from astraios.models.devices import allow_tf32, has_bfloat16
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
@@ -64,7 +65,7 @@ class Training:
         else:
             loaded = ladder.load(base, quantization=self._quantization, device=self.device, **how)
         if ladder.has_revisions(self.cell.model_id):
-            self.came = getattr(loaded[0].config, "_commit_hash", None)
+            self.came = came(self.cell.model_id, self.cell.revision)
             if self.came and self.cell.revision not in (None, self.came):
                 raise CellError(f"base model {base}: revision {self.came} came; the sweep asked for another")
         return loaded
