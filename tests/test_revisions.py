@@ -62,13 +62,14 @@ class Asked:
     """A sweep of one cell over that hub."""
 
     def __init__(self, hub: Hub, folder: Path, patch: pytest.MonkeyPatch) -> None:
-        from huggingface_hub import constants
+        from huggingface_hub import constants, hf_api
 
         self.hub, self.folder, self.patch = hub, folder, patch
         home = folder / "home"
         for name, value in {"HF_ENDPOINT": hub.endpoint, "HF_HOME": home, "ASTRAIOS_CACHE": folder / "cache"}.items():
             patch.setenv(name, str(value))  # for the processes of cells
         patch.setattr(constants, "ENDPOINT", hub.endpoint)  # for this one, which has read its environment
+        patch.setattr(hf_api.api, "endpoint", hub.endpoint)
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "".join(template[1:]))
         patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))
