@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from astraios.errors import StoreError
+from astraios.errors import StoreError, why
 
 
 def cache_dir() -> Path:
@@ -39,7 +39,7 @@ def exclusive(path: Path, *, wait: float, what: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StoreError(f"{path} is a link, and what it leads to is not opened: remove the link") from None
-        raise StoreError(f"{path.parent}: can't be written ({error.strerror})") from None
+        raise StoreError(f"{path.parent}: can't be written ({why(error)})") from None
     try:
         until = time.monotonic() + wait
         while True:

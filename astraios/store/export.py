@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import StoreError, UsageError, did_you_mean
+from astraios.errors import StoreError, UsageError, did_you_mean, why
 from astraios.files import write_atomically
 from astraios.store.connect import reading
 from astraios.store.rows import LOAD_KEY, quoted
@@ -66,7 +66,7 @@ def export(path: Path, folder: Path, form: str = "parquet") -> dict[str, int]:
             os.replace(folder / f".{table}.{form}.{os.getpid()}.tmp", folder / f"{table}.{form}")
         write_atomically(folder / INDEX, json.dumps(index, indent=1).encode())
     except OSError as error:
-        raise StoreError(f"{folder}: can't be written ({error.strerror or error})") from None
+        raise StoreError(f"{folder}: can't be written ({why(error)})") from None
     return {table: facts["rows"] for table, facts in index["tables"].items()}
 
 

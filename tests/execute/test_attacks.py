@@ -16,6 +16,7 @@ from astraios.evaluate.execute.isolation import isolation
 from astraios.evaluate.execute.pool import PythonPool
 from tests.execute import attacks, attacks_java
 from tests.execute.attacks_forged import FORGED
+from tests.execute.attacks_java_forged import FORGED as FORGED_JAVA
 
 pytestmark = pytest.mark.promise("attacks on the judge fail")
 LIMITS = Limits(cpu_seconds=1, memory_bytes=256 << 20, wall_factor=2)
@@ -156,10 +157,14 @@ def test_java_attacks(canary: Canary, request: pytest.FixtureRequest) -> None:
     bodies = {**attacks.JAVA, **attacks_java.BODIES}
     texts = {name: attacks.JAVA_HEAD + canary.fill(body) + attacks.JAVA_TAIL for name, body in bodies.items()}
     texts |= attacks_java.PROGRAMS
-    names, before = list(texts)[:: 1 if request.config.getoption("--verify") else 3], processes()
+    tested = {name: (text, attacks.JAVA_TEST) for name, text in texts.items()}
+    tested |= {name: one if isinstance(one, tuple) else (one, attacks.JAVA_TEST) for name, one in FORGED_JAVA.items()}
+    names, before = list(tested)[:: 1 if request.config.getoption("--verify") else 3], processes()
     right = attacks.JAVA_HEAD + "return x * x;" + attacks.JAVA_TAIL
     programs = [
-        Program("java", text, attacks.JAVA_TEST, limits=LIMITS) for name in names for text in (texts[name], right)
+        Program("java", text, test, limits=LIMITS)
+        for name in names
+        for text, test in (tested[name], (right, attacks.JAVA_TEST))
     ]
     pool = JavaPool("namespaces", 2)
     try:

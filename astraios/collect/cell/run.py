@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,22 @@ def _found(device: str, planned: str) -> str:
     return ("cuda" if here else "cpu") if device == "auto" else device
 
 
+@contextlib.contextmanager
+def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
+    """A checkpoint that can be read and is none of this model must not fail the cell for ever: it goes."""
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if "out of memory" in str(error).lower():
+            raise
+        checkpoint.remove()
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CellError(
+            f"its checkpoint does not fit the model ({line[:200]}) and was removed: run the same command again, which "
+            "trains from the start"
+        ) from error
+
+
 class _Work:
     """The steps of a cell; `record` is filled as facts become known."""
 
@@ -281,11 +298,13 @@ class _Work:
         checkpoint.clean()
         saved = checkpoint.load()
         if saved and saved.step == self.cell.train.steps:
+            with _fitting(checkpoint):
+                tuned = self.training.trained(base, saved)
             elsewhere = self.directory.trained()
             if elsewhere:
                 self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
             cost = elsewhere["cost"] if elsewhere else self._cost(saved)
-            return self.training.trained(base, saved), cost
+            return tuned, cost
 
         kept = KeptCheckpoints(self.directory.kept_path)
 
@@ -307,7 +326,8 @@ class _Work:
             on_step=lambda step: self.report("training", step, self.cell.train.steps),
             save=save,
         )
-        trainer.restore(saved)
+        with _fitting(checkpoint):
+            trainer.restore(saved)
         del saved
         state = trainer.run()
         return trainer.finished(), self._cost(state)
