@@ -421,8 +421,11 @@ class Reader:
             fresh_list = self._items(text)
             container.clear()
             container.extend(fresh_list)
+        elif _is_unboxed(container):
+            del container[:]
+            container.extend(self._items(text))
         else:
-            container[:] = type(container)(self._items(text)) if type(container) is bytearray else self._items(text)
+            container[:] = self._items(text)
 
     def _table(self, rows: Any) -> Any:
         made: list[Any] = []
@@ -443,13 +446,18 @@ def contents(value: Any) -> Any:
     return list(dict.items(value)) if isinstance(value, dict) else list(value)
 
 
+def _is_unboxed(value: Any) -> bool:
+    """Whether a container makes its items anew at each look (bytearray, array): they can't be told by identity."""
+    return not isinstance(value, (list, dict, set, collections.deque))
+
+
 def changed(value: Any, before: Any) -> bool:
     """Whether a container holds other objects than `before`."""
     if len(value) != len(before):
         return True
     if isinstance(value, dict):
         return any(a is not c or b is not d for (a, b), (c, d) in zip(dict.items(value), before, strict=True))
-    if type(value) is bytearray:
+    if _is_unboxed(value):
         return list(value) != before
     return any(a is not b for a, b in zip(value, before, strict=True))
 
