@@ -106,7 +106,7 @@ def model_size(model: str) -> int:
     if rung.n_params is not None:
         return rung.n_params
     fft = METHODS.get("fft")
-    return count_parameters(ladder.config(rung.model_id), fft, fft.with_defaults({})).n_params
+    return count_parameters(ladder.config(model), fft, fft.with_defaults({})).n_params
 
 
 def load(subject: Subject) -> TunedModel:
