@@ -66,7 +66,9 @@ class Asked:
 
         self.hub, self.folder, self.patch = hub, folder, patch
         home = folder / "home"
-        for name, value in {"HF_ENDPOINT": hub.endpoint, "HF_HOME": home, "ASTRAIOS_CACHE": folder / "cache"}.items():
+        told = {"HF_ENDPOINT": hub.endpoint, "HF_HOME": home, "ASTRAIOS_CACHE": folder / "cache"}
+        patient = dict.fromkeys(("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"), 60)
+        for name, value in {**told, **patient}.items():
             patch.setenv(name, str(value))  # for the processes of cells
         patch.setattr(constants, "ENDPOINT", hub.endpoint)  # for this one, which has read its environment
         patch.setattr(hf_api.api, "endpoint", hub.endpoint)

@@ -31,7 +31,7 @@ class Hub(Source):
     def load(self, options: Mapping[str, Any]) -> InstructionData:
         if "id" not in options:
             raise DataError("[data] source = 'hub' needs id = 'ORGANISATION/NAME'")
-        columns, revision = Columns.of(options), str(self.pinned(options)["revision"])
+        columns, revision = Columns.of(options), str(self.pinned(options).get("revision", "main"))
         train, test = (
             [
                 record
@@ -45,9 +45,8 @@ class Hub(Source):
         )
 
     def pinned(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
-        revision = str(options.get("revision", "main"))
-        known = on_hub.commit(str(options["id"]), revision, "dataset") if "id" in options else None
-        return {**options, "revision": known or revision}
+        known = on_hub.commit(options["id"], options.get("revision"), "dataset") if "id" in options else None
+        return {**options, "revision": known} if known else options
 
     def identity(self, options: Mapping[str, Any]) -> str:
         # The commit stands for the content: a plan needs no download.

@@ -136,7 +136,7 @@ class Filter:
     """
 
     def __init__(self, processes: bool, sockets: bool = True, signals: bool = False, narrow: bool = False) -> None:
-        self.numbers = NUMBERS[MACHINE]
+        self.numbers, self.narrow = NUMBERS[MACHINE], narrow
         self.code: list[bytes] = []
         self._head()
         if not narrow:
@@ -210,7 +210,8 @@ class Filter:
         """Bind the calling process, for good."""
         if self.own >= 0:
             struct.pack_into("I", self.program, self.own, os.getpid())
-        if _prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 or _prctl(PR_SET_SECCOMP, 2, self.address, 0, 0) < 0:
+        fresh = not self.narrow and _prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+        if fresh or _prctl(PR_SET_SECCOMP, 2, self.address, 0, 0) < 0:
             raise OSError(ctypes.get_errno(), "seccomp")
 
 

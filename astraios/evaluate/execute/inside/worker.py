@@ -143,7 +143,7 @@ class Worker:
                 os.close(control)
                 self._limit(request)
                 self.filter.install()
-                program.main(there, request["code"], request["preamble"], request["late"], preamble)
+                program.main(there, request, preamble)
             finally:
                 os._exit(0)
         os.close(there)
