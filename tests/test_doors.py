@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from astraios.cli.terminal import cell_text, say, visible
-from astraios.errors import StoreError, UsageError
+from astraios.errors import CellError, StoreError, UsageError
 from astraios.files import exclusive, write_atomically
 from astraios.report.serve import ReportServer, make_server
 from astraios.train.checkpoint import Checkpoint
@@ -83,6 +83,21 @@ def test_a_checkpoint_that_can_not_be_read_is_none(tmp_path: Path, content: byte
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(content)
     assert Checkpoint(path).load() is None
+
+
+def test_a_checkpoint_that_does_not_fit_is_set_aside(tmp_path: Path) -> None:
+    from astraios.collect.cell.run import _fitting
+
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"of another model")
+    with pytest.raises(RuntimeError, match="out of memory"), _fitting(Checkpoint(path)):
+        raise RuntimeError("CUDA out of memory")
+    assert path.exists()
+    with pytest.raises(CellError, match=r"size mismatch.*checkpoint.pt.unfit now.*same command"):  # noqa: SIM117
+        with _fitting(Checkpoint(path)):
+            raise RuntimeError("size mismatch for layer 1\nand many more lines")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt.unfit"]
+    assert (tmp_path / "checkpoint.pt.unfit").read_bytes() == b"of another model"
 
 
 def test_only_our_own_left_overs_are_cleaned(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from astraios import store
 from astraios.collect.cell.training import Training, check_identity, prepared_data
 from astraios.collect.plan.cell import Cell
 from astraios.collect.plan.sweep import Sweep
+from astraios.errors import UsageError
 from astraios.hub import commit
 from tests.conftest import run_cli
 from tests.hub_server import Hub, serving
@@ -185,6 +186,25 @@ def test_gold_data_are_pinned_and_their_commit_is_recorded(hub: Hub, asked: Aske
     assert len(none.stderr.strip().splitlines()) == 1
     folder = asked.run(*words, "--revision", TAG, "--data", ".")
     assert "come from a folder" in folder.stderr
+
+
+def test_the_model_of_an_evaluation_is_pinned(hub: Hub, asked: Asked, small_models: list[str]) -> None:
+    from astraios.evaluate.model import identity, is_named, load, pinned
+    from astraios.evaluate.options import Subject
+
+    refs = hub.refs["models/org/base"]
+    newest, tagged = Subject(model="org/base"), Subject(model="org/base", revision=TAG)
+    assert (pinned(newest), pinned(tagged)) == (("org/base", refs["main"]), ("org/base", refs[TAG]))
+    assert pinned(Subject(model=f"org/base@{TAG}")) == pinned(tagged)
+    assert identity(newest, refs["main"]) != identity(newest, refs[TAG])
+    assert (is_named(newest), is_named(tagged), is_named(Subject(model="org/base@v2"))) == (True, False, False)
+    width = load(tagged).model.config.hidden_size  # type: ignore[union-attr]
+    assert width == load(Subject(model=small_models[0])).model.config.hidden_size  # type: ignore[union-attr]
+    assert width != load(newest).model.config.hidden_size  # type: ignore[union-attr]
+    with pytest.raises(UsageError, match="does not come from the hub"):
+        pinned(Subject(model=small_models[0], revision=TAG))
+    with pytest.raises(UsageError, match="names another one"):
+        pinned(Subject(model=f"org/base@{TAG}", revision="v2"))
 
 
 def test_a_revision_of_what_has_none_is_refused(asked: Asked) -> None:

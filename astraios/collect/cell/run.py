@@ -182,17 +182,17 @@ def _found(device: str, planned: str) -> str:
 
 @contextlib.contextmanager
 def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
-    """A checkpoint that can be read and is none of this model must not fail the cell for ever: it goes."""
+    """A checkpoint that can be read and is none of this model must not fail the cell for ever: it is set aside."""
     try:
         yield
     except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         if "out of memory" in str(error).lower():
             raise
-        checkpoint.remove()
+        aside = checkpoint.set_aside()
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CellError(
-            f"its checkpoint does not fit the model ({line[:200]}) and was removed: run the same command again, which "
-            "trains from the start"
+            f"its checkpoint does not fit the model ({line[:200]}) and is {aside.name} now: run the same command again, "
+            "which trains from the start"
         ) from error
 
 
