@@ -33,7 +33,7 @@ FORGED: dict[str, str | tuple[str, str]] = {
     "a message longer than any": "import os\ndef f(x):\n    for n in range(3, 64):\n        try: os.write(n, b'\\xff\\xff\\xff\\xff')\n        except OSError: pass\n    return 0",
     "a number of ten million digits": "import os\ndef f(x):\n    d = b'[0,' + b'9' * 10 ** 7 + b']'\n    d = len(d).to_bytes(4, 'big') + d\n    for n in range(3, 64):\n        try:\n            while d: d = d[os.write(n, d):]\n        except OSError: pass\n    return 0",
     "brackets without end": _WRITES + "def f(x):\n    d = b'[' * 10 ** 6\n    for n in range(3, 64):\n        try: os.write(n, len(d).to_bytes(4, 'big') + d)\n        except OSError: pass\n    return 0",
-    "numbers that JSON does not have": "import sys\nsys.modules['values'].Channel._encode = staticmethod(lambda m: '[0,NaN]')\ndef f(x): return 0",
+    "numbers that JSON does not have": "import sys\nsys.modules['channel'].Channel._encode = staticmethod(lambda m: '[0,NaN]')\ndef f(x): return 0",
     "a value of the test that it never got": _WRITES + "def f(x):\n    say(*[[0, {'yours': n}] for n in range(-9, 9)])\n    return 0",
     "containers that it never got": _WRITES + "def f(x):\n    say(*[[0, {'same': n}] for n in range(-9, 9)])\n    return 0",
     "changes of what it never got": _WRITES + "def f(x):\n    say(*[[0, 0, [[n, []]]] for n in range(-9, 9)])\n    return 0",

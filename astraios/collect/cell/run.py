@@ -191,8 +191,8 @@ def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
         aside = checkpoint.set_aside()
         line = (str(error).splitlines() or [type(error).__name__])[0]
         raise CellError(
-            f"its checkpoint does not fit the model ({line[:200]}) and is {aside.name} now: run the same command again, "
-            "which trains from the start"
+            f"its checkpoint does not fit the model ({line[:200]}) and is {aside.name} now: run the same command "
+            "again, which trains from the start"
         ) from error
 
 

@@ -26,8 +26,9 @@ from types import CodeType
 from typing import Any
 
 import system
+from channel import Channel, Closed
 from remote import DiedError, Mistaken, Session
-from values import Channel, Closed, Writer
+from values import Writer
 from worker import ENDED, exactly, silence
 
 _NUMPY = re.compile(r"\b(np|numpy)\b")

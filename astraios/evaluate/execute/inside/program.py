@@ -12,7 +12,8 @@ import operator
 import types
 from typing import Any
 
-from values import Channel, Closed, Reader, Writer, changed, contents
+from channel import Channel, Closed
+from values import Reader, Writer, changed, contents
 
 BINARY = {
     f"__{name}__": getattr(operator, f"__{name}__")

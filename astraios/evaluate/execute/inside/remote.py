@@ -17,7 +17,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from values import MODULES, Channel, Closed, Reader, Writer
+from channel import Channel, Closed
+from values import MODULES, Reader, Writer
 
 _COMPARED = ("__lt__", "__le__", "__gt__", "__ge__")
 _NUMBERS = ("__bool__", "__int__", "__float__", "__index__", "__complex__", "__abs__", "__neg__", "__pos__",
