@@ -227,12 +227,11 @@ def imported(
         )
     if not described:
         raise skipped.nothing()
-    used = {row.task_id.partition(" [")[0] for found in seen.values() for row in found.evaluations}
-    told = [row for name, row in (tasks or {}).items() if name in used]
-    names_used = {row.task_id for found in seen.values() for row in found.evaluations} - {row.task_id for row in told}
-    plain = {row.task_id: row for row in told}
-    told += [replace(plain[base], task_id=name, title=name) for name in sorted(names_used)
-             if (base := name.partition(" [")[0]) in plain]  # fmt: skip
+    told = [
+        replace(row, task_id=name, title=name if " [" in name else row.title)
+        for name in dict.fromkeys(row.task_id for found in seen.values() for row in found.evaluations)
+        if (row := (tasks or {}).get(name.partition(" [")[0])) is not None
+    ]
     frames = _frames(seen, described, told, wanted)
     losses = _losses(seen, skipped)
     if losses is not None and len(losses):

@@ -90,4 +90,5 @@ def _evaluation(folder: Path, spec: Mapping[str, Any]) -> Evaluation:
         scores=scores,
         samples=[],
         task=task_row(name, scores[0].metric, "comprehension", lower or None),
+        variant=f"limit={instances}" if isinstance(instances, int) and n is not None and n >= instances else "",
     )

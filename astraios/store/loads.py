@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +75,15 @@ def stored_runs(path: Path) -> list[dict[str, Any]]:
         return []
     with reading(path) as connection:
         return run_query(connection, "from run order by run_id").to_dicts()
+
+
+def evaluations_of(path: Path, runs: Collection[str]) -> list[dict[str, Any]]:
+    """run_id, task_id, n_shot and settings of the evaluations of some runs; none where there is no database."""
+    if not runs or not there(path):
+        return []
+    sql = "select run_id, task_id, n_shot, settings from evaluation where run_id in (select unnest(?)) order by all"
+    with reading(path) as connection:
+        return run_query(connection, sql, [sorted(runs)]).to_dicts()
 
 
 @dataclass(frozen=True)

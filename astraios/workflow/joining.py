@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,47 @@ def join(db: Path, imported: Imported, same_as: str | None) -> Joined:
             _drop_losses(found, arrival.run_id)
             found.frames["attempt"] = found.frames["attempt"].filter(pl.col("run_id") != arrival.run_id)
     _write_rows(found, imported, rows, stored, targets, gone)
+    if imported.adds and "evaluation" in found.frames:
+        _keep_newer(found, db)
     return found
+
+
+def _keep_newer(found: Joined, db: Path) -> None:
+    """Leaves out evaluations that are older than those that are there, and notes which others will be replaced."""
+    import polars as pl
+
+    arriving = {(row["run_id"], row["task_id"], row["n_shot"]): row for row in found.frames["evaluation"].to_dicts()}
+    older = []
+    for row in store.evaluations_of(db, {run for run, _, _ in arriving}):
+        key = (row["run_id"], row["task_id"], row["n_shot"])
+        if key not in arriving:
+            continue
+        mine, theirs = _object(arriving[key].get("settings")), _object(row["settings"])
+        if mine.get("source") == theirs.get("source") and _time(mine) == _time(theirs):
+            continue
+        name = f"{row['task_id']}, {row['n_shot']}-shot, of {row['run_id']}"
+        if _time(mine) < _time(theirs) and _time(mine):
+            older.append(key)
+            found.notes.append(f"{name}: {theirs.get('source')} that is there is newer; it stays")
+        else:
+            found.notes.append(f"{name}: in place of what {theirs.get('source') or 'was there'} said")
+    if not older:
+        return
+    gone = pl.DataFrame(older, schema=["run_id", "task_id", "n_shot"], orient="row")
+    for table in ("evaluation", "score", "sample_score"):
+        if table in found.frames:
+            frame = found.frames[table].join(gone, on=["run_id", "task_id", "n_shot"], how="anti")
+            found.frames[table] = frame
+    found.frames = {table: frame for table, frame in found.frames.items() if len(frame)}
+
+
+def _time(settings: Mapping[str, Any]) -> float:
+    """When an evaluation was made, in seconds; 0 where nobody says."""
+    try:
+        time = datetime.fromisoformat(str(settings.get("created")))
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _alike(db: Path, imported: Imported) -> dict[str, list[dict[str, Any]]]:
