@@ -48,6 +48,8 @@ class Arrival:
     """Where each fact came from, by column."""
     named: bool = False
     """Whether its id is the tracker's own, or the name that a table gives it."""
+    unfinished: str = ""
+    """Why it has no end, as far as its tool says; empty where it has one."""
 
 
 @dataclass(frozen=True)

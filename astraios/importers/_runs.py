@@ -63,6 +63,8 @@ class Found:
     """Of an evaluation: what the harness calls the model, by which its run is found."""
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
     """Ids by tracker; live runs keep the same under settings.ids."""
+    unfinished: str = ""
+    """Why the run has no end, as far as its tool says: running, killed, failed."""
     named: bool = False
     """Whether the identity is the tracker's own id, or the name that a table gives the run."""
 
@@ -104,6 +106,17 @@ class Skipped:
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, ArithmeticError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self._leave_out(what, DataError(f"{what}: not in the form that was expected ({reason:.120})"))
+
+    def cut(self, file: Path, error: AstraiosError) -> None:
+        """Notes a file that ends too early and of which what stands before counts.
+
+        Raises:
+            AstraiosError: a file that is not whole is to refuse the whole source.
+        """
+        if self.strict:
+            raise error
+        self.errors.append(error)
+        self.add(file.name, f"{str(error).removeprefix(f'{file}: ')}; what stands before it is taken")
 
     def nothing(self) -> AstraiosError:
         """The error of a source of which nothing is left."""
@@ -237,7 +250,9 @@ def imported(
     if losses is not None and len(losses):
         frames["loss_point"] = losses
     arrivals = [
-        Arrival(key, found.label, tool, found.place, found.joins, found.ids, found.source, found.named)
+        Arrival(
+            key, found.label, tool, found.place, found.joins, found.ids, found.source, found.named, found.unfinished
+        )
         for key, found in seen.items()
     ]
     return Imported(frames, skipped.reasons, adds, arrivals, bool(skipped.errors))

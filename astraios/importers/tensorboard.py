@@ -23,7 +23,7 @@ from astraios.importers._config import config_facts, plain_values
 from astraios.importers._curves import Series, fill, mapped_config
 from astraios.importers._files import flat_yaml, plain_file, read_bytes, walk
 from astraios.importers._runs import Found, Skipped, imported
-from astraios.importers._wire import fields, signed, tf_records
+from astraios.importers._wire import CutError, fields, signed, tf_records
 from astraios.records import TaskRow
 
 _NAME = "*tfevents*"
@@ -68,7 +68,7 @@ class TensorBoard(Importer):
         logs: dict[Path, _Log] = {}
         for folder, files in by_run.items():
             with skipped.item(files[0] if len(files) == 1 else folder.name):
-                logs[folder] = _log(files)
+                logs[folder] = _log(files, skipped)
         found: list[Found] = []
         tasks: dict[str, TaskRow] = {}
         for folder, log in _joined(logs).items():
@@ -90,12 +90,15 @@ class TensorBoard(Importer):
 tensorboard = TensorBoard(name="tensorboard", title="TensorBoard event files", priority=-1, maps=True)
 
 
-def _log(files: list[Path]) -> _Log:
+def _log(files: list[Path], skipped: Skipped) -> _Log:
     """What the files of one folder hold, in the order in which they were begun."""
     log = _Log()
     for file in sorted(files, key=_written):
         part = _Log(last=log.last)
-        _read(file, part, log)
+        try:
+            _read(file, part, log)
+        except CutError as error:
+            skipped.cut(file, error)
         log = _after(log, part)
     return log
 
@@ -207,6 +210,7 @@ def _read(path: Path, log: _Log, before: _Log) -> None:
 
     Raises:
         DataError: it is damaged, or empty.
+        CutError: it ends within a record; what stands before it has been added.
     """
     data = read_bytes(path)
     if not data:

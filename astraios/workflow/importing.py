@@ -16,7 +16,7 @@ from astraios.importers._models import method_name
 from astraios.importers._private import short_path
 from astraios.records import TABLES
 from astraios.workflow.facts_file import read_facts
-from astraios.workflow.joining import Joined, join, unspecified
+from astraios.workflow.joining import Joined, join, unfinished, unspecified
 from astraios.workflow.sizes import rung_names
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ def _written(db: Path, one: _Read, request: ImportRequest, same_as: str | None) 
         what, why = next(iter(joined.skipped.items()))
         raise DataError(f"{what}: {why}")
     labels = {arrival.run_id: arrival.label for arrival in imported.runs}
-    joined.notes += unspecified(joined.frames, labels)
+    joined.notes += [*unspecified(joined.frames, labels), *unfinished(imported.runs)]
     if not request.dry_run:
         joined.load = store.add_results(db, joined.frames, one.importer.name, Path(one.source).name, imported.adds)
         joined.written = True

@@ -374,6 +374,18 @@ def _text(value: Any) -> str:
     return json.dumps(_object(value), sort_keys=True)
 
 
+def unfinished(arrivals: Sequence[Arrival]) -> Iterable[str]:
+    """A line about runs that have no end: their last loss may be none of a finished training."""
+    open_ones = [arrival for arrival in arrivals if arrival.unfinished]
+    if open_ones:
+        some = ", ".join(f"{one.label} ({one.unfinished})" for one in open_ones[:3])
+        more = f" and {len(open_ones) - 3:,} more" if len(open_ones) > 3 else ""
+        yield (
+            f"not finished: {some}{more}; the last loss counts as the run's: `astraios exclude RUN --reason WHY` "
+            "leaves a run out"
+        )
+
+
 def unspecified(frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]) -> Iterable[str]:
     """Lines about runs whose method nobody says: they would be one group, whatever they are."""
     if "run" not in frames:

@@ -241,6 +241,9 @@ PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
 
 
 def main(folder: Path, names: list[str]) -> None:
+    import make_real_loggers
+
+    PARTS.update(make_real_loggers.PARTS)
     socket.gethostname = lambda: "machine"
     folder = folder.resolve()
     for name in names or PARTS:
