@@ -150,7 +150,32 @@ def _joined(logs: Mapping[Path, _Log]) -> dict[Path, _Log]:
             names = {tag: f"{_PARTS[folder.name]}/{tag.removeprefix('epoch_')}" for tag in log.scalars}
         renamed = replace(log, scalars={names[tag]: series for tag, series in log.scalars.items()})
         runs[home] = _after(replace(runs[home], last=0.0), renamed) if home in runs else renamed
+    return _resumed(runs)
+
+
+def _resumed(logs: dict[Path, _Log]) -> dict[Path, _Log]:
+    """Logs by run, with those as one that the Trainer began anew for a run that it resumed: a folder for each start."""
+    runs: dict[Path, _Log] = {}
+    for folder, log in sorted(logs.items(), key=lambda one: one[1].started or 0.0):
+        home = next((one for one in reversed(runs) if one.parent == folder.parent and _goes_on(runs[one], log)), folder)
+        runs[home] = _after(runs[home], log) if home in runs else log
     return runs
+
+
+_OF_A_START = ("logging_dir", "resume_from_checkpoint", "overwrite_output_dir", "run_name")
+"""Arguments of the Trainer that differ between the starts of one run."""
+
+
+def _goes_on(log: _Log, later: _Log) -> bool:
+    """Whether a log is that of a run that was resumed: the same arguments, and it begins later in it."""
+    arguments = [_object(_summary(one, "args")) for one in (log, later)]
+    one, other = ({name: value for name, value in told.items() if name not in _OF_A_START} for told in arguments)
+    begun = [min((min(steps) for steps, _ in part.scalars.values() if steps), default=0) for part in (log, later)]
+    return bool(one) and one == other and begun[1] > begun[0] and (later.started or 0.0) >= log.last
+
+
+def _summary(log: _Log, tag: str) -> str:
+    return log.texts.get(f"{tag}/text_summary", log.texts.get(tag, ""))
 
 
 def _is_part(folder: Path, logs: Mapping[Path, _Log]) -> bool:
@@ -171,8 +196,7 @@ def _found(folder: Path, source: Path, log: _Log, wanted: Wanted) -> Found:
         name = _HOST.sub(r"\1", name)
     config: dict[str, Any] = {**log.settings}
     for tag in ("model_config", "args"):
-        text = log.texts.get(f"{tag}/text_summary", log.texts.get(tag, ""))
-        config |= _object(text)
+        config |= _object(_summary(log, tag))
     hparams = next((one for one in (folder, folder.parent) if plain_file(one / HPARAMS)), None)
     config |= plain_values(flat_yaml(hparams / HPARAMS)) if hparams else {}
     told = config_facts(mapped_config(config, wanted), folder)
