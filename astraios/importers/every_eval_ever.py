@@ -73,7 +73,7 @@ def _found(content: Mapping[str, Any], path: Path) -> Found:
         settings={"model": name, "library": content.get("eval_library"), "details": details},
         source={**told.source, **dict.fromkeys(facts, "additional_details")},
         place=str(folder or ""),
-        joins=[name],
+        joins=[*([str(details["run_id"])] if details.get("run_id") else []), name],
     )
 
 
@@ -136,12 +136,16 @@ def _result(score: Mapping[str, Any]) -> dict[str, Any]:
     if score.get("n") is not None:
         doubt["num_samples"] = score["n"]
     details = {"score": score["value"], "details": {"metric": score["metric"], "n_shot": str(score["n_shot"])}}
+    better = score.get("higher_is_better", True)
+    # Only a share has bounds that are known.
+    bounds = {"score_type": "continuous", "min_score": 0.0, "max_score": 1.0} if better and _is_share(score) else {}
     return {
         "evaluation_name": score["task_id"],
         "source_data": {"dataset_name": score["task_id"], "source_type": "other"},
-        "metric_config": {
-            "lower_is_better": not score.get("higher_is_better", True), "score_type": "continuous", "min_score": 0.0,
-            "max_score": 1.0,
-        },
+        "metric_config": {"lower_is_better": not better, **bounds},
         "score_details": {**details, **({"uncertainty": doubt} if doubt else {})},
     }  # fmt: skip
+
+
+def _is_share(score: Mapping[str, Any]) -> bool:
+    return 0 <= score["value"] <= 1

@@ -78,10 +78,13 @@ def stored_runs(path: Path) -> list[dict[str, Any]]:
 
 
 def evaluations_of(path: Path, runs: Collection[str]) -> list[dict[str, Any]]:
-    """run_id, task_id, n_shot and settings of the evaluations of some runs; none where there is no database."""
+    """Evaluations of some runs with the runs' origins: run_id, origin, task_id, n_shot, settings."""
     if not runs or not there(path):
         return []
-    sql = "select run_id, task_id, n_shot, settings from evaluation where run_id in (select unnest(?)) order by all"
+    sql = (
+        "select run_id, origin, task_id, n_shot, e.settings from evaluation e join run using (run_id) "
+        "where run_id in (select unnest(?)) order by all"
+    )
     with reading(path) as connection:
         return run_query(connection, sql, [sorted(runs)]).to_dicts()
 

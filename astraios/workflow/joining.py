@@ -110,7 +110,10 @@ def _keep_newer(found: Joined, db: Path) -> None:
         if mine.get("source") == theirs.get("source") and _time(mine) == _time(theirs):
             continue
         name = f"{row['task_id']}, {row['n_shot']}-shot, of {row['run_id']}"
-        if _time(mine) < _time(theirs) and _time(mine):
+        if row["origin"] in ("measured", "live") and not theirs.get("source"):
+            older.append(key)
+            found.notes.append(f"{name}: it was measured here; that stays")
+        elif _time(mine) < _time(theirs) and _time(mine):
             older.append(key)
             found.notes.append(f"{name}: {theirs.get('source')} that is there is newer; it stays")
         else:
@@ -159,7 +162,7 @@ def _target(
             if arrival.ids.get(tracker, {}).get("run") and arrival.ids[tracker]["run"] == known.get("run"):
                 return key
     if adds:
-        return _evaluated(arrival, row, stored)
+        return next((one for one in arrival.joins if one in stored), None) or _evaluated(arrival, row, stored)
     fitting = [pair for pair in losses if _is_one(arrival, row, stored[pair["run_id"]], pair)]
     fitting.sort(key=lambda pair: (-pair["common"], pair["run_id"]))
     return fitting[0]["run_id"] if fitting else None

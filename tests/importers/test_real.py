@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from astraios import store
+from astraios.workflow import ImportRequest, import_results
 from tests.conftest import REPOSITORY, run_cli
 from tests.importers.conftest import FILES, take
 from tests.importers.test_samples import assert_by_hand
@@ -179,3 +180,31 @@ def test_sixteen_runs_by_the_tools_of_today(tools: Path, tmp_path: Path) -> None
         assert_true(tmp_path / f"{tool}.duckdb", truth)
         imported(tmp_path / "all.duckdb", folder, tool)
         assert_true(tmp_path / "all.duckdb", truth)
+
+
+def assert_trl(folder: Path, truth: list[dict[str, Any]], tmp_path: Path) -> None:
+    """Runs of TRL are what they were, from their folders, from Trackio and from TensorBoard, and are the same runs."""
+    together = tmp_path / "together.duckdb"
+    for place, (source, form) in enumerate((("out", None), ("trackio", None), ("out", "tensorboard"), ("out", None))):
+        for db in (tmp_path / f"{place}.duckdb", together):
+            import_results(db, str(folder / source), ImportRequest(form))
+            assert_true(db, truth)
+    told = take(folder / "preferences", together)
+    assert "no loss of tokens" in told["skipped"]["metric eval_loss"]
+    assert store.query(together, "select count(*) from run anti join loss_summary using (run_id)").item() == 1
+
+
+@pytest.mark.promise("one run is one run, whoever logged it")
+def test_a_resumed_run_of_trl_and_preferences(tmp_path: Path) -> None:
+    folder = tmp_path / "trl"
+    shutil.copytree(FILES / "trl", folder)
+    for packed in folder.rglob("*.gz"):
+        packed.with_suffix("").write_bytes(gzip.decompress(packed.read_bytes()))
+    assert_trl(folder, json.loads((folder / "truth.json").read_text()), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("one run is one run, whoever logged it")
+def test_trl_today(tools: Path, tmp_path: Path) -> None:
+    folder = made(tools, tmp_path / "made", "trl")
+    assert_trl(folder, json.loads((tmp_path / "made" / "trl.json").read_text()), tmp_path)
