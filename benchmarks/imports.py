@@ -111,7 +111,9 @@ def measured(source: Path, db: Path) -> str:
     """Seconds of an import by the clock and of the processor, and the most megabytes that it held."""
     script = Path(sys.executable).with_name("astraios")
     before = time.perf_counter()
-    work = subprocess.Popen([script, "import", source, "--db", db], stdout=subprocess.DEVNULL)
+    work = subprocess.Popen(
+        [script, "import", source, "--db", db], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     _, status, used = os.wait4(work.pid, 0)
     seconds = time.perf_counter() - before
     if status:

@@ -215,8 +215,12 @@ def imported(
         UsageError: no run is left, or --set names one run and several were found.
         DataError: nothing could be read, or under --strict two runs of the source are one and the same.
     """
+    from astraios.importers._units import in_fractions
+
     described: list[_Described] = []
     seen: dict[str, Found] = {}
+    runs = list(runs)
+    in_fractions(runs, skipped)
     for found in runs:
         one = _describe(tool, found, wanted)
         key = one.run.run_id
@@ -281,7 +285,7 @@ def _describe(tool: str, found: Found, wanted: Wanted) -> _Described:
     told_by_user = {**wanted.values, **wanted.facts(key, found.label, found.place)}
     told_by_user = {name: value for name, value in told_by_user.items() if value is not None}
     facts = completed({**found.facts, **told_by_user})
-    found.source |= dict.fromkeys(told_by_user, "the user")
+    found.source |= dict.fromkeys(told_by_user, "the stored run" if "run_id" in wanted.values else "the user")
     n_params = facts.get("n_params")
     told = {name: facts.get(name) for name in FACTS if name != "created_at"}
     if found.losses is not None and len(found.losses):

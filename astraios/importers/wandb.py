@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -74,6 +75,7 @@ class Wandb(Importer):
         runs = {key: _joined(some) for key, some in parts.items()}
         kept: list[Found] = []
         tasks: dict[str, TaskRow] = {}
+        forks = any(run.branch is not None and run.branch[0] != run.run_id for run in runs.values())
         for run in runs.values():
             label = run.name or run.run_id
             with skipped.item(f"run {label}"):
@@ -82,6 +84,7 @@ class Wandb(Importer):
                     skipped.add(f"{label}, before a restart", f"{run.dropped:,} rows of the abandoned branch")
                 one = found(run, wanted)
                 tasks |= fill(one, series(run, wanted, skipped), wanted, skipped)
+                run.history = run.history if forks else []  # a fork begins with its parent's
                 if one.losses is not None and not len(one.losses) and not one.scores:
                     skipped.add(f"run {label}", "it logged no loss and no score")
                     continue
@@ -214,7 +217,7 @@ def _take_history(run: _Run, content: bytes) -> None:
             continue
         if number == 1:
             names, value = _item(item)
-            row[".".join(names)] = value
+            row[sys.intern(".".join(names))] = value  # the same few names in every row
         elif number == 2:
             step = next((signed(value) for name, value in fields(item) if name == 1 and isinstance(value, int)), 0)
     run.history.append((int(row.get("_step", step)), row))

@@ -170,10 +170,14 @@ def _changed_keys(connection: DuckDBPyConnection, known: Mapping[str, set[str]])
     """Keys of what was there and is another than it was, by what they are keys of."""
     changed: dict[str, set[str]] = {"run": set()}
     for table, (key, described) in _copies(known).items():
-        now = f"(from {table} where {key} in (select unnest($keys)))"
+        # A sum of hashes for each key, for millions of losses are not to be held twice over.
+        before, now = (
+            f"(select {key}, count(*) as n, sum(hash(t)::hugeint) as content from {source} t group by {key})"
+            for source in (f"kept_{table}", f"(from {table} where {key} in (select unnest($keys)))")
+        )
         rows = connection.execute(
-            f"select {key} from ((from kept_{table} except all from {now}) union all (from {now} except all "
-            f"from kept_{table}))",
+            f"select {key} from {before} b full join {now} n using ({key}) "
+            "where b.n is distinct from n.n or b.content is distinct from n.content",
             {"keys": sorted(known.get(described, ()))},
         ).fetchall()
         changed.setdefault(described, set()).update(row[0] for row in rows)

@@ -176,10 +176,13 @@ def _is_one(arrival: Arrival, row: Mapping[str, Any], run: Mapping[str, Any], pa
     at_home = bool(arrival.place) and kept.get("place") == place_key(arrival.place)
     if at_home:
         return True
-    if row["method_id"] not in _UNSAID and run["method_id"] not in _UNSAID and row["method_id"] != run["method_id"]:
+    said = _by_user(told) | _by_user(kept)  # a correction makes no other run
+    methods = {row["method_id"], run["method_id"]} - {*_UNSAID}
+    if len(methods) > 1 and "method_id" not in said:
         return False
     for name in _COMPARED:
-        if row[name] is not None and run[name] is not None and row[name] != run[name] and not _assumed(name, row, run):
+        both = row[name] is not None and run[name] is not None and name not in said
+        if both and row[name] != run[name] and not _assumed(name, row, run):
             return False
     for part in ("arguments", "adapter"):
         one, other = told.get(part), kept.get(part)
@@ -337,21 +340,41 @@ def _merged(
 ) -> dict[str, Any]:
     """The row of a run that is there and arrives again.
 
-    Imported again by the same tool, what arrives counts, and what is silent stays; of another tool's, what is there
-    counts, and what is silent is filled. What `astraios` measured, and a run that evaluations join, stay as they are.
+    What the user said counts first. Imported again by the same tool, what arrives counts, and what is silent stays; of
+    another tool's, what is there counts, and what is silent is filled. What `astraios` measured stays as it is, and so
+    does a run that evaluations join, but for what the user says.
     """
     kept = {name: same[name] for name in row}
     kept["created_at"] = same["created_at"].isoformat() if same["created_at"] is not None else None
-    if adds or same["origin"] != "imported":
+    if same["origin"] != "imported":
         return {**kept, "settings": _also(same["settings"], arrival, target)}
+    told, before = _by_user(row["settings"]), _by_user(same["settings"])
+    if adds:
+        corrected = {name: row[name] for name in told if name in row}
+        settings = _from_user(same["settings"], told)
+        return {**kept, **corrected, "settings": _also(settings, arrival, target)}
     own = same["settings"].get("source") == arrival.tool
     first, second = (row, kept) if own else (kept, row)
     merged = {name: first[name] if first[name] is not None else second[name] for name in row}
     for name, empty in (("method_id", "unspecified"), ("model_id", "unnamed/")):
         if str(first[name]).startswith(empty) and not str(second[name]).startswith(empty):
             merged[name] = second[name]
-    settings = {**_object(second["settings"]), **_object(first["settings"])}
+    merged |= {name: kept[name] for name in before if name in kept} | {name: row[name] for name in told if name in row}
+    settings = _from_user({**_object(second["settings"]), **_object(first["settings"])}, before | told)
     return {**merged, "origin": same["origin"], "settings": _also(settings, arrival, target)}
+
+
+_USER = "the user"
+
+
+def _by_user(settings: Any) -> set[str]:
+    """Facts that the user has said (--set, --facts), in this import or an earlier one: nothing goes before them."""
+    told = _object(settings).get("facts_from")
+    return {name for name, source in told.items() if source == _USER} if isinstance(told, Mapping) else set()
+
+
+def _from_user(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {**settings, "facts_from": {**(settings.get("facts_from") or {}), **dict.fromkeys(names, _USER)}}
 
 
 def _also(settings: Mapping[str, Any], arrival: Arrival, target: str) -> dict[str, Any]:
