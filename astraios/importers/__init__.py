@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import UsageError, did_you_mean
+from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.registry import Registry
 
 if TYPE_CHECKING:
@@ -109,6 +109,9 @@ def choose(source: str, form: str | None) -> Importer:
     """
     if form is not None:
         return IMPORTERS.get(form)
+    path = Path(source)
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise DataError(f"{source}: not a plain file: pipes and devices are not read")
     for importer in sorted(IMPORTERS, key=lambda one: -one.priority):
         if importer.matches(source):
             return importer

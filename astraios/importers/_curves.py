@@ -106,15 +106,21 @@ _NOT_METRICS = ("step", "run_id", "model_id", "method_id", "dataset_id", "n_para
 
 def held_out(name: str) -> str | None:
     """The split of a metric that is called as a loss on held-out data; None for any other."""
-    found = _HELD_OUT.match(name)
+    found = _HELD_OUT.match(_plain(name))
     if not found or (found["set"] and _NO_SET.search(found["set"])):
         return None
     part = found["set"] or (f"dataloader_idx_{found['loader']}" if found["loader"] else None)
     return f"test-{part}" if part else "test"
 
 
+def _plain(name: str) -> str:
+    """A name as programs write it: headers of tables have spaces."""
+    return re.sub(r"\s+", "_", name.strip())
+
+
 def is_batch(name: str) -> bool:
     """Whether a metric is called as the loss of training steps, or as its mean over an epoch or the run."""
+    name = _plain(name)
     return bool(_BATCH.match(name) or _EPOCH.match(name)) or name.lower() in ("loss_nats", "batch_loss")
 
 

@@ -219,7 +219,7 @@ def imported(
 
     described: list[_Described] = []
     seen: dict[str, Found] = {}
-    runs = list(runs)
+    runs = _completing(runs)
     in_fractions(runs, skipped)
     for found in runs:
         one = _describe(tool, found, wanted)
@@ -260,6 +260,33 @@ def imported(
         for key, found in seen.items()
     ]
     return Imported(frames, skipped.reasons, adds, arrivals, bool(skipped.errors))
+
+
+def _completing(runs: Iterable[Found]) -> list[Found]:
+    """Runs, with those as one that a source names twice and of which one has the losses and the other the scores."""
+    kept: dict[str, Found] = {}
+    found: list[Found] = []
+    for run in runs:
+        key = repr(run.identity)
+        first = kept.setdefault(key, run)
+        if first is run or (_has_losses(first) and _has_losses(run)) or _scored(first) & _scored(run) or not run.named:
+            found.append(run)
+        else:
+            first.losses = first.losses if _has_losses(first) else run.losses
+            first.evaluations += run.evaluations
+            first.scores += run.scores
+            first.samples += run.samples
+            first.source = {**run.source, **first.source}
+            first.facts = {**run.facts, **{name: one for name, one in first.facts.items() if one is not None}}
+    return found
+
+
+def _has_losses(run: Found) -> bool:
+    return run.losses is not None and len(run.losses) > 0
+
+
+def _scored(run: Found) -> set[tuple[str, int]]:
+    return {(row.task_id, row.n_shot) for row in run.evaluations}
 
 
 def _same(one: Found, other: Found) -> bool:

@@ -92,8 +92,9 @@ def _add(run: Found, content: Mapping[str, Any], path: Path, tasks: dict[str, Ta
         error = (doubt.get("standard_error") or {}).get("value")
         items, shots = doubt.get("num_samples"), str(more.get("n_shot") or "0")
         n = items if isinstance(items, int) else None
-        value = number(details.get("score"), where, "score")
-        stderr = number(error, where, "standard_error") if error is not None else None
+        unit = 100 if config.get("max_score") == 100 and not config.get("lower_is_better") else 1
+        value = number(details.get("score"), where, "score") / unit
+        stderr = number(error, where, "standard_error") / unit if error is not None else None
         low, high = interval(value, stderr, n)
         n_shot = int(shots) if shots.isdigit() else 0
         run.scores.append(Score.told(task, metric, value, n_shot=n_shot, stderr=stderr, ci_low=low, ci_high=high, n=n))

@@ -136,6 +136,7 @@ _NO_VARIANT = ("pretrained", "peft", "lora_local_path", "tokenizer", "revision",
                "download_dir", "load_format", "attn_implementation", "mixed_precision_dtype", "enforce_eager",
                "enable_prefix_caching", "disable_log_stats", "disable_custom_all_reduce", "prefix_token_id",
                "distributed_executor_backend", "think_end_token", "softmax_dtype", "backend",
+               "enable_lora", "max_lora_rank", "lora_name",
                "verbosity")  # fmt: skip
 """Arguments of a model that leave its answers what they are, but for rounding."""
 
@@ -240,7 +241,9 @@ def _samples(
     file = _sample_file(path, task)
     if file is None:
         return []
-    return list(read_samples(file, task, config, mark, scores[0].metric.partition(",")[0], skipped))
+    with skipped.item(file):  # without its samples a score is still one
+        return list(read_samples(file, task, config, mark, scores[0].metric.partition(",")[0], skipped))
+    return []
 
 
 def _is_lower_better(metric: str, better: Mapping[str, Any]) -> bool:

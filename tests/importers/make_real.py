@@ -273,6 +273,53 @@ def samples(out: Path) -> list[dict[str, Any]]:
     return [row for name in TASKS for row in by_hand(name, items)]
 
 
+def evaluated(out: Path) -> list[dict[str, Any]]:
+    """Eight folders of the Trainer, of four bases, in full and by LoRA, and what lm-evaluation-harness says of each."""
+    import lm_eval
+    import torch
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions()))
+    Path("tiny_places.yaml").write_text(
+        "task: tiny_places\noutput_type: multiple_choice\ndataset_path: json\ndataset_kwargs:\n  data_files:\n"
+        "    test: rows.jsonl\ntest_split: test\ndoc_to_text: question\ndoc_to_target: place\n"
+        "doc_to_choice: choices\nmetric_list:\n  - metric: acc\n"
+    )
+    truth = []
+    for width in (16, 32, 48, 64):
+        n_params = tiny(Path(f"base{width}"), width)
+        for method in ("fft", "lora"):
+            torch.manual_seed(0)
+            model, name = AutoModelForCausalLM.from_pretrained(f"base{width}"), f"out/{method}/{width}"
+            if method == "lora":
+                model = get_peft_model(model, adapters()["lora"])
+            arguments = TrainingArguments(
+                output_dir=name, max_steps=6, per_device_train_batch_size=4, logging_steps=2, eval_strategy="steps",
+                eval_steps=3, learning_rate=1e-3, seed=1, use_cpu=True, report_to=[], save_strategy="no",
+            )  # fmt: skip
+            work = Trainer(model=model, args=arguments, train_dataset=rows(64, 0), eval_dataset=rows(16, 99))
+            work.train()
+            work.save_model()
+            work.save_state()
+            given = f"pretrained=base{width},peft={name}" if method == "lora" else f"pretrained={name}"
+            tracker = EvaluationTracker(output_path=str(out / "results"))
+            found = lm_eval.simple_evaluate(
+                model="hf", model_args=f"{given},tokenizer=base{width},dtype=float32", tasks=["tiny_places"],
+                task_manager=TaskManager(include_path=".", include_defaults=False), batch_size=1, device="cpu",
+                log_samples=True, bootstrap_iters=10, evaluation_tracker=tracker,
+            )  # fmt: skip
+            logged = found.pop("samples")
+            tracker.save_results_aggregated(results=found, samples=logged)
+            tracker.save_results_samples(task_name="tiny_places", samples=logged["tiny_places"])
+            score = found["results"]["tiny_places"]["acc,none"]
+            loss = last(work.state.log_history, "eval_loss")
+            truth.append({"name": name, "method": method, "n_params": n_params, "test": loss, "acc": score})
+    return truth
+
+
 def by_hand(name: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the columns of a task's samples should hold, straight from the model."""
     output = TASKS[name][0]
@@ -312,6 +359,7 @@ def loglikelihood(prompt: str, ending: str) -> float:
 
 PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     "trainer": trainer, "recorded": recorded, "trl": trl, "samples": samples,
+    "evaluated": evaluated,
 }  # fmt: skip
 
 
