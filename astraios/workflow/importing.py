@@ -111,7 +111,8 @@ def import_results(db: Path, sources: str | Sequence[str], request: ImportReques
         if "run_id" in values and not one.imported.adds:
             raise UsageError("--set run_id: only evaluations can join a run that is there; leave it out")
     if told is not None and (unused := told.unused()):
-        skipped[f"{short_path(str(request.facts_file))}, facts"] = f"about no run of the source: {', '.join(unused[:10])}"
+        name = short_path(str(request.facts_file))
+        skipped[f"{name}, facts"] = f"about no run of the source: {', '.join(unused[:10])}"
     return _summed(found, [_written(db, one, request, same_as) for one in found], skipped, request)
 
 
