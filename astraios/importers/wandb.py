@@ -268,10 +268,14 @@ def _joined(parts: list[_Run]) -> _Run:
 
 
 def _before_restart(history: list[tuple[int, dict[str, Any]]], part: _Run) -> list[tuple[int, dict[str, Any]]]:
-    """What came before a part that went back to an earlier step (of a checkpoint): the rest was abandoned."""
+    """What came before a part that went back to an earlier step (of a checkpoint): the rest was abandoned.
+
+    Where W&B's own steps begin anew, the metric that the run counts steps by tells; an epoch is too coarse for it.
+    """
     if not history or not part.history or _at(part.history[0], "_timestamp") < _at(history[-1], "_timestamp"):
         return history
-    for metric in {"_step", *part.step_metrics.values(), *part.globs.values()}:
+    counted = {name for name in (*part.step_metrics.values(), *part.globs.values()) if "epoch" not in name.lower()}
+    for metric in ["_step"] if part.history[0][0] > 0 else sorted(counted):
         first = min((step for row in part.history if (step := _at(row, metric)) >= 0), default=0.0)
         history = [row for row in history if _at(row, metric) < first] if first > 0 else history
     return history

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from astraios import store
-from astraios.workflow import ImportRequest, import_results
+from astraios.workflow import FitRequest, ImportRequest, fit_scaling, import_results
 from tests.conftest import REPOSITORY, run_cli
 from tests.importers.conftest import FILES, take
 from tests.importers.test_samples import assert_by_hand
@@ -208,3 +208,25 @@ def test_a_resumed_run_of_trl_and_preferences(tmp_path: Path) -> None:
 def test_trl_today(tools: Path, tmp_path: Path) -> None:
     folder = made(tools, tmp_path / "made", "trl")
     assert_trl(folder, json.loads((tmp_path / "made" / "trl.json").read_text()), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.promise("one run is one run, whoever logged it")
+def test_results_of_lm_eval_meet_the_runs_they_are_of_today(tools: Path, tmp_path: Path) -> None:
+    """Two imports with no further word, and scores are predicted from losses."""
+    folder, db = made(tools, tmp_path / "made", "evaluated"), tmp_path / "a.duckdb"
+    for source in ("out", "results"):
+        take(folder / source, db)
+    sql = (
+        "select method_id, n_params, loss_nats, value from loss_to_score "
+        "where split = 'test' and metric = 'acc' order by all"
+    )
+    truth = json.loads((tmp_path / "made" / "evaluated.json").read_text())
+    expected = sorted((one["method"], one["n_params"], one["test"], one["acc"]) for one in truth)
+    assert store.query(db, sql).rows() == [
+        (method, n_params, pytest.approx(test), pytest.approx(acc)) for method, n_params, test, acc in expected
+    ]
+    found = fit_scaling(db, FitRequest())
+    assert not any(warning["code"] == "scores_apart" for warning in found["warnings"])
+    projected = [row for fit in found["fits"] for row in fit["projections"]]
+    assert {row["task_id"] for row in projected if row["quantity"] == "score"} == {"tiny_places"}
