@@ -222,7 +222,11 @@ def imported(
     runs = _completing(runs)
     in_fractions(runs, skipped)
     for found in runs:
-        one = _describe(tool, found, wanted)
+        one = None
+        with skipped.item(found.label):
+            one = _describe(tool, found, wanted)
+        if one is None:
+            continue
         key = one.run.run_id
         if key in seen:
             first = seen[key]
@@ -295,6 +299,18 @@ def _same(one: Found, other: Found) -> bool:
     return one.losses is None or other.losses is None or one.losses.equals(other.losses)
 
 
+_LEAST = {"n_params": 1, "n_params_nonembedding": 1, "n_trainable": 0, "n_tokens": 0, "steps": 0, "train_flops": 0,
+          "learning_rate": 0}  # fmt: skip
+"""The smallest values that make sense."""
+
+
+def _check_counts(run: RunRow, label: str) -> None:
+    for name, least in _LEAST.items():
+        value = getattr(run, name)
+        if value is not None and value < least:
+            raise DataError(f"{label}: {name} is {value}: at least {least} was expected")
+
+
 @dataclass(frozen=True)
 class _Described:
     """Rows that describe a run."""
@@ -338,6 +354,7 @@ def _describe(tool: str, found: Found, wanted: Wanted) -> _Described:
         },
         **{**told, **names},
     )
+    _check_counts(run, found.label)
     base = None
     if n_params is not None:
         base = BaseModelRow(

@@ -218,17 +218,22 @@ def _columns(table: Table, wanted: Wanted, skipped: Skipped) -> _Columns:
 
 
 def _is_log(table: Table, names: Mapping[str, str]) -> bool:
-    """Whether a table without steps is the log of one run over epochs, as Keras keeps it."""
-    if "run_id" in names or "task_id" in names:
-        return False
+    """Whether a table without steps is a log over epochs, as Keras keeps it, of one run or of those it names."""
     epoch = next((name for name in table.frame.columns if name.lower() == "epoch"), None)
-    if epoch is None:
+    if epoch is None or "task_id" in names:
         return False
     try:
         values = table.whole(epoch).to_list()
     except DataError:
         return False
-    return None not in values and all(one < other for one, other in pairwise(values))
+    runs = table.texts(names["run_id"]).to_list() if "run_id" in names else [""] * len(values)
+    by_run: dict[Any, list[Any]] = {}
+    for run, value in zip(runs, values, strict=True):
+        by_run.setdefault(run, []).append(value)
+    several = "run_id" not in names or any(len(some) > 1 for some in by_run.values())
+    return several and None not in values and all(
+        one < other for some in by_run.values() for one, other in pairwise(some)
+    )  # fmt: skip
 
 
 def _losses(table: Table, names: dict[str, str], wanted: Wanted) -> dict[str, str]:

@@ -123,3 +123,19 @@ def test_pipes_are_not_read(db: Path, tmp_path: Path) -> None:
 )
 def test_a_command_line_in_a_text(text: str) -> None:
     assert clean({"command": text, "order": '["a", "b"]'}) == {"command": LEFT_OUT, "order": '["a", "b"]'}
+
+
+@pytest.mark.promise("one bad item never refuses its siblings")
+def test_counts_that_can_not_be(db: Path, tmp_path: Path) -> None:
+    told = take(write(tmp_path / "t.csv", "run,n_params,loss\na,0,3.1\nb,-5,3.0\nc,1000,2.9\n"), db)
+    assert rows(db, "select n_params from run") == [(1000,)]
+    assert told["skipped"] == {
+        "a": "n_params is 0: at least 1 was expected", "b": "n_params is -5: at least 1 was expected",
+    }  # fmt: skip
+
+
+@pytest.mark.promise(PROMISE)
+def test_epochs_of_several_runs_are_their_steps(db: Path, tmp_path: Path) -> None:
+    text = "run,epoch,n_params,val_loss\na,1,1000,3.2\na,2,1000,3.0\nb,1,2000,3.1\nb,2,2000,2.9\n"
+    take(write(tmp_path / "t.csv", text), db)
+    assert rows(db, LOSSES) == [("a", "test", 2, 3.0), ("b", "test", 2, 2.9)]
