@@ -13,9 +13,6 @@ from astraios.importers._models import UNSPECIFIED, UNTUNED, base_model
 from astraios.importers._runs import Found, Skipped
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
-_LOWER = ("perplexity", "ppl", "bits_per_byte", "loss", "nll", "brier", "wer", "cer", "ter", "mse", "mae", "rmse",
-          "error", "insecure", "toxicity", "calibration_error", "ece")  # fmt: skip
-
 
 @dataclass
 class Evaluation:
@@ -27,12 +24,6 @@ class Evaluation:
     task: TaskRow
     variant: str = ""
     """What makes it another evaluation than that of the whole task by the model as it is: a limit, arguments."""
-
-
-def is_higher_better(metric: str) -> bool:
-    """Whether more of a metric is better, by its name."""
-    name = metric.lower().partition(",")[0]
-    return not any(name == one or name.endswith((f"_{one}", f".{one}")) for one in _LOWER)
 
 
 def interval(value: float, stderr: float | None, n: int | None) -> tuple[float | None, float | None]:
@@ -117,11 +108,6 @@ def add_evaluation(run: Found, one: Evaluation, source: str, skipped: Skipped) -
 def named(task: str, variant: str) -> str:
     """The name of an evaluation that is another than the plain one of its task."""
     return f"{task} [{variant}]" if variant else task
-
-
-def plain_task(task: str) -> str:
-    """The task of a name that `named` gave."""
-    return task.partition(" [")[0]
 
 
 def _drop(run: Found, key: tuple[str, int]) -> None:

@@ -14,6 +14,7 @@ from astraios.errors import AstraiosError, DataError, UsageError
 from astraios.importers import Arrival, Imported, Wanted
 from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
+from astraios.importers._units import plain_task, units_of
 from astraios.records import (
     AttemptRow,
     BaseModelRow,
@@ -215,12 +216,10 @@ def imported(
         UsageError: no run is left, or --set names one run and several were found.
         DataError: nothing could be read, or under --strict two runs of the source are one and the same.
     """
-    from astraios.importers._units import in_fractions
-
     described: list[_Described] = []
     seen: dict[str, Found] = {}
     runs = _completing(runs)
-    in_fractions(runs, skipped)
+    _in_fractions(runs, skipped)
     for found in runs:
         one = None
         with skipped.item(found.label):
@@ -251,7 +250,7 @@ def imported(
     told = [
         replace(row, task_id=name, title=name if " [" in name else row.title)
         for name in dict.fromkeys(row.task_id for found in seen.values() for row in found.evaluations)
-        if (row := (tasks or {}).get(name.partition(" [")[0])) is not None
+        if (row := (tasks or {}).get(plain_task(name))) is not None
     ]
     frames = _frames(seen, described, told, wanted)
     losses = _losses(seen, skipped)
@@ -264,6 +263,18 @@ def imported(
         for key, found in seen.items()
     ]
     return Imported(frames, skipped.reasons, adds, arrivals, bool(skipped.errors))
+
+
+def _in_fractions(runs: Sequence[Found], skipped: Skipped) -> None:
+    """Scores that are given per cent as fractions; where a metric mixes both, none of its scores is taken."""
+    units = units_of(score for run in runs for score in run.scores)
+    for what, why in units.reasons.items():
+        skipped.add(what, why)
+    for run in runs if units.reasons else ():
+        run.scores = units.taken(run.scores)
+        left = {(one.task_id, one.n_shot) for one in run.scores}
+        run.evaluations = [one for one in run.evaluations if (one.task_id, one.n_shot) in left]
+        run.samples = [one for one in run.samples if (one.task_id, one.n_shot) in left]
 
 
 def _completing(runs: Iterable[Found]) -> list[Found]:

@@ -21,11 +21,12 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._evaluations import Evaluation, add_evaluation, interval, is_higher_better, model_facts
+from astraios.importers._evaluations import Evaluation, add_evaluation, interval, model_facts
 from astraios.importers._files import bounded, head, parse_json, read_bytes, read_object, walk
 from astraios.importers._folders import FolderFacts
 from astraios.importers._models import UNTUNED, known_model
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.importers._units import is_higher_better
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _ZSTANDARD = 93

@@ -18,10 +18,11 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._evaluations import Evaluation, add_evaluation, interval, is_higher_better, model_facts
+from astraios.importers._evaluations import Evaluation, add_evaluation, interval, model_facts
 from astraios.importers._files import head, inside, number, plain_file, read_object, walk
 from astraios.importers._lm_eval_samples import read_samples
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.importers._units import is_higher_better
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _KINDS = {"multiple_choice": "comprehension", "generate_until": "generation"}

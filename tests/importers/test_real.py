@@ -136,8 +136,8 @@ def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch")
     home = tmp_path_factory.mktemp("tools")
     venv.create(home, with_pip=True)
-    site = next(Path(path) for path in sys.path if path.endswith("site-packages"))
-    next(home.glob("lib/python*/site-packages")).joinpath("shared.pth").write_text(f"{site}\n")
+    shared = "".join(f"{path}\n" for path in sys.path if path.endswith("site-packages"))
+    next(home.glob("lib/python*/site-packages")).joinpath("shared.pth").write_text(shared)
     constraints = REPOSITORY / "constraints.txt"
     install = [home / "bin" / "pip", "install", "--quiet", "--constraint", constraints, *TOOLS]
     if subprocess.run(install, capture_output=True).returncode:
