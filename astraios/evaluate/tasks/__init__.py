@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
     from astraios.evaluate.execute.engine import Engine
     from astraios.evaluate.generate.requests import Generates
+    from astraios.evaluate.tasks._gold import Gold
 
 Options = TypeVar("Options", bound=ScoreOptions)
+END = "<|endoftext|>"
+"""How an answer ends that the model ended by itself, whatever its tokenizer calls the token."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ class Prompt:
     item_id: str
     text: str
     stop: tuple[str, ...] = ()
-    """The answer ends before the first of these."""
+    """The answer is complete when it holds one of these; END always is one."""
+    complete: Callable[[str], bool] | None = None
+    """Whether an answer is complete in another way; engines that know stop texts alone go on."""
     prefix: str = ""
     """What is put in front of the answer to make the sample (the program's beginning)."""
 
@@ -76,6 +81,8 @@ class Decoding:
     max_length: int = 2048
     """Tokens of prompt and answer together."""
     top_p: float = 0.95
+    answer_tokens: int = 250
+    """Tokens of a typical answer, for estimates: the mean of the released ones, at three characters a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,13 +178,21 @@ class Task:
         """How the paper draws answers for this task (appendix E)."""
         return Decoding()
 
+    def gold_files(self, options: ScoreOptions) -> Sequence[Gold]:
+        """The gold data that these options need, a file each."""
+        return ()
+
+    def prompt_facts(self, scoring: Scoring) -> Mapping[str, Any]:
+        """How the prompts were made, for the record, where the gold data do not say it."""
+        return {}
+
     def cluster(self, item_id: str) -> str:
         """What items have in common that must be resampled together: variants of one problem give the problem."""
         return item_id
 
     def finish(self, prompt: Prompt, answer: str) -> str:
-        """The sample that is stored: the answer after the task's post-processing."""
-        return prompt.prefix + answer
+        """The sample that is stored: the answer, which holds the text that stopped it, after post-processing."""
+        return prompt.prefix + cut(answer, (*prompt.stop, END))
 
     def follow_up(self, scoring: Scoring, answers: dict[str, list[str]]) -> Sequence[Prompt] | None:
         """Prompts of a second stage, made from the answers of the first; None where there is one stage."""

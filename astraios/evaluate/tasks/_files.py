@@ -1,9 +1,8 @@
-"""Reads generations and gold data: JSON, JSON lines or Parquet, gzipped or not; one clear line for what is wrong."""
+"""Reads generations: JSON, JSON lines or Parquet, gzipped or not; one clear line for what is wrong."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -190,56 +189,3 @@ def _checked(path: Path, found: list[list[str]], layout: Layout) -> list[list[st
         if len(samples) != wanted:
             raise DataError(f"{path}: problem {name} has {len(samples)} samples, expected {wanted}")
     return found
-
-
-def gold_rows(name: str, data_dir: Path | None, fields: Sequence[str], hub: str | None = None) -> list[dict[str, Any]]:
-    """Rows of the gold file `name`.jsonl[.gz] (or .json, .parquet) in `data_dir`, or from the hub.
-
-    Args:
-        name: file name without its ending.
-        data_dir: folder; its subfolder "gold" is looked into too. None is the hub.
-        fields: what each row must have.
-        hub: "owner/repo:path" of the data on the hub, where it is there as a file.
-
-    Raises:
-        DataError: the file is missing or is not what the task needs.
-    """
-    path = _find(name, data_dir) if data_dir is not None else _download(name, hub)
-    rows = read_json(path)
-    for number, row in enumerate(rows, 1):
-        missing = [field for field in fields if not isinstance(row, dict) or field not in row]
-        if missing:
-            raise DataError(f"{path}: row {number} has no {missing[0]!r}: not the gold data of this task")
-    return list(rows)
-
-
-def _find(name: str, folder: Path) -> Path:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of gold data")
-    for base in (folder, folder / "gold"):
-        for ending in (".jsonl.gz", ".jsonl", ".json", ".json.gz", ".parquet"):
-            if (path := base / f"{name}{ending}").exists():
-                return path
-    raise DataError(f"{folder}: no {name}.jsonl.gz there (nor .jsonl, .json, .parquet)")
-
-
-def _download(name: str, hub: str | None) -> Path:
-    if hub is None:
-        raise DataError(f"the gold data {name} are not on the hub as a file: name their folder with --data")
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        raise DataError(f"gold data {name}: name their folder with --data, or pip install huggingface_hub") from None
-    repo, _, file = hub.partition(":")
-    try:
-        return Path(hf_hub_download(repo, file, repo_type="dataset"))
-    except Exception as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(
-            f"gold data {name} could not be had from the hub ({line}): name their folder with --data"
-        ) from None
-
-
-def digest(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Hash of gold rows, stored with a score."""
-    return hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()[:16]
