@@ -6,7 +6,7 @@ name = "mine"
 models = "tiny"                  # a ladder, or a list of model ids
 methods = ["fft", "lora"]
 seeds = [0, 1]
-tasks = ["next-token"]
+tasks = ["next-token"]           # "devign@1" asks with one demonstration
 [data]
 source = "python-stdlib"
 n_train_tokens = [1e6, 4e6]      # a list in [data], [train] and [method.NAME] makes cells of each value
@@ -21,8 +21,10 @@ processes = 4
 fsdp = true
 [launch.slurm]                   # what a launcher asks its cluster for; [launch.slurm.evaluate] for one stage alone
 partition = "gpu"
-[task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
+[task]                           # how tasks are evaluated, each that takes the option: data_dir, n_samples, limit, ...
 data_dir = "gold"
+[task.humanevalfix-java]         # the same for one task, over what is said for all
+language_level = 8
 [composite.mine]                 # a mean score of one's own: TASK[:METRIC][=WEIGHT]
 tasks = ["next-token", "devign:accuracy=2"]
 
@@ -78,8 +80,9 @@ class Sweep:
     keep: KeepSpec = field(default_factory=KeepSpec)
     launch: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per launcher: what it asks its cluster for; none of it changes a number."""
-    task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per task: how it is evaluated; none of it changes what is trained."""
+    task: Mapping[str, Any] = field(default_factory=dict)
+    """How tasks are evaluated: plain keys for all that take the option, tables for one. Nothing that is trained depends
+    on it."""
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per method: its own settings, and fields of [train] for its cells alone; a list makes cells of each value. A
     table named like a base model holds the same for the cells of that model."""
@@ -131,7 +134,6 @@ class Sweep:
 
     @classmethod
     def _from_table(cls, table: dict[str, Any]) -> Sweep:
-        from astraios.evaluate.options import EvaluateOptions
         from astraios.evaluate.tasks import TASKS
 
         for key in ("name", "models", "methods"):
@@ -159,8 +161,7 @@ class Sweep:
         sweep._data_specs()
         for method_id in (*sweep.methods, *sweep.method):
             sweep._check_method(method_id)
-        for task_id in (*sweep.tasks, *sweep.task):
-            TASKS.get(task_id).read_options(EvaluateOptions, sweep.task.get(task_id, {}), f"[task.{task_id}] ")
+        sweep._check_tasks()
         for row in sweep.composite_rows():
             TASKS.get(row.task_id)
         return sweep
@@ -233,7 +234,7 @@ class Sweep:
                     threads=self.compute.threads,
                     tasks=self.tasks,
                     trust_remote_code=self.compute.trust_remote_code,
-                    task_options={name: self.task[name] for name in self.tasks if name in self.task},
+                    task_options={name: self.task_table(name) for name in self.tasks},
                     weights=base.weights,
                 )
 
@@ -271,6 +272,29 @@ class Sweep:
                 )
         for model_id in self.models:
             self._recipes(model_id, method_id)
+
+    def task_table(self, name: str) -> dict[str, Any]:
+        """How an entry of `tasks` is evaluated: what is said for all, over it for its task, over it for the entry."""
+        from astraios.evaluate.options import EvaluateOptions
+        from astraios.evaluate.tasks import find_asked
+
+        task, _ = find_asked(name)
+        takes = {*EvaluateOptions.names(), *rules_of(task.own_options)}
+        shared = {key: value for key, value in self.task.items() if not isinstance(value, Mapping) and key in takes}
+        return {**shared, **self.task.get(task.name, {}), **self.task.get(name, {})}
+
+    def _check_tasks(self) -> None:
+        """Refuses tasks that are unknown or twice the same, and options that none of them takes."""
+        from astraios.evaluate.options import EvaluateOptions
+        from astraios.evaluate.tasks import find_asked
+
+        for name in (*self.tasks, *(key for key, value in self.task.items() if isinstance(value, Mapping))):
+            find_asked(name)[0].read_options(EvaluateOptions, self.task_table(name), f"[task.{name}] ")
+        own = [rules_of(find_asked(name)[0].own_options) for name in self.tasks]
+        known = {*EvaluateOptions.names(), *itertools.chain(*own)}
+        for key in (key for key, value in self.task.items() if not isinstance(value, Mapping)):
+            if key not in known:
+                raise UsageError(f"[task] {key}: none of the tasks takes it; {did_you_mean(key, known)}")
 
     def _table_of(self, model_id: str, method_id: str) -> dict[str, Any]:
         """What [method.NAME] says for a base model: its plain keys, and over them those of the table that it names."""

@@ -147,6 +147,11 @@ class Task:
         """Demonstrations in a prompt."""
         return 0
 
+    def told(self, options: ScoreOptions) -> dict[str, Any]:
+        """What tells an evaluation from others of the task: what a number depends on, beside the defaults."""
+        shots = {"n_shot": self.n_shot(options)} if self.n_shot(options) else {}
+        return {**{name: value for name, value in options.told().items() if name != "n_shot"}, **shots}
+
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Scores a model.
 
@@ -206,6 +211,25 @@ def cut(text: str, stops: Sequence[str]) -> str:
 
 
 TASKS: Registry[Task] = Registry(Task, "astraios.evaluate.tasks", "task", group="astraios.tasks")
+
+
+def find_asked(name: str) -> tuple[Task, dict[str, Any]]:
+    """The task of an entry of a sweep's `tasks`, and the options that the entry says.
+
+    >>> task, options = find_asked("devign@1")
+    >>> task.name, options
+    ('devign', {'n_shot': 1})
+
+    Raises:
+        UsageError: no such task, or it takes no demonstrations, or not so many.
+    """
+    task_id, several, text = name.partition("@")
+    task = TASKS.get(task_id)
+    if not several:
+        return task, {}
+    asked = {"n_shot": int(text) if text.isdecimal() else text}
+    task.read_options(ScoreOptions, asked, f"task {name!r}: ")
+    return task, asked
 
 
 def options_of(tasks: Sequence[str], kind: type[Options], values: Mapping[str, Any]) -> dict[str, Options]:
