@@ -103,6 +103,10 @@ class Task:
     lower_is_better: tuple[str, ...] = ()
     """Metrics of which less is better; more is better of all others."""
     citation: str = ""
+    n_problems: int | None = None
+    """Prompts of the whole benchmark, for estimates; None where that is not a constant of the task."""
+    n_stages: int = 1
+    """Texts that are generated for one sample, one after the other."""
     id_key: str = "task_id"
     """Key of an item's name in generations and gold data."""
 

@@ -69,6 +69,14 @@ class Gold:
         paths = (base / f"{self.name}{ending}" for base in (data_dir, data_dir / "gold") for ending in ENDINGS)
         return next((path for path in paths if path.exists()), None)
 
+    def fetch(self, data_dir: Path | None) -> None:
+        """Sees to it that it is on this machine.
+
+        Raises:
+            DataError: it can't be had; the line says what to do.
+        """
+        self._paths(data_dir)
+
     def state(self, data_dir: Path | None) -> GoldState:
         """Whether it is at hand; nothing is fetched."""
         found = self.find(data_dir)

@@ -136,6 +136,7 @@ class HumanEvalPack(GeneratedTask):
                 kind="generation",
                 metric="pass@1",
                 chance=0.0,
+                n_problems=164,
                 citation=CITATION,
                 language=language,
             )

@@ -213,6 +213,7 @@ AATK = AsleepAtTheKeyboard(
     kind="security",
     metric="valid",
     chance=None,
+    n_problems=54,
     lower_is_better=("insecure", "insecure_fallback", "insecure_sarif"),
     citation="Pearce et al., 2022, Asleep at the Keyboard; ASTRAIOS table 5",
 )

@@ -141,6 +141,7 @@ BIGCLONEBENCH = BigCloneBench(
     kind="comprehension",
     metric="f1_macro",
     chance=None,
+    n_problems=OTHERS + CLONES,
     citation="Svajlenko and Roy, 2021, BigCloneBench; ASTRAIOS table 2",
     train=TRAIN,
 )

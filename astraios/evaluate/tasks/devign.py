@@ -151,6 +151,7 @@ DEVIGN = Devign(
     kind="comprehension",
     metric="accuracy",
     chance=0.5,
+    n_problems=N_TEST,
     citation="Zhou et al., 2019, Devign; ASTRAIOS table 2",
     train=TRAIN,
 )

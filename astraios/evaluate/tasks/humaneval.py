@@ -78,5 +78,6 @@ HUMANEVAL = HumanEval(
     kind="robustness",
     metric="pass@1",
     chance=0.0,
+    n_problems=164,
     citation="Chen et al., 2021 (arXiv 2107.03374); ASTRAIOS table 4 (RP + RC)",
 )

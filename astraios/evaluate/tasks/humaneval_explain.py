@@ -40,6 +40,8 @@ def description(answer: str, row: Mapping[str, Any], stop: tuple[str, ...]) -> s
 class Explain(HumanEvalPack):
     """Two stages; 20 descriptions a problem, one program from each."""
 
+    n_stages: int = 2
+
     def prompts(self, scoring: Scoring) -> list[Prompt]:
         """First stage: describe."""
         return [

@@ -33,6 +33,7 @@ FILES = {
     "docstring": "recode_nlaugmenter",
 }
 TITLES = {"function": "function names"}
+N_ROWS = {"format": 1640, "function": 4264, "syntax": 2460, "docstring": 6232}
 FIELDS = ("task_id", "prompt", "entry_point", "test", "perturbation_name", "seed")
 WAY = (
     "the lines of github.com/amazon-science/recode, dataset-release/perturbed_finalized/humaneval/full/{folder}/"
@@ -158,6 +159,7 @@ RECODE = tuple(
         kind="robustness",
         metric="robust_pass@1",
         chance=0.0,
+        n_problems=N_ROWS[category],
         lower_is_better=("robust_change@1",),
         citation="Wang et al., 2023, ReCode; ASTRAIOS table 4",
         category=category,
