@@ -13,7 +13,7 @@ from astraios.report.base import Table
 from astraios.report.theme import clip, method_domain, size_label
 
 MARKS = "*†‡§"
-LIMITS = {"text": 200, "note": 200}
+LIMITS = {"text": 200, "note": 400}
 
 
 @dataclass(frozen=True)

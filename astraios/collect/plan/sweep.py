@@ -1,6 +1,7 @@
 """A sweep: a TOML file, or the name of a built-in one, that asks for a grid of runs.
 
-`extends = "tiny"` takes a built-in sweep and changes what the file says. Without it:
+`extends = "tiny"` takes a built-in sweep and changes what the file says; of another data source, or of base models that
+`models` leaves out, nothing is taken over. Without it:
 
 name = "mine"
 models = "tiny"                  # a ladder, or a list of model ids
@@ -407,7 +408,25 @@ def _extended(table: dict[str, Any], folder: Path, depth: int = 0) -> dict[str, 
         return table
     under, below = _extends(table["extends"], folder, depth)
     over = {key: value for key, value in table.items() if key != "extends"}
-    return _laid_over(_extended(under, below, depth + 1), over)
+    return _laid_over(_fitting(_extended(under, below, depth + 1), over), over)
+
+
+def _fitting(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """A table without what it says of another data source, or of base models that the one laid over it leaves out."""
+    found, data, source = dict(under), under.get("data"), _source(over)
+    if isinstance(data, dict) and source is not None and source != data.get("source"):
+        found["data"] = {key: value for key, value in data.items() if key in rules_of(DataSpec)}
+    if isinstance(over.get("models"), str | list) and isinstance(under.get("method"), dict):
+        names = {name for model_id in _expand_models(over["models"]) for name in _names_of(model_id)}
+        found["method"] = {
+            method: {key: value for key, value in table.items() if key in names or not isinstance(value, dict)}
+            for method, table in under["method"].items()
+        }
+    return found
+
+
+def _source(table: dict[str, Any]) -> Any:
+    return table["data"].get("source") if isinstance(table.get("data"), dict) else None
 
 
 def _extends(name: Any, folder: Path, depth: int) -> tuple[dict[str, Any], Path]:

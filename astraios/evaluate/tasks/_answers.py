@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from astraios.errors import UsageError
 from astraios.evaluate.options import ScoreOptions
-from astraios.evaluate.tasks import Decoding, Prompt, Scoring
+from astraios.evaluate.tasks import Decoding, Options, Prompt, Scoring
 from astraios.evaluate.tasks._generated import GeneratedTask
 from astraios.evaluate.tasks._gold import Gold, digest
 from astraios.settings import setting
@@ -51,6 +52,13 @@ class QuestionTask(GeneratedTask):
 
     def n_shot(self, options: ScoreOptions) -> int:
         return options.of(ShotOptions).n_shot or 0
+
+    def read_options(self, kind: type[Options], values: Mapping[str, Any], prefix: str) -> Options:
+        if (values.get("n_samples") or 1) != 1:
+            raise UsageError(
+                f"{prefix}n_samples = {values['n_samples']!r}: {self.name} has one greedy answer a question"
+            )
+        return super().read_options(kind, values, prefix)
 
     @abstractmethod
     def question(self, row: Mapping[str, Any]) -> str:
