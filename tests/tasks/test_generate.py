@@ -13,12 +13,13 @@ import pytest
 
 from astraios.data.packing import DataSpec
 from astraios.errors import CellError, MissingExtraError, StoreError, UsageError
+from astraios.evaluate.ending import END
 from astraios.evaluate.generate import generate, vllm
 from astraios.evaluate.generate.hf import Generator
 from astraios.evaluate.generate.requests import Request, encode, stream
 from astraios.evaluate.model import identity, load
 from astraios.evaluate.options import EvaluateOptions, ScoreOptions, Subject
-from astraios.evaluate.tasks import END, TASKS, Decoding, Scoring, TunedModel
+from astraios.evaluate.tasks import TASKS, Decoding, Scoring, TunedModel
 from tests.conftest import assert_one_line, run_cli
 
 torch = pytest.importorskip("torch")

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from astraios.errors import DataError
+from astraios.evaluate.ending import END
 from astraios.evaluate.options import ScoreOptions
-from astraios.evaluate.tasks import END, TASKS, Prompt, Scoring, Task
+from astraios.evaluate.tasks import TASKS, Prompt, Scoring, Task
 from astraios.evaluate.tasks import bigclonebench as clones
 from astraios.evaluate.tasks import devign as defects
 from astraios.evaluate.tasks.aatk import cleaned

@@ -287,8 +287,10 @@ class Sweep:
     def _check_tasks(self) -> None:
         """Refuses tasks that are unknown or twice the same, and options that none of them takes."""
         from astraios.evaluate.options import EvaluateOptions
-        from astraios.evaluate.tasks import find_asked
+        from astraios.evaluate.tasks import TASKS, find_asked
 
+        for name in (key for key in self.task if key.partition("@")[0] in TASKS):
+            require_table(self.task[name], f"[task.{name}] ")
         for name in (*self.tasks, *(key for key, value in self.task.items() if isinstance(value, Mapping))):
             find_asked(name)[0].read_options(EvaluateOptions, self.task_table(name), f"[task.{name}] ")
         own = [rules_of(find_asked(name)[0].own_options) for name in self.tasks]

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios.errors import CellError
-from astraios.evaluate.generate.requests import Request, encode, stream, through_stop
-from astraios.evaluate.tasks import END
+from astraios.evaluate.ending import END, through_stop
+from astraios.evaluate.generate.requests import Request, encode, stream
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

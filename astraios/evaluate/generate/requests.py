@@ -9,8 +9,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from astraios.evaluate.tasks import END
-
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
@@ -62,9 +60,3 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> li
     begin = whole[: next((i for i in range(len(whole)) if whole[i : i + len(ids)] == ids), 0)]
     room = max(1, max_length - len(begin))
     return begin + ids[-room:] or [tokenizer.eos_token_id or 0]
-
-
-def through_stop(text: str, stop: Sequence[str]) -> str:
-    """The answer through the first stop text (of two that begin together the longer): how it ended can be told."""
-    ends = [(place, -len(word)) for word in (*stop, END) if (place := text.find(word)) >= 0]
-    return text[: min(ends)[0] - min(ends)[1]] if ends else text

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import CellError, MissingExtraError
-from astraios.evaluate.generate.requests import Request, encode, stream_seed, through_stop
-from astraios.evaluate.tasks import END
+from astraios.evaluate.ending import END, through_stop
+from astraios.evaluate.generate.requests import Request, encode, stream_seed
 
 if TYPE_CHECKING:
     from astraios.evaluate.tasks import Decoding

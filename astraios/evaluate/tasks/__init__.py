@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from astraios.data.packing import DataSpec
 from astraios.data.sources import Record
 from astraios.errors import UsageError, did_you_mean
+from astraios.evaluate.ending import END, cut
 from astraios.evaluate.options import EvaluateOptions, Nothing, ScoreOptions
 from astraios.records import TaskResult, TaskRow
 from astraios.registry import Registry
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from astraios.evaluate.tasks._gold import Gold
 
 Options = TypeVar("Options", bound=ScoreOptions)
-END = "<|endoftext|>"
-"""How an answer ends that the model ended by itself, whatever its tokenizer calls the token."""
 
 
 @dataclass(frozen=True)
@@ -206,12 +205,6 @@ class Task:
     def follow_up(self, scoring: Scoring, answers: dict[str, list[str]]) -> Sequence[Prompt] | None:
         """Prompts of a second stage, made from the answers of the first; None where there is one stage."""
         return None
-
-
-def cut(text: str, stops: Sequence[str]) -> str:
-    """`text` up to the first of `stops`."""
-    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text
 
 
 TASKS: Registry[Task] = Registry(Task, "astraios.evaluate.tasks", "task", group="astraios.tasks")

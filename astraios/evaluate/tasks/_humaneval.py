@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from astraios.errors import UsageError
+from astraios.evaluate.ending import END, cut
 from astraios.evaluate.execute import Limits, Program, Verdict
 from astraios.evaluate.options import Nothing, ScoreOptions
-from astraios.evaluate.tasks import END, Decoding, Prompt, Scoring, cut
+from astraios.evaluate.tasks import Decoding, Prompt, Scoring
 from astraios.evaluate.tasks._estimate import pass_scores
 from astraios.evaluate.tasks._files import Layout, read_generations
 from astraios.evaluate.tasks._generated import GeneratedTask

@@ -20,7 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from astraios.evaluate.tasks import END, Prompt, Scoring, cut
+from astraios.evaluate.ending import END, cut
+from astraios.evaluate.tasks import Prompt, Scoring
 from astraios.evaluate.tasks._humaneval import STOPS, TITLES, HumanEvalPack
 
 
