@@ -47,7 +47,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     frame = with_sizes(frame).with_columns(
         method=pl.when(pl.col("n_timings") == 1).then(pl.col("method") + " (one timing)").otherwise(pl.col("method"))
     )
-    shown = tips("p_best", "level", "n_timings", "fit_id", mean=("projected loss, nats", ".4f"),
+    shown = tips("p_best", "level", "fit_id", n_timings=("timings", "d"), mean=("projected loss, nats", ".4f"),
                  device_seconds=("projected device seconds", ",.1f"), seconds_low=("from", ",.1f"),
                  seconds_high=("to", ",.1f"), measured_seconds=("measured device seconds", ",.1f"),
                  timed_n_params=("measured at", ".3~s"), flops_per_second=("operations a second", ".3s"),

@@ -4,7 +4,7 @@ from astraios.report.base import Table
 
 SQL = """\
 select s.origin, s.ladder, s.dataset_id, s.method_id, coalesce(t.title, s.method_id) as row,
-    case s.metric when 'valid' then 'Valid % ↑' when 'insecure' then 'Insecure % ↓ (CodeQL)'
+    case s.metric when 'valid' then 'Valid % ↑' when 'insecure' then 'Insecure % ↓'
         when 'insecure_fallback' then 'Insecure % ↓ (fallback)' else 'Insecure % ↓ (SARIF)' end as head,
     s.n_params as sub_size, 100 * avg(s.value) as value, case s.metric when 'valid' then 1 else -1 end as better,
     case when s.metric in ('insecure_fallback', 'insecure_sarif') then any_value(
