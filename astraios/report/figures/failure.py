@@ -10,7 +10,7 @@ from astraios.report.marks import lines, size_axis, tips, with_sizes
 
 SHOWN = """\
 tried as (
-    select series, count(distinct learning_rate) as n_rates
+    select series, count(distinct learning_rate) as rates
     from (select series, learning_rate from {view})
     group by series
 ),
@@ -24,8 +24,8 @@ failing as (
 """Rates of each series, and methods that end higher at their largest size than at their smallest."""
 
 NAMED = """\
-    v.series || case when n_rates > 1 then ' ' || printf('%g', v.learning_rate) else '' end as method_id,
-    coalesce(t.title, v.series) || case when n_rates > 1 then ' at ' || printf('%g', v.learning_rate) else '' end
+    v.series || case when rates > 1 then ' ' || printf('%g', v.learning_rate) else '' end as method_id,
+    coalesce(t.title, v.series) || case when rates > 1 then ' at ' || printf('%g', v.learning_rate) else '' end
         as method"""
 
 LOSS = f"""\
@@ -37,20 +37,20 @@ from rate_loss v
 join tried using (series)
 left join tuning_method t on t.method_id = v.series
 where v.split = 'test' and (
-    v.method_id in ('prompt', 'adalora') or n_rates > 1 or v.method_id in (select method_id from failing))
+    v.method_id in ('prompt', 'adalora') or rates > 1 or v.method_id in (select method_id from failing))
 order by v.series, v.learning_rate, v.n_params"""
 
 CURVE = f"""\
 with {SHOWN.format(view="rate_curve")},
 numbered as (
-    select v.*, n_rates, t.title,
+    select v.*, rates, t.title,
         row_number() over (partition by v.series, v.learning_rate, v.n_params, v.n_tokens order by v.step) - 1 as i,
         count(*) over (partition by v.series, v.learning_rate, v.n_params, v.n_tokens) as n
     from rate_curve v
     join tried using (series)
     left join tuning_method t on t.method_id = v.series
     where v.split = 'test' and (
-        v.method_id in ('prompt', 'adalora') or n_rates > 1 or v.method_id in (select method_id from failing))
+        v.method_id in ('prompt', 'adalora') or rates > 1 or v.method_id in (select method_id from failing))
 )
 -- at most about 40 evaluations of each curve, always with the first and the last
 select v.origin, v.ladder, v.dataset_id,
