@@ -235,6 +235,36 @@ def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
         assert result.scores[0].value == 1.0, [s for s in result.samples if not s.value]
 
 
+@pytest.mark.promise("one-shot prompts have the released form")
+def test_the_command_asks_with_a_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--shots 1` draws from the train split by `--shot-seed`; the record says which row, and the answer is scored."""
+    tiny().save_pretrained(tmp_path / "model")
+    tokenizer().save_pretrained(tmp_path / "model")
+    rows = [{"id": 0, "func": "int f();", "target": 0}, {"id": 1, "func": "int g();", "target": 1}]
+    (tmp_path / "devign.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    train = [{"func": f"int t{i}();", "target": i % 2} for i in range(50)]
+    (tmp_path / "devign_train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
+    asked: list[str] = []
+
+    def answers(self, requests):
+        asked.extend(request.text for request in requests)
+        yield from ((request, " NO\n") for request in requests)
+
+    monkeypatch.setattr(Generator, "run", answers)
+    done = run_cli("evaluate", tmp_path / "model", "--method", "fft", "--base", "tiny/66k", "--size", "66k", "--task",
+                   "devign", "--data", tmp_path, "--shots", 1, "--shot-seed", 3, "--db", tmp_path / "a.duckdb", "--out",
+                   tmp_path / "runs", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [(row["value"], row["n_shot"]) for row in json.loads(done.stdout)] == [(0.5, 1), (0.5, 1)]
+    found = run_cli("sql", "select settings from evaluation", "--format", "json", "--db", tmp_path / "a.duckdb")
+    settings = json.loads(json.loads(found.stdout)[0]["settings"])
+    drawn = settings["demonstration"]
+    assert (drawn["seed"], settings["asked"]) == (3, {"n_shot": 1, "shot_seed": 3})
+    question = "Is there a defect in the Code, and respond to YES or NO.\n\nAnswer:"
+    shown = f" Question: int t{drawn['row']}();\n{question} {'YES' if drawn['row'] % 2 else 'NO'}\n\n{' ' * 22}"
+    assert asked == [f"{shown}Question: int {name}();\n{question}" for name in "fg"]
+
+
 @needs_data
 @pytest.mark.promise("any model is generated from, executed and scored, and goes on")
 def test_the_command_evaluates_any_model_and_goes_on(tmp_path: Path) -> None:
