@@ -12,8 +12,8 @@ left join base_model m using (model_id)
 left join tuning_method t using (method_id)
 where r.n_trainable is not null
 group by r.origin, m.ladder, r.dataset_id, r.method_id, t.kind, t.title, r.n_params
-order by r.n_params, case block when 'low-rank' then 1 when 'prompt' then 2 when 'adapter' then 3 when 'full' then 9
-    else 5 end, r.method_id"""
+order by case block when 'low-rank' then 1 when 'prompt' then 2 when 'adapter' then 3 when 'full' then 9 else 5 end,
+    r.n_params, r.method_id"""
 
 TABLE = Table(
     name="trainable",
