@@ -27,7 +27,7 @@ with cost as (
 )
 select r.origin, r.ladder, r.dataset_id, r.method_id, coalesce(t.title, r.method_id) as method, r.n_params, r.mean,
     r.low, r.high, r.level, r.p_best, c.n_params as timed_n_params, c.n_timings, c.measured_seconds, c.flops_per_second,
-    -- operations grow with the parameters, at the tokens of the runs that were timed; the rate stays
+    -- operations grow with the parameters, at the tokens of the runs that were timed, and the rate stays
     c.measured_seconds * r.n_params / c.n_params as device_seconds,
     {T}[least(c.n_timings - 1, 10)] * c.rate_sd * sqrt(1 + 1 / c.n_timings) as half,
     device_seconds * exp(-half) as seconds_low, device_seconds * exp(half) as seconds_high,

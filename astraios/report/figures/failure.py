@@ -38,6 +38,7 @@ join tried using (series)
 left join tuning_method t on t.method_id = v.series
 where v.split = 'test' and (
     v.method_id in ('prompt', 'adalora') or rates > 1 or v.method_id in (select method_id from failing))
+qualify v.n_tokens is not distinct from max(v.n_tokens) over (partition by v.series, v.n_params)
 order by v.series, v.learning_rate, v.n_params"""
 
 CURVE = f"""\
@@ -51,6 +52,7 @@ numbered as (
     left join tuning_method t on t.method_id = v.series
     where v.split = 'test' and (
         v.method_id in ('prompt', 'adalora') or rates > 1 or v.method_id in (select method_id from failing))
+    qualify v.n_tokens is not distinct from max(v.n_tokens) over (partition by v.series, v.n_params)
 )
 -- at most about 40 evaluations of each curve, always with the first and the last
 select v.origin, v.ladder, v.dataset_id,
@@ -63,7 +65,8 @@ order by v.n_params, v.series, v.learning_rate, v.step"""
 CAPTION = (
     "Prompt Tuning, AdaLoRA, whatever was trained at several learning rates, and any method whose final test loss is "
     "higher at the largest size than at the smallest. A line for each rate; a method that gets worse with size at one "
-    "rate and better at another was not tuned, not unable. Cross-entropy alone: AdaLoRA's regularizer is not in it."
+    "rate and better at another was not tuned, not unable. Of several amounts of data the most. Cross-entropy alone: "
+    "AdaLoRA's regularizer is not in it."
 )
 MISSING = (
     "No method fails to scale here, and neither Prompt Tuning nor AdaLoRA was run: run astraios collect "

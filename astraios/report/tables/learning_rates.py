@@ -9,6 +9,7 @@ with tried as (
     from rate_loss v
     left join tuning_method t on t.method_id = v.series
     where v.split = 'test'
+    qualify v.n_tokens is not distinct from max(v.n_tokens) over (partition by v.series, v.n_params)
 ),
 long as (
     select *, unnest(['Final test loss, nats', 'Regularizer at the end, nats']) as head

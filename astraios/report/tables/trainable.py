@@ -4,7 +4,7 @@ from astraios.report.base import Table
 
 SQL = """\
 select r.origin, m.ladder, r.dataset_id,
-    -- as table 1 has it; databases of before know (IA)3 under a kind of its own
+    -- as table 1 has it (databases of before know (IA)3 under a kind of its own)
     case t.kind when 'scaling' then 'adapter' else coalesce(t.kind, 'other') end as block, r.method_id,
     coalesce(t.title, r.method_id) as row, r.n_params as sub_size, max(r.n_trainable) as value, 0 as better
 from run r
