@@ -23,6 +23,7 @@ FLOW = {
     "files": {"errors"},
     "records": set(),
     "settings": {"errors"},
+    "hub": {"errors", "files"},
     "ray_cluster": {"errors"},
     "runs": {"files", "records", "errors"},
     "data": {"runs"},
@@ -46,7 +47,7 @@ FLOW = {
     "mcp": {"workflow", "store"},
     "cli": {"workflow", "store", "collect/plan", "collect/launch", "mcp"},
 }  # fmt: skip
-GROUND = {"errors", "registry", "files", "records", "settings"}
+GROUND = {"errors", "registry", "files", "records", "settings", "hub"}
 """Rooms that all others may import."""
 TORCH = {"data", "train", "models", "evaluate", "collect"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "bitsandbytes"}

@@ -12,6 +12,9 @@ from astraios.cli.app import Db, FailIf, Json, Out, app, example
 from astraios.settings import pairs
 
 GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
+GoldRevision = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of gold data from the hub.")
+]
 Size = Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")]
 LanguageLevel = Annotated[int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")]
 Nominal = Annotated[
@@ -35,6 +38,7 @@ def score(
     ],
     task: Annotated[str, typer.Option(help="The task that they answer.")],
     data: GoldData = None,
+    revision: GoldRevision = None,
     model: Annotated[str | None, typer.Option(metavar="ID", help="Base model; else read from the name.")] = None,
     method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the name.")] = None,
     size: Size = None,
@@ -58,6 +62,7 @@ def score(
 
     options = {
         "data_dir": data,
+        "revision": revision,
         "language_level": language_level,
         "nominal": nominal,
         "n_shot": shots,
@@ -103,7 +108,11 @@ def evaluate(
         str | None, typer.Option(metavar="ID", help="Base model of a folder that holds a tuned one.")
     ] = None,
     size: Size = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a model from the hub.")
+    ] = None,
     data: GoldData = None,
+    gold_revision: GoldRevision = None,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Held-out prompts and completions, for perplexity.")
     ] = None,
@@ -142,6 +151,7 @@ def evaluate(
 
     subject = workflow.Subject(
         model=model,
+        revision=revision,
         adapter=adapter,
         engine=engine,
         ray=ray,
@@ -156,6 +166,7 @@ def evaluate(
     )
     options = {
         "data_dir": data,
+        "revision": gold_revision,
         "n_samples": samples,
         "limit": limit,
         "n_shot": shots,

@@ -59,6 +59,10 @@ def sweep_schema() -> dict[str, Any]:
         "method": _closed({method.name: _method(method) for method in METHODS}),
         "task": _closed({**_shared(TASKS), **{name: _task(task) for name, task in entries.items()}}),
         "launch": _closed({launcher.name: _launcher(launcher) for launcher in LAUNCHERS}),
+        "model": {
+            **_tables({"revision": {"type": "string"}}, "its revision"),
+            "description": "Per base model of the hub: the branch, tag or commit that is taken.",
+        },
         "composite": _tables({"tasks": {"type": "array", "items": {"type": "string"}}}, "its tasks"),
     }
     described = {name: {"description": about[name], **one} if name in about else one for name, one in fields.items()}

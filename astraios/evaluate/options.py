@@ -34,6 +34,8 @@ class ScoreOptions:
 
     data_dir: Path | None = setting(None, counts=False)  # noqa: RUF009 (a field, as everywhere)
     """Folder of gold files; what is not in it comes from the hub, where it is there as a file."""
+    revision: str | None = None
+    """Branch, tag or commit of gold data that come from the hub; None is its main branch."""
     limit: int | None = setting(None, minimum=1, unit="problems")
     """Only the first problems, for a trial."""
     workers: int | None = setting(None, minimum=1, counts=False)
@@ -117,7 +119,9 @@ class Subject:
     """The model to be scored."""
 
     model: str
-    """Hub id, folder, or a base model of a ladder."""
+    """Hub id (organisation/name, organisation/name@revision), folder, or a base model of a ladder."""
+    revision: str | None = None
+    """Branch, tag or commit of a model of the hub, where its name does not say it."""
     adapter: Path | None = None
     """Folder of a PEFT adapter."""
     engine: str = "auto"

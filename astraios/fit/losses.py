@@ -24,10 +24,13 @@ from astraios.fit.scores.part import ScorePart
 from astraios.fit.selection import Selection
 from astraios.fit.targets import FLOPS_PER_TOKEN, SAME, Target, Tokens, number
 from astraios.fit.weigh import candidates, estimator_name, varies
-from astraios.records.fitted import Fitted, Projection
+from astraios.records.fitted import CurvePoint, Fitted, Projection
 
 if TYPE_CHECKING:
     import polars as pl
+
+CURVE = 33
+"""Sizes at which a projection is kept as a curve."""
 
 
 @dataclass(frozen=True)
@@ -245,6 +248,20 @@ def project_targets(
             rng = np.random.default_rng([request.seed, 1, index, g])
             rows += [one.project(rng, mean[g : g + 1], losses[g], name, size, tokens, level) for one in part.scores]
     return rows, ranks
+
+
+def curves(part: LossPart, largest: float, level: float) -> dict[str, list[CurvePoint]]:
+    """Each series' projection over size, from its smallest run to `largest`; none where the law takes data too."""
+    ladder = part.ensemble.ladder
+    if {name for fit in part.ensemble.fits for name in fit.law.inputs} != {"n_params"}:
+        return {}
+    ends = [(float(one.inputs["n_params"].min()), float(np.log(largest))) for one in ladder.series]
+    sizes = np.stack([np.linspace(low, max(low, high), CURVE) for low, high in ends])
+    drawn = part.ensemble.project({"n_params": sizes})
+    low, high = drawn.interval(level)
+    new_low, new_high = drawn.interval(level, new=True)
+    columns = np.stack([np.exp(sizes), np.exp(drawn.mean), low, high, new_low, new_high, np.full_like(sizes, level)])
+    return {name: [CurvePoint(*at) for at in columns[:, g].T.tolist()] for g, name in enumerate(ladder.names)}
 
 
 def project_hidden(part: LossPart, request: FitRequest, tokens_of: Tokens) -> list[Projection]:

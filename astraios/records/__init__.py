@@ -17,6 +17,7 @@ from astraios.records.describing import (
 from astraios.records.fits import (
     BacktestRow,
     CorrelationRow,
+    FitCurveRow,
     FitDrawRow,
     FitParameterRow,
     FitPointRow,
@@ -49,6 +50,7 @@ __all__ = [
     "DatasetRow",
     "EnvironmentRow",
     "EvaluationRow",
+    "FitCurveRow",
     "FitDrawRow",
     "FitParameterRow",
     "FitPointRow",

@@ -29,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import StoreError
+from astraios.errors import StoreError, why
 from astraios.files import write_atomically
 from astraios.records import (
     TABLES,
@@ -142,7 +142,7 @@ class RunDirectory:
             return number, now
         except OSError as error:
             raise StoreError(
-                f"run directory {self.path.name}: can't be written ({error.strerror}); "
+                f"run directory {self.path.name}: can't be written ({why(error)}); "
                 "free some space or choose another --out"
             ) from None
 

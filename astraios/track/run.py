@@ -29,7 +29,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from astraios.errors import StoreError, UsageError, one_line
+from astraios.errors import StoreError, UsageError, one_line, why
 from astraios.files import exclusive
 from astraios.records import RunRow, Score, ScorePoint, TaskResult
 from astraios.runs.directory import RunDirectory, utc_now
@@ -542,9 +542,8 @@ def _whole(step: Any) -> int:
 
 
 def _unwritten(run_id: str, error: OSError) -> StoreError:
-    reason = "the disk is full" if error.errno == 28 else error.strerror or str(error)
     return StoreError(
-        f"run {run_id}: can't be written ({reason}); what was given is kept and written with the next call"
+        f"run {run_id}: can't be written ({why(error)}); what was given is kept and written with the next call"
     )
 
 

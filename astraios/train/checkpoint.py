@@ -58,6 +58,12 @@ class Checkpoint:
         state = self.load()
         return state.step if state else 0
 
+    def set_aside(self) -> Path:
+        """Renames the file, so that it is kept and no run goes on from it; its new name."""
+        aside = self.path.with_name(self.path.name + ".unfit")
+        os.replace(self.path, aside)
+        return aside
+
     def remove(self) -> None:
         """Deletes the checkpoint, once what it led to has been written."""
         self.clean()

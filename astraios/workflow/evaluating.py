@@ -48,14 +48,17 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     """
     import dataclasses
 
-    from astraios.evaluate.model import check, evaluate, identity, load, model_size, tuning_method
+    from astraios.evaluate.model import check, evaluate, identity, is_named, load, model_size, pinned, tuning_method
     from astraios.evaluate.tasks import TASKS, options_of
     from astraios.runs.directory import ASKED
 
     subject = request.subject
     options = options_of(request.tasks, EvaluateOptions, request.options)
     check(subject, request.tasks)
-    who = identity(subject)
+    name, commit = pinned(subject)
+    who, before = identity(subject, commit), identity(subject)
+    if is_named(subject) and not (out / "evaluations" / who).exists() and (out / "evaluations" / before).exists():
+        who, commit = before, None  # answers from a time when a model's name was all that is known
     folder, trial = out / "evaluations" / who, request.options.get("limit") is not None
     told = tuning_method(subject)
     method = request.method or (told[0] if told else None)
@@ -67,10 +70,13 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     base, size = request.base or subject.model, request.size
     records = db is not None and not trial
     if records and size is None:
-        size = str(model_size(base))
+        size = str(model_size(request.base or (f"{name}@{commit}" if commit else name)))
     settings = told[1] if told and told[0] == method else None
+    came = commit if request.base is None else None
     described = (
-        {task: describe_scored(base, method, size, task, who, settings) for task in request.tasks} if records else {}
+        {task: describe_scored(base, method, size, task, who, settings, came) for task in request.tasks}
+        if records
+        else {}
     )
     tuned = load(subject)
     rows = []
@@ -114,6 +120,7 @@ def evaluate_checkpoints(db: Path | None, request: EvaluateRequest, tell: Record
     subject = request.subject
     told = {"adapter": subject.adapter, "method": request.method, "base": request.base, "size": request.size}
     told |= {"ray": subject.ray, "quantization": subject.quantization, "records": subject.records}
+    told |= {"revision": subject.revision}
     for name, value in told.items():
         if value is not None:
             raise UsageError(f"--checkpoints takes --{name} from the run directory: leave it away")

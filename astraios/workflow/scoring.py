@@ -87,6 +87,7 @@ def describe_scored(
     task: str,
     identity: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    base_revision: str | None = None,
 ) -> Scored:
     """What the database says of a run that was not tuned here.
 
@@ -97,6 +98,7 @@ def describe_scored(
         task: the task.
         identity: of the tuned model, where there may be several by the same method.
         settings: of the tuning method, where its adapter states them.
+        base_revision: commit of the hub that the base came from.
 
     Raises:
         UsageError: one of them is unknown.
@@ -125,6 +127,7 @@ def describe_scored(
             origin="imported",
             method_id=method.name,
             settings={"settings": dict(settings)} if settings else None,
+            base_revision=base_revision,
         ),
     )
 

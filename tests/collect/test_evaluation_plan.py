@@ -12,6 +12,7 @@ from astraios.collect.plan.evaluation import Rate, TaskPlan, lacking, task_plans
 from astraios.collect.plan.sweep import Sweep
 from astraios.collect.run import plan
 from astraios.errors import UsageError
+from astraios.evaluate.options import ScoreOptions
 from astraios.evaluate.tasks._gold import Gold, GoldState
 from tests.conftest import run_cli, sweep_toml
 
@@ -86,13 +87,13 @@ def test_a_task_without_gold_data_is_left_out_and_scored_later(
 
 def test_gold_data_say_where_they_are(tmp_path: Path) -> None:
     here = Gold(name="humaneval_nominal", fields=("task_id",), way="of ReCode")
-    assert here.state(gold(tmp_path / "g")) == GoldState(
+    assert here.state(ScoreOptions(data_dir=gold(tmp_path / "g"))) == GoldState(
         name="humaneval_nominal", state="present", where=str(tmp_path / "g" / "humaneval_nominal.jsonl")
     )
-    assert here.state(None).state == "missing"
-    assert "put humaneval_nominal.jsonl into" in here.state(None).where
+    assert here.state(ScoreOptions()).state == "missing"
+    assert "put humaneval_nominal.jsonl into" in here.state(ScoreOptions()).where
     far = Gold(name="x", fields=(), hub="nobody/nothing:data/x-*.parquet")
-    assert (far.state(None).state, far.state(None).where) == ("on the hub", far.hub)
+    assert (far.state(ScoreOptions()).state, far.state(ScoreOptions()).where) == ("on the hub", far.hub)
 
 
 def test_a_sweep_over_other_bases_and_data_takes_over_what_fits() -> None:

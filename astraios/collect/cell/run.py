@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -179,6 +180,22 @@ def _found(device: str, planned: str) -> str:
     return ("cuda" if here else "cpu") if device == "auto" else device
 
 
+@contextlib.contextmanager
+def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
+    """A checkpoint that can be read and is none of this model must not fail the cell for ever: it is set aside."""
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if "out of memory" in str(error).lower():
+            raise
+        aside = checkpoint.set_aside()
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CellError(
+            f"its checkpoint does not fit the model ({line[:200]}) and is {aside.name} now: run the same command "
+            "again, which trains from the start"
+        ) from error
+
+
 class _Work:
     """The steps of a cell; `record` is filled as facts become known."""
 
@@ -213,7 +230,14 @@ class _Work:
         model, tokenizer = self.training.load_base()
         packed, dataset, held_out = prepared_data(self.cell, tokenizer)
         self.rows.dataset = dataset
-        self.rows.run = replace(self.rows.run, dataset_id=dataset.dataset_id, bytes_per_token=dataset.bytes_per_token)
+        came = dataset.settings.get("revision") if isinstance(dataset.settings, Mapping) else None
+        self.rows.run = replace(
+            self.rows.run,
+            dataset_id=dataset.dataset_id,
+            bytes_per_token=dataset.bytes_per_token,
+            base_revision=self.training.came or self.rows.run.base_revision,
+            data_revision=came,
+        )
         tokens_per_step = self.cell.train.batch_size * int(packed.train.shape[1])
         scorer = Scorer(self.cell, self.directory, tokenizer, held_out, tokens_per_step)
         tuned, cost = self._tuned(model, packed, scorer)
@@ -256,8 +280,8 @@ class _Work:
             return
         if self.keep.checkpoints:
             self.directory.kept_path.mkdir(exist_ok=True)
-        ladder, rung = resolve(self.cell.model_id)
-        self.training.check(ladder.config(rung.model_id))
+        ladder, _ = resolve(self.cell.base)
+        self.training.check(ladder.config(self.cell.base))
         check_disk([self.facts], self.keep, self.directory.path.parent)
         checkpoint = Checkpoint(self.directory.checkpoint_path)
         if self.cell.train.processes > 1 and checkpoint.step() < self.cell.train.steps:
@@ -274,11 +298,13 @@ class _Work:
         checkpoint.clean()
         saved = checkpoint.load()
         if saved and saved.step == self.cell.train.steps:
+            with _fitting(checkpoint):
+                tuned = self.training.trained(base, saved)
             elsewhere = self.directory.trained()
             if elsewhere:
                 self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
             cost = elsewhere["cost"] if elsewhere else self._cost(saved)
-            return self.training.trained(base, saved), cost
+            return tuned, cost
 
         kept = KeptCheckpoints(self.directory.kept_path)
 
@@ -300,7 +326,8 @@ class _Work:
             on_step=lambda step: self.report("training", step, self.cell.train.steps),
             save=save,
         )
-        trainer.restore(saved)
+        with _fitting(checkpoint):
+            trainer.restore(saved)
         del saved
         state = trainer.run()
         return trainer.finished(), self._cost(state)

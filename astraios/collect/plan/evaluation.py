@@ -100,7 +100,7 @@ def task_plans(sweep: Sweep) -> list[TaskPlan]:
 
 def _task_plan(sweep: Sweep, name: str) -> TaskPlan:
     task, options = asked(sweep, name)
-    gold = tuple(one.state(options.data_dir) for one in task.gold_files(options))
+    gold = tuple(one.state(options) for one in task.gold_files(options))
     n_problems = task.n_problems and min(task.n_problems, options.limit or task.n_problems)
     decoding = task.decoding()
     each = (options.n_samples or decoding.n_samples) * task.n_stages
@@ -122,7 +122,7 @@ def lacking(sweep: Sweep) -> dict[str, str]:
         task, options = asked(sweep, name)
         try:
             for gold in task.gold_files(options):
-                gold.fetch(options.data_dir)
+                gold.fetch(options)
         except DataError as error:
             found[name] = str(error)
     return found

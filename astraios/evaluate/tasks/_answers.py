@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from astraios.errors import UsageError
@@ -76,7 +75,8 @@ class QuestionTask(GeneratedTask):
         """
         if not self.n_shot(options):
             return None
-        return _drawn(self.train, options.data_dir, options.of(ShotOptions).shot_seed)
+        where = ScoreOptions(data_dir=options.data_dir, revision=options.revision)
+        return _drawn(self.train, where, options.of(ShotOptions).shot_seed)
 
     def asked(self, row: Mapping[str, Any], shot: Demonstration | None) -> str:
         """The prompt for a row, with the demonstration in the form that the released one-shot texts have."""
@@ -100,8 +100,8 @@ class QuestionTask(GeneratedTask):
 
 
 @cache
-def _drawn(train: Gold, data_dir: Path | None, seed: int) -> Demonstration:
-    rows = train.rows(data_dir)
+def _drawn(train: Gold, where: ScoreOptions, seed: int) -> Demonstration:
+    rows = train.rows(where)
     number = random.Random(seed).randrange(len(rows))
     facts = {"seed": seed, "row": number, "rows": len(rows), "hash": digest([rows[number]])}
     return Demonstration(rows[number], facts)

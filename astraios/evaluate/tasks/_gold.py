@@ -11,8 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from astraios.errors import DataError
+from astraios.errors import DataError, UsageError
+from astraios.evaluate.options import ScoreOptions
 from astraios.evaluate.tasks._files import read_json
+from astraios.hub import commit, commit_of
 
 ENDINGS = (".jsonl.gz", ".jsonl", ".json", ".json.gz", ".parquet")
 
@@ -33,7 +35,7 @@ class Gold:
     """A gold file.
 
     Example:
-        >>> Gold(name="humaneval_nominal", fields=("task_id",), way="HumanEval.jsonl of ReCode").state(None).state
+        >>> Gold(name="x", fields=("task_id",), way="HumanEval.jsonl of ReCode").state(ScoreOptions()).state
         'missing'
     """
 
@@ -43,18 +45,21 @@ class Gold:
     """What each row must have."""
     hub: str | None = None
     """"owner/repo:path" of a data set on the hub that holds it as a file; an asterisk in the path stands for parts."""
-    revision: str | None = None
-    """Of the data set on the hub; None is its newest."""
     way: str = ""
     """How to get it where it is not on the hub as a file: what to put under `name` into the folder of gold data."""
 
-    def rows(self, data_dir: Path | None) -> list[dict[str, Any]]:
-        """Its rows, from a file in `data_dir` (or its subfolder "gold"), else from the hub.
+    def rows(self, options: ScoreOptions) -> list[dict[str, Any]]:
+        """Its rows, from a file in the folder of the options (or its subfolder "gold"), else from the hub.
 
         Raises:
             DataError: it can't be had, or is not what the task needs.
+            UsageError: a revision of a folder, or one that the hub does not know.
         """
-        return [row for path in self._paths(data_dir) for row in self._read(path)]
+        return [row for path in self._paths(options) for row in self._read(path)]
+
+    def commit(self, options: ScoreOptions) -> str | None:
+        """The commit of the hub that `rows` reads; None where it reads a folder."""
+        return None if self.find(options.data_dir) is not None else commit_of(self._paths(options)[0])
 
     def find(self, data_dir: Path | None) -> Path | None:
         """The file in a folder; None where there is none.
@@ -69,22 +74,22 @@ class Gold:
         paths = (base / f"{self.name}{ending}" for base in (data_dir, data_dir / "gold") for ending in ENDINGS)
         return next((path for path in paths if path.exists()), None)
 
-    def fetch(self, data_dir: Path | None) -> None:
+    def fetch(self, options: ScoreOptions) -> None:
         """Sees to it that it is on this machine.
 
         Raises:
             DataError: it can't be had; the line says what to do.
         """
-        self._paths(data_dir)
+        self._paths(options)
 
-    def state(self, data_dir: Path | None) -> GoldState:
+    def state(self, options: ScoreOptions) -> GoldState:
         """Whether it is at hand; nothing is fetched."""
-        found = self.find(data_dir)
+        found = self.find(options.data_dir)
         if found is not None:
             return GoldState(name=self.name, state="present", where=str(found))
         if self.hub is None:
             return GoldState(name=self.name, state="missing", where=self.advice)
-        kept = _kept(self.hub, self.revision)
+        kept = _kept(self.hub, options.revision)
         return GoldState(name=self.name, state="present" if kept else "on the hub", where=str(kept or self.hub))
 
     @property
@@ -92,8 +97,12 @@ class Gold:
         """The one way to get it, in words."""
         return f"put {self.name}.jsonl into the folder of gold data (--data, data_dir): {self.way}" if self.way else ""
 
-    def _paths(self, data_dir: Path | None) -> Sequence[Path]:
-        found = self.find(data_dir)
+    def _paths(self, options: ScoreOptions) -> Sequence[Path]:
+        data_dir, found = options.data_dir, self.find(options.data_dir)
+        if found is not None and options.revision is not None:
+            raise UsageError(
+                f"revision = {options.revision!r}: the gold data {self.name} come from a folder, not from the hub"
+            )
         if found is not None:
             return [found]
         lacking = f"{data_dir}: no {self.name}.jsonl.gz there (nor .jsonl, .json, .parquet)" if data_dir else ""
@@ -103,7 +112,7 @@ class Gold:
                     filter(None, (lacking or f"the gold data {self.name} are not on the hub as a file", self.advice))
                 )
             )
-        return _fetched(self.name, self.hub, self.revision, lacking)
+        return _fetched(self.name, self.hub, options.revision, lacking)
 
     def _read(self, path: Path) -> list[dict[str, Any]]:
         rows = read_json(path)
@@ -141,8 +150,11 @@ def _fetched(name: str, hub: str, revision: str | None, lacking: str) -> tuple[P
         raise DataError(_together(lacking, f"gold data {name}: {why}")) from None
     repo, _, file = hub.partition(":")
     try:
-        files = _matching(repo, file, revision) if "*" in file else [file]
-        return tuple(Path(hf_hub_download(repo, one, repo_type="dataset", revision=revision)) for one in files)
+        pinned = commit(repo, revision, "dataset") or revision
+        files = _matching(repo, file, pinned) if "*" in file else [file]
+        return tuple(Path(hf_hub_download(repo, one, repo_type="dataset", revision=pinned)) for one in files)
+    except UsageError:
+        raise
     except Exception as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         why = f"gold data {name} could not be had from the hub ({line}): name their folder with --data"

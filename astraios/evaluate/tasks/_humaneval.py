@@ -155,7 +155,7 @@ class HumanEvalPack(GeneratedTask):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows of HumanEvalPack."""
         (gold,) = self.gold_files(scoring.options)
-        return gold.rows(scoring.options.data_dir)[: scoring.options.limit]
+        return gold.rows(scoring.options)[: scoring.options.limit]
 
     def program(self, row: dict[str, Any], sample: str, scoring: Scoring) -> Program:
         """The program that decides over one sample."""
@@ -199,7 +199,8 @@ class HumanEvalPack(GeneratedTask):
 
             settings["language_level"] = scoring.options.of(JavaOptions).language_level or jdk()[1]
         scores = pass_scores(self.name, [[verdict.passed for verdict in group] for group in rows], failed)
-        return TaskResult(scores, samples, len(gold), level, settings)
+        (file,) = self.gold_files(scoring.options)
+        return TaskResult(scores, samples, len(gold), level, settings, file.commit(scoring.options))
 
     def ask(self, row: dict[str, Any], instruction: str, start: str, beginning: str) -> Prompt:
         """Figure 17 with this instruction.

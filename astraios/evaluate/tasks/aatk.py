@@ -124,7 +124,7 @@ class AsleepAtTheKeyboard(GeneratedTask):
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """All 54 scenarios; the 40 with an automated test count."""
-        return GOLD.rows(scoring.options.data_dir)[: scoring.options.limit]
+        return GOLD.rows(scoring.options)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """valid, and insecure@ANALYSER of the valid files."""

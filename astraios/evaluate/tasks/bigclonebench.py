@@ -89,7 +89,7 @@ class BigCloneBench(QuestionTask):
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows with id, label and whether the paper scored them."""
-        rows = TEST.rows(scoring.options.data_dir)
+        rows = TEST.rows(scoring.options)
         if "in_paper_sample" not in rows[0]:
             rows = [rows[place] for place in drawn([int(row["label"]) for row in rows])]
         labels = [int(row["label"]) for row in rows]
@@ -117,7 +117,7 @@ class BigCloneBench(QuestionTask):
             for row, word in zip(gold, said, strict=True)
         )
         settings = {"gold": digest([{"id": row["id"], "label": row["label"]} for row in gold])}
-        return TaskResult(scores, samples, len(scored), None, settings)
+        return TaskResult(scores, samples, len(scored), None, settings, TEST.commit(scoring.options))
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:
         """The question of the authors' harness about each pair."""

@@ -88,7 +88,7 @@ class Devign(QuestionTask):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows with id, label and whether the paper scored them."""
         file = self.gold_files(scoring.options)[0]
-        rows = file.rows(scoring.options.data_dir)
+        rows = file.rows(scoring.options)
         if file is TEST and len(rows) == N_TEST and ends(rows) != ENDS:
             raise DataError(
                 "gold data devign: 2,732 rows, but not those that the paper's models were asked about: get the test "
@@ -120,7 +120,8 @@ class Devign(QuestionTask):
             for row, good, word in zip(gold, right, said, strict=True)
         )
         settings = {"gold": digest([{"id": row["id"], "label": row["label"]} for row in gold]), "rows": "paper sample"}
-        return TaskResult(scores, samples, len(scored), None, settings)
+        came = self.gold_files(scoring.options)[0].commit(scoring.options)
+        return TaskResult(scores, samples, len(scored), None, settings, came)
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:
         """Figure 15, from whole functions; else as the released texts echo it."""

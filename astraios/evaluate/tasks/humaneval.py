@@ -43,7 +43,7 @@ class HumanEval(GeneratedTask):
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows of HumanEval."""
-        return GOLD.rows(scoring.options.data_dir)[: scoring.options.limit]
+        return GOLD.rows(scoring.options)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """pass@k."""
@@ -61,7 +61,8 @@ class HumanEval(GeneratedTask):
         )
         passed = [[verdict.passed for verdict in verdicts[i * n : (i + 1) * n]] for i in range(len(gold))]
         settings = {"gold": digest(gold), "samples": n, "cpu_seconds": LIMITS.cpu_seconds}
-        return TaskResult(pass_scores(self.name, passed, failed), samples, len(gold), level, settings)
+        scores, came = pass_scores(self.name, passed, failed), GOLD.commit(scoring.options)
+        return TaskResult(scores, samples, len(gold), level, settings, came)
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:
         """Figure 18."""

@@ -67,7 +67,7 @@ class ReCode(GeneratedTask):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Perturbed rows, in ASCII order of the released files' names."""
         (gold,) = self.gold_files(scoring.options)
-        return gold.rows(scoring.options.data_dir)[: scoring.options.limit]
+        return gold.rows(scoring.options)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Robust Pass@k of the category and of each transformation; Robust Change@1 where the nominal is given."""
