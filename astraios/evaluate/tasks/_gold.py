@@ -99,7 +99,7 @@ class Gold:
 
     def _paths(self, options: ScoreOptions) -> Sequence[Path]:
         data_dir, found = options.data_dir, self.find(options.data_dir)
-        if found is not None and options.revision is not None:
+        if data_dir is not None and options.revision is not None:
             raise UsageError(
                 f"revision = {options.revision!r}: the gold data {self.name} come from a folder, not from the hub"
             )
