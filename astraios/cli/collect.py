@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     epilog=example(
         "astraios collect tiny",
         "astraios collect my.toml --only method_id=lora --only rank=8",
-        "astraios collect astraios --dry-run --device-memory 80 --devices 8 --price 2.5",
+        "astraios collect astraios --dry-run --data gold --device-memory 80 --devices 8 --price 2.5",
     )
 )
 def collect(
@@ -47,6 +47,9 @@ def collect(
     ] = None,
     devices: Annotated[int | None, typer.Option(metavar="N", help="Plan for so many GPUs a machine.")] = None,
     price: Annotated[float | None, typer.Option(metavar="MONEY", help="Price of an hour of one device.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of gold data, where the sweep names none; else the hub.")
+    ] = None,
     machine: Annotated[
         str | None,
         typer.Option(metavar="K/N", help="Train one cell on N machines: the same command on each, K from 0."),
@@ -65,7 +68,7 @@ def collect(
         return
     is_first = workflow.one_of_machines(machine, meet)
     hardware = workflow.Hardware(device_memory, devices, price)
-    request, plans = workflow.plan(sweep, only or [], launcher, hardware)
+    request, plans = workflow.plan(sweep, only or [], launcher, hardware, data)
     if dry_run:
         rows, totals = workflow.estimated(request, plans, store.database_path(db), out, devices)
         _print_sweep(request.name, rows, totals, as_json)
@@ -73,6 +76,8 @@ def collect(
     if not is_first:
         workflow.join(request, plans, out, _CellProgress().tell)
         return
+    plans, missing = workflow.lacking(request, plans)
+    terminal.say_all([f"not scored on {task}: {why}" for task, why in missing.items()])
     progress = _SweepProgress(quiet=as_json)
     try:
         outcome, ingested = workflow.collect(
@@ -80,7 +85,7 @@ def collect(
         )
     finally:
         progress.stop()
-    _print_outcome(outcome, ingested, store.database_path(db), as_json)
+    _print_outcome(outcome, ingested, store.database_path(db), as_json, missing)
     terminal.say_all(workflow.hints(store.database_path(db)))
     if outcome.failed:
         raise typer.Exit(1)
@@ -224,7 +229,11 @@ def _for_people(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]  # fmt: skip
     shown = []
     for row in rows:
-        plain = {k: v for k, v in row.items() if k not in ("settings", "near", "tasks_left")}
+        plain = {k: v for k, v in row.items() if k not in ("settings", "near", "tasks_left", "tasks")}
+        if all(one["evaluation_hours"] is None for one in rows):
+            del plain["evaluation_hours"]
+        if all(one["evaluation_price"] is None for one in rows):
+            del plain["evaluation_price"]
         if all(one["n_train_tokens"] is None for one in rows):
             del plain["n_train_tokens"]
         plain |= {name: row["settings"].get(name) for name in varying}
@@ -262,16 +271,51 @@ def _print_sweep(name: str, rows: Sequence[Mapping[str, Any]], totals: Any, as_j
         terminal.print_json(rows)
         return
     terminal.print_table(_for_people(rows), title=f"Sweep {name}: {len(rows)} cells")
+    _print_tasks(rows)
     terminal.say(_what_there_is(rows))
     hours = "-" if totals.device_hours is None else f"{totals.device_hours:.4g}"
     price = "" if totals.price is None else f", price {totals.price:,.2f}"
     elapsed = "" if totals.elapsed_hours is None else f", {totals.elapsed_hours:.3g} hours on these devices"
     terminal.say(f"device-hours of training: {hours}{elapsed}{price} (throughput: {totals.source})")
+    _say_evaluation(rows, totals)
     misfits = [row for row in rows if row["problem"]]
     for row in misfits[:10]:
         terminal.say(f"will not be started: {row['model_id']} {row['method_id']} seed {row['seed']}: {row['problem']}")
     if len(misfits) > 10:
         terminal.say(f"will not be started: {len(misfits) - 10} more")
+
+
+def _print_tasks(rows: Sequence[Mapping[str, Any]]) -> None:
+    """The tasks of a sweep with their gold data, and what all cells together will take."""
+    if not rows or not rows[0]["tasks"]:
+        return
+    shown = []
+    for place, task in enumerate(rows[0]["tasks"]):
+        hours = [row["tasks"][place]["device_hours"] for row in rows]
+        known = [one for one in hours if one is not None]
+        shown.append({
+            "task": task["task"], "gold": task["gold"], "problems": task["n_problems"],
+            "samples_a_cell": task["n_samples"], "device_hours": sum(known) if known else None,
+        })  # fmt: skip
+    terminal.print_table(shown, title=f"{len(shown)} tasks")
+
+
+def _say_evaluation(rows: Sequence[Mapping[str, Any]], totals: Any) -> None:
+    """What evaluating takes, and how to get the gold data that are missing."""
+    tasks = rows[0]["tasks"] if rows else []
+    if totals.evaluation_source:
+        hours = "-" if totals.evaluation_hours is None else f"{totals.evaluation_hours:.4g}"
+        price = "" if totals.evaluation_price is None else f", price {totals.evaluation_price:,.2f}"
+        samples = len(rows) * sum(task["n_samples"] or 0 for task in tasks)
+        terminal.say(
+            f"device-hours of evaluation: {hours}{price} for {samples:,} samples (speed: {totals.evaluation_source})"
+        )
+    for task in tasks:
+        if task["gold"] in ("missing", "on the hub"):
+            what = (
+                "gold data missing, so it will not be scored" if task["gold"] == "missing" else "gold data on the hub"
+            )
+            terminal.say(f"{task['task']}: {what}: {task['where']}")
 
 
 def _print_status(rows: Sequence[Mapping[str, Any]], summary: Any, as_json: bool) -> None:
@@ -335,7 +379,7 @@ class _CellProgress:
             terminal.say(f"{stage} {done}/{total}")
 
 
-def _print_outcome(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
+def _print_outcome(outcome: Any, ingested: Any, db: Any, as_json: bool, missing: Mapping[str, str]) -> None:
     """How a sweep ended."""
     n_failed = len(outcome.failed)
     if as_json:
@@ -346,6 +390,7 @@ def _print_outcome(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
                 "n_failed": n_failed,
                 "failed": dict(outcome.failed),
                 "stopped": dict(outcome.stopped),
+                "not_scored": dict(missing),
                 "skipped_at_ingest": dict(ingested.skipped),
                 "database": str(db),
             }
@@ -357,6 +402,8 @@ def _print_outcome(outcome: Any, ingested: Any, db: Any, as_json: bool) -> None:
         f"{outcome.n_cells} cells: {done} run now, {outcome.n_skipped} done before, {n_failed} failed{stopped}; "
         f"database {db}"
     )
+    if missing:
+        terminal.say(f"not scored on {', '.join(missing)}: get their gold data (above), and run the same command again")
     for key, reason in outcome.failed.items():
         terminal.say(f"failed: {key}: {reason}")
     for name, reason in ingested.skipped.items():

@@ -45,7 +45,9 @@ def score(
     language_level: LanguageLevel = None,
     nominal: Nominal = None,
     set_: TaskOptions = None,
-    shots: Annotated[int | None, typer.Option(metavar="N", help="Demonstrations; else read from the name.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(metavar="N", help="Demonstrations in a prompt; else read from the name.")
+    ] = None,
     extraction: Annotated[str | None, typer.Option(help="How security completions become source files.")] = None,
     sarif: Annotated[Path | None, typer.Option(metavar="FILE", help="Findings of an analyser, SARIF 2.1.0.")] = None,
     isolation: Annotated[str, typer.Option(help="Isolation level; auto takes the strongest.")] = "auto",
@@ -89,6 +91,7 @@ def score(
         "astraios evaluate bigcode/starcoderbase-1b --adapter runs/1a2b3c/adapter --task devign --data gold",
         "astraios evaluate ./my-model --base 1B --method fft --task recode-format --engine vllm",
         "astraios evaluate runs/1a2b3c --checkpoints --task next-token",
+        "astraios evaluate ./my-model --base 1B --method fft --task devign --shots 1",
     )
 )
 def evaluate(
@@ -127,6 +130,12 @@ def evaluate(
     ] = False,
     samples: Annotated[int | None, typer.Option(metavar="N", help="Samples a problem; else the task's own.")] = None,
     limit: Annotated[int | None, typer.Option(metavar="N", help="Only the first problems: a trial.")] = None,
+    shots: Annotated[
+        int | None, typer.Option(metavar="N", help="Demonstrations in a prompt, drawn from the train split: 0 or 1.")
+    ] = None,
+    shot_seed: Annotated[
+        int | None, typer.Option(metavar="N", help="Seed that draws the demonstration; else 0.")
+    ] = None,
     batch: Annotated[int | None, typer.Option(metavar="N", help="Rows generated at once.")] = None,
     language_level: LanguageLevel = None,
     nominal: Nominal = None,
@@ -160,6 +169,8 @@ def evaluate(
         "revision": gold_revision,
         "n_samples": samples,
         "limit": limit,
+        "n_shot": shots,
+        "shot_seed": shot_seed,
         "batch": batch,
         "language_level": language_level,
         "nominal": nominal,

@@ -97,7 +97,7 @@ def jobs_for(plans: list[Plan], out: Path, stages: str = "together") -> list[Job
 def is_done(p: Plan, out: Path) -> bool:
     """Whether a cell is trained and scored on all tasks that are asked for."""
     try:
-        return RunDirectory(out / p.cell.run_id).is_done(p.cell.tasks)
+        return RunDirectory(out / p.cell.run_id).is_done(p.cell.asked)
     except (UnreadableError, KeyError, TypeError):
         # Garbage: its next attempt sets it aside.
         return False
@@ -142,7 +142,8 @@ def _state(p: Plan, out: Path, names: Collection[str], near: Near | None) -> Cel
     if is_done(p, out):
         return CellState(p, "done", (), None)
     trained = is_done(replace(p, cell=replace(p.cell, tasks=())), out)
-    left = tuple(task for task in p.cell.tasks if not directory.is_done([task])) if trained else ()
+    wanted = zip(p.cell.tasks, p.cell.asked, strict=True) if trained else ()
+    left = tuple(name for name, asked in wanted if not directory.is_done([asked]))
     return CellState(p, "started", left, None)
 
 

@@ -43,7 +43,8 @@ def sweep_schema() -> dict[str, Any]:
     from astraios.models.ladders import LADDERS
     from astraios.models.methods import METHODS
 
-    tasks = {"type": "array", "items": {"enum": TASKS.names()}, "uniqueItems": True}
+    entries = {name: task for task in TASKS for name in _entries(task)}
+    tasks = {"type": "array", "items": {"enum": list(entries)}, "uniqueItems": True}
     models = {"type": "array", "items": {"type": "string"}, "minItems": 1, "uniqueItems": True}
     about = field_texts(Sweep)
     fields: dict[str, Any] = {
@@ -56,7 +57,7 @@ def sweep_schema() -> dict[str, Any]:
         "compute": _closed(_settings(ComputeSpec)),
         "keep": _closed(_settings(KeepSpec)),
         "method": _closed({method.name: _method(method) for method in METHODS}),
-        "task": _closed({task.name: _task(task) for task in TASKS}),
+        "task": _closed({**_shared(TASKS), **{name: _task(task) for name, task in entries.items()}}),
         "launch": _closed({launcher.name: _launcher(launcher) for launcher in LAUNCHERS}),
         "model": {
             **_tables({"revision": {"type": "string"}}, "its revision"),
@@ -105,11 +106,27 @@ def _method(method: Any) -> dict[str, Any]:
     return {"type": "object", "description": method.title, "properties": fields, "additionalProperties": named}
 
 
+def _entries(task: Any) -> list[str]:
+    """How `tasks` may name a task: "devign@1" asks with one demonstration."""
+    shots = rules_of(task.own_options).get("n_shot")
+    most = int(shots.maximum) if shots and shots.maximum else 0
+    return [task.name, *(f"{task.name}@{n}" for n in range(1, most + 1))]
+
+
 def _task(task: Any) -> dict[str, Any]:
+    return {**_closed({**_of_all_tasks(), **_settings(task.own_options)}), "description": task.title}
+
+
+def _shared(tasks: Iterable[Any]) -> dict[str, Any]:
+    """What [task] itself may say, for all tasks that take it."""
+    own = {name: one for task in tasks for name, one in _settings(task.own_options).items()}
+    return {**own, **_of_all_tasks()}
+
+
+def _of_all_tasks() -> dict[str, Any]:
     from astraios.evaluate.options import PLACED, EvaluateOptions
 
-    fields = {name: one for name, one in _settings(EvaluateOptions).items() if name not in PLACED}
-    return {**_closed({**fields, **_settings(task.own_options)}), "description": task.title}
+    return {name: one for name, one in _settings(EvaluateOptions).items() if name not in PLACED}
 
 
 def _launcher(launcher: Any) -> dict[str, Any]:

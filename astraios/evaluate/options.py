@@ -32,15 +32,15 @@ class Nothing:
 class ScoreOptions:
     """How texts are scored."""
 
-    data_dir: Path | None = None
-    """Folder of gold files; None is the hub."""
+    data_dir: Path | None = setting(None, counts=False)  # noqa: RUF009 (a field, as everywhere)
+    """Folder of gold files; what is not in it comes from the hub, where it is there as a file."""
     revision: str | None = None
     """Branch, tag or commit of gold data that come from the hub; None is its main branch."""
     limit: int | None = setting(None, minimum=1, unit="problems")
     """Only the first problems, for a trial."""
-    workers: int | None = setting(None, minimum=1)
+    workers: int | None = setting(None, minimum=1, counts=False)
     """Jailed processes that run programs; None is one a core."""
-    isolation: str = "auto"
+    isolation: str = setting("auto", counts=False)
     """Level of the sandbox; auto takes the strongest."""
     own: Any = Nothing()
     """What the task alone takes: an instance of its `own_options`."""
@@ -73,6 +73,22 @@ class ScoreOptions:
         """Names that every task takes."""
         return [f.name for f in dataclasses.fields(cls) if f.name not in PLACED]
 
+    def told(self) -> dict[str, Any]:
+        """What was asked for that a number depends on, beside the defaults; JSON types.
+
+        >>> ScoreOptions(limit=3, workers=2).told()
+        {'limit': 3}
+        """
+        fields = [(self, f) for f in dataclasses.fields(self) if f.name not in PLACED]
+        fields += [(self.own, f) for f in dataclasses.fields(self.own)]
+        counted = {f.name: getattr(of, f.name) for of, f in fields if f.metadata.get("counts", True)}
+        defaults = {f.name: f.default for _, f in fields}
+        return {
+            name: str(value) if isinstance(value, Path) else value
+            for name, value in counted.items()
+            if value != defaults[name]
+        }
+
     def of(self, own: type[T]) -> T:
         """The task's own options; their defaults where none were given.
 
@@ -92,7 +108,7 @@ class EvaluateOptions(ScoreOptions):
 
     n_samples: int | None = setting(None, minimum=1)
     """Samples a problem; None is the task's own number."""
-    batch: int | None = setting(None, minimum=1)
+    batch: int | None = setting(None, minimum=1, counts=False)
     """Rows generated at once; None is as many as there is memory for."""
     folder: Path | None = None
     """Where answers and verdicts are kept, so that the same request goes on; None keeps nothing."""

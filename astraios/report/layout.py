@@ -13,7 +13,7 @@ from astraios.report.base import Table
 from astraios.report.theme import clip, method_domain, size_label
 
 MARKS = "*†‡§"
-LIMITS = {"text": 200, "note": 200}
+LIMITS = {"text": 200, "note": 400}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def lay_out(table: Table, frame: pl.DataFrame) -> Grid:
     order of the query.
     """
     frame = _named(frame)
-    columns = frame.select("head", "sub").unique(maintain_order=True).rows()
+    columns = _columns(frame).rows()
     names = frame["block"].unique(maintain_order=True).to_list()
     notes = frame["note"].drop_nulls().unique(maintain_order=True).to_list() if "note" in frame.columns else []
     marks = {note: MARKS[i % len(MARKS)] for i, note in enumerate(notes)}
@@ -66,6 +66,18 @@ def lay_out(table: Table, frame: pl.DataFrame) -> Grid:
     return Grid(table.corner, tuple(columns), tuple(blocks), tuple(f"{marks[note]} {note}" for note in notes))
 
 
+def _columns(frame: pl.DataFrame) -> pl.DataFrame:
+    """Head and name of each column: groups as the query has them, and within them sizes from the smallest.
+
+    A method that lacks a size does not move it behind the others.
+    """
+    sizes = "sub_size" if "sub_size" in frame.columns else pl.lit(0).alias("sub_size")
+    found = frame.select("head", "sub", sizes).unique(["head", "sub"], keep="first", maintain_order=True)
+    heads = found["head"].unique(maintain_order=True).to_list()
+    place = pl.col("head").replace_strict(heads, range(len(heads)), return_dtype=pl.Int64)
+    return found.sort(place, "sub_size", maintain_order=True).select("head", "sub")
+
+
 def _named(frame: pl.DataFrame) -> pl.DataFrame:
     """Columns that a query may leave out, sizes as people write them, methods in their order, text that fits."""
     for name in ("block", "head", "sub"):
@@ -78,7 +90,7 @@ def _named(frame: pl.DataFrame) -> pl.DataFrame:
     if "method_id" in frame.columns:
         order = method_domain(frame["method_id"].drop_nulls().unique().to_list())
         places = pl.col("method_id").replace_strict(order, range(len(order)), default=len(order))
-        columns = frame.select("head", "sub").unique(maintain_order=True).with_row_index("column_nr")
+        columns = _columns(frame).with_row_index("column_nr")
         groups = frame.select("block").unique(maintain_order=True).with_row_index("block_nr")
         frame = frame.join(columns, on=["head", "sub"]).join(groups, on="block").with_columns(row_nr=places)
         frame = frame.sort("block_nr", "row_nr", "column_nr", maintain_order=True)

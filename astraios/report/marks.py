@@ -66,6 +66,11 @@ def with_sizes(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def projected(frame: pl.DataFrame) -> tuple[str, str]:
+    """What the column mean of a projection holds, in words, and how it is printed; by its column quantity."""
+    return ("mean score", ".1%") if frame["quantity"][0] == "score" else ("test loss, nats per token", ".4f")
+
+
 def span(values: Sequence[float], pad: float = 0.06, floor: float | None = None) -> tuple[float, float]:
     """Ends of a linear axis that shows all finite values with some room; `floor` is never passed downwards."""
     shown = [value for value in values if math.isfinite(value)] or [0.0]

@@ -37,7 +37,9 @@ OF_RUNS = (
 """Views with the columns study_key and series."""
 WITHOUT_RUNS = ("method_size_grid", "mean_task_score")
 """Those of them that have no run_id: each row is a mean over runs already."""
-OF_FITS = ("latest_curve", "latest_projection", "latest_backtest", "ranking", "fit_study")
+OF_ALL_RUNS = ("rate_loss", "rate_curve")
+"""The same of all runs, those that are outranked too: they compare learning rates."""
+OF_FITS = ("latest_curve", "latest_projection", "latest_backtest", "ranking", "main_ranking", "crossing", "fit_study")
 """Views of fits, with the column study_key."""
 
 
@@ -99,7 +101,7 @@ class Study:
             return sql
         limits = [
             f"{view} as ({self._limited(view)})"
-            for view in (*OF_RUNS, *OF_FITS, "run", "correlations")
+            for view in (*OF_RUNS, *OF_ALL_RUNS, *OF_FITS, "run", "correlations")
             if _reads(sql, view)
         ]
         if not limits:
@@ -126,7 +128,7 @@ class Study:
         limited = f"select * replace (series as method_id) from main.{view} where study_key in ({keys})"
         if view == "method_size_grid" and shown:
             return f"{limited} and is_most_data"
-        return limited if view in WITHOUT_RUNS else limited + shown
+        return limited if view in (*WITHOUT_RUNS, *OF_ALL_RUNS) else limited + shown
 
 
 def _reads(sql: str, view: str) -> bool:

@@ -13,10 +13,10 @@ from astraios.report.theme import clip, percent, size_label
 
 RANKING = """\
 select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, mean, low, high, level, p_best,
-    may_be_best, place
-from ranking
+    may_be_best, place, quantity
+from main_ranking
 left join tuning_method t using (method_id)
-where is_target and quantity = 'loss'
+where is_target
 order by place"""
 
 BEST_LOSS = """\
@@ -90,31 +90,41 @@ def listing(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
+def _nats(value: float) -> str:
+    return f"{value:.3f} nats"
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}"
+
+
 def _wins(rows: dict[str, list[dict[str, Any]]]) -> str:
     said = []
     if ranking := rows["ranking"]:
         first, size = ranking[0], size_label(ranking[0]["n_params"])
         candidates = [row["method"] for row in ranking if row["may_be_best"]]
+        is_loss = first["quantity"] == "loss"
+        best, what, told = ("lowest", "test loss", _nats) if is_loss else ("highest", "mean score", _share)
         if len(candidates) == 1:
             said.append(
-                f"At {size} parameters {clip(first['method'])} is projected to have the lowest test loss, "
-                f"{first['mean']:.3f} nats ({first['level']:.0%} interval of the mean {first['low']:.3f} to "
-                f"{first['high']:.3f})."
+                f"At {size} parameters {clip(first['method'])} is projected to have the {best} {what}, "
+                f"{told(first['mean'])} ({first['level']:.0%} interval of the mean {told(first['low'])} to "
+                f"{told(first['high'])})."
             )
         else:
-            said.append(f"At {size} parameters {listing(candidates)} can't be told apart by projected test loss.")
+            said.append(f"At {size} parameters {listing(candidates)} can't be told apart by projected {what}.")
     if losses := rows["loss"]:
-        best = losses[0]
+        lowest = losses[0]
         said.append(
-            f"At {size_label(best['n_params'])}, the largest size measured, {clip(best['method'])} has the lowest test "
-            f"loss, {best['loss_nats']:.3f} nats"
+            f"At {size_label(lowest['n_params'])}, the largest size measured, {clip(lowest['method'])} has the lowest "
+            f"test loss, {lowest['loss_nats']:.3f} nats"
             + (f", ahead of {clip(losses[1]['method'])} with {losses[1]['loss_nats']:.3f}." if losses[1:] else ".")
         )
     if scores := rows["score"]:
-        best = scores[0]
+        highest = scores[0]
         said.append(
-            f"The highest mean score at {size_label(best['n_params'])} is {clip(best['method'])}'s, "
-            f"{best['mean_score']:.1%} over {best['n_tasks']} task{'s' if best['n_tasks'] > 1 else ''}"
+            f"The highest mean score at {size_label(highest['n_params'])} is {clip(highest['method'])}'s, "
+            f"{highest['mean_score']:.1%} over {highest['n_tasks']} task{'s' if highest['n_tasks'] > 1 else ''}"
             + (f", before {clip(scores[1]['method'])}'s {scores[1]['mean_score']:.1%}." if scores[1:] else ".")
         )
     return " ".join(said)

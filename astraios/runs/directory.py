@@ -24,7 +24,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,6 +58,8 @@ LOSSES, POINTS, METRICS = "losses.jsonl", "points.jsonl", "metrics.jsonl"
 TRAINED = "trained.json"
 FORMAT = 1
 """Version of this layout."""
+ASKED = "asked"
+"""Where the settings of an evaluation say how it was asked (`Asked.told`)."""
 PAUSE_S = 0.1
 """Losses of a fast model are written this often, not each by itself."""
 
@@ -75,6 +77,22 @@ class Reached:
     n_tokens: int | None
     learning_rate: float | None
     """The largest."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An evaluation that is wanted, or that was made: another number of samples or problems is another one."""
+
+    task_id: str
+    told: Mapping[str, Any] = field(default_factory=dict)
+    """What a number depends on, beside the task's defaults."""
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Asked:
+        """What a manifest's row of an evaluation is; of before this was written down, the task's defaults."""
+        settings = row.get("settings") or {}
+        told = json.loads(settings) if isinstance(settings, str) else settings
+        return cls(row["task_id"], told.get(ASKED, {}))
 
 
 class RunDirectory:
@@ -212,15 +230,19 @@ class RunDirectory:
         rates = [rate for line in lines if (rate := line.get("learning_rate")) is not None]
         return Reached(max(steps, default=None), max(tokens, default=None), max(rates, default=None))
 
-    def write_task(self, task_id: str, result: TaskResult, seconds: float) -> None:
-        """Keeps the result of one task."""
+    def write_task(self, name: str, result: TaskResult, seconds: float) -> None:
+        """Keeps the result of one task, under the name that it was asked by."""
         content = {"wall_seconds": seconds, **asdict(result)}
-        write_atomically(self.path / f"task-{task_id}.json", json.dumps(content).encode())
+        write_atomically(self.path / f"task-{name}.json", json.dumps(content).encode())
 
-    def read_task(self, task_id: str) -> tuple[TaskResult, float] | None:
+    def task_names(self) -> list[str]:
+        """Names under which results of tasks are kept."""
+        return sorted(path.name[len("task-") : -len(".json")] for path in self.path.glob("task-*.json"))
+
+    def read_task(self, name: str) -> tuple[TaskResult, float] | None:
         """The result of a task and the seconds it took, or None."""
         try:
-            content = json.loads((self.path / f"task-{task_id}.json").read_text())
+            content = json.loads((self.path / f"task-{name}.json").read_text())
         except FileNotFoundError:
             return None
         seconds = content.pop("wall_seconds")
@@ -258,7 +280,10 @@ class RunDirectory:
     def finish(self, rows: RunRows, ending: Ending, tasks: dict[str, tuple[TaskResult, float]]) -> None:
         """Writes what the database is to hold: Parquet first, the manifest last."""
         self._append_ending(ending)
-        rows.evaluations = [result.evaluation(task_id, seconds) for task_id, (result, seconds) in tasks.items()]
+        rows.evaluations = [
+            result.evaluation(result.scores[0].task_id if result.scores else name, seconds)
+            for name, (result, seconds) in tasks.items()
+        ]
         results = [result for result, _ in tasks.values()]
         records: dict[type, list[Any]] = {
             LossPoint: self.losses(),
@@ -293,14 +318,13 @@ class RunDirectory:
         """
         return read_manifest(self.path)
 
-    def is_done(self, tasks: Iterable[str]) -> bool:
-        """Whether the run is finished and has been scored on all of these tasks."""
+    def is_done(self, tasks: Iterable[Asked]) -> bool:
+        """Whether the run is finished and has been scored on all of these tasks, as they are asked."""
         manifest = self.manifest()
-        return (
-            manifest is not None
-            and manifest["state"] == "done"
-            and set(tasks) <= {row["task_id"] for row in manifest["rows"]["evaluations"]}
-        )
+        if manifest is None or manifest["state"] != "done":
+            return False
+        there = [Asked.of(row) for row in manifest["rows"]["evaluations"]]
+        return all(asked in there for asked in tasks)
 
     def garbage(self) -> str | None:
         """What is wrong with a manifest or with the files that it names, or None where nothing is (or none is there).

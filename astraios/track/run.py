@@ -513,8 +513,8 @@ def _seconds_before(directory: RunDirectory, attempts: Sequence[Mapping[str, Any
 
 def _tasks(directory: RunDirectory) -> list[tuple[str, tuple[TaskResult, float]]]:
     found = []
-    for path in sorted(directory.path.glob("task-*.json")):
-        result = directory.read_task(path.name.removeprefix("task-").removesuffix(".json"))
+    for name in directory.task_names():
+        result = directory.read_task(name)
         if result is not None and result[0].scores:
             found.append((result[0].scores[0].task_id, result))
     return found

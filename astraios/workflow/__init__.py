@@ -1,7 +1,17 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
 from astraios.fit.request import FitRequest
-from astraios.workflow.collecting import Hardware, collect, estimated, join, one_of_machines, plan, run_cell, status
+from astraios.workflow.collecting import (
+    Hardware,
+    collect,
+    estimated,
+    join,
+    lacking,
+    one_of_machines,
+    plan,
+    run_cell,
+    status,
+)
 from astraios.workflow.composing import compose
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate, evaluate_checkpoints
@@ -49,6 +59,7 @@ __all__ = [
     "hints",
     "import_results",
     "join",
+    "lacking",
     "load_fit",
     "one_of_machines",
     "plan",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from astraios.collect.launch import Event
     from astraios.collect.plan.cell_plan import Plan as CellPlan
     from astraios.collect.plan.cost import Totals
+    from astraios.collect.plan.evaluation import Rates, TaskPlan
     from astraios.collect.plan.job import Job
     from astraios.collect.plan.sweep import Sweep
     from astraios.collect.run import CellState, Outcome
@@ -23,7 +24,11 @@ if TYPE_CHECKING:
 
 
 def plan(
-    sweep_name: str, only: Sequence[str], launcher: str = "local", hardware: Hardware | None = None
+    sweep_name: str,
+    only: Sequence[str],
+    launcher: str = "local",
+    hardware: Hardware | None = None,
+    data_dir: Path | None = None,
 ) -> tuple[Sweep, list[CellPlan]]:
     """A sweep and its cells.
 
@@ -32,6 +37,7 @@ def plan(
         only: KEY=VALUE filters.
         launcher: where its cells would run.
         hardware: devices to plan for in place of those that are found.
+        data_dir: folder of gold data, where the sweep names none.
 
     Raises:
         UsageError: no such sweep, or it is malformed.
@@ -41,6 +47,8 @@ def plan(
     from astraios.collect.run import plan as plan_cells
 
     sweep = Sweep.read(sweep_name)
+    if data_dir:
+        sweep = dataclasses.replace(sweep, task={"data_dir": str(data_dir), **sweep.task})
     if hardware:
         sweep = dataclasses.replace(sweep, compute=hardware.over(sweep.compute))
     devices = hardware.devices * Machines.here().count if hardware and hardware.devices else None
@@ -50,22 +58,54 @@ def plan(
 def estimated(
     sweep: Sweep, plans: Sequence[CellPlan], db: Path, out: str | Path, devices: int | None = None
 ) -> tuple[list[dict[str, Any]], Totals]:
-    """Rows of a plan with device-hours, price and what there is of each cell, and the sums.
+    """Rows of a plan with device-hours, price, tasks and what there is of each cell, and the sums.
 
     Throughput is given by the sweep, or as measured.
+
+    Raises:
+        DataError: a folder of gold data is not there.
     """
     from astraios.collect.plan.cost import estimate, totals
+    from astraios.collect.plan.evaluation import task_plans
     from astraios.collect.run import states
 
     device = "cpu" if all(p.device == "cpu" for p in plans) else "cuda"
     measured = {} if sweep.compute.flops_per_second else _measured(db, device)
+    tasks, rates = task_plans(sweep), _sample_rates(db, device)
     found = states(list(plans), out)
-    estimates = [estimate(p, sweep.compute, measured) for p in plans]
+    estimates = [estimate(p, sweep.compute, measured, tasks, rates) for p in plans]
     rows = [
-        {**s.plan.to_dict(), "device_hours": e.device_hours, "price": e.price, **_state(s)}
+        {
+            **s.plan.to_dict(), "device_hours": e.device_hours, "price": e.price,
+            "evaluation_hours": e.evaluation_hours, "evaluation_price": e.evaluation_price,
+            "tasks": [_task_row(task, s.plan, rates) for task in tasks], **_state(s),
+        }
         for s, e in zip(found, estimates, strict=True)
-    ]
-    return rows, totals(plans, estimates, sweep.compute, measured, devices)
+    ]  # fmt: skip
+    return rows, totals(plans, estimates, sweep.compute, measured, devices, tasks, rates)
+
+
+def _task_row(task: TaskPlan, plan: CellPlan, rates: Rates) -> dict[str, Any]:
+    return {
+        "task": task.name,
+        "gold": task.state,
+        "where": task.where,
+        "n_problems": task.n_problems,
+        "n_samples": task.n_samples,
+        "device_hours": task.hours(plan, rates),
+    }
+
+
+def lacking(sweep: Sweep, plans: Sequence[CellPlan]) -> tuple[list[CellPlan], dict[str, str]]:
+    """Plans without the tasks whose gold data can't be had, and those tasks with the way to get them.
+
+    What is on the hub is fetched here, before anything is trained.
+    """
+    from astraios.collect.plan.evaluation import lacking as lacking_gold
+    from astraios.collect.plan.evaluation import without
+
+    missing = lacking_gold(sweep)
+    return without(plans, missing), missing
 
 
 def _state(cell: CellState) -> dict[str, Any]:
@@ -85,6 +125,35 @@ where (environment.device = 'cpu') = {on_cpu}
   and origin = 'measured' and state = 'done' and device_seconds > 0 and train_flops > 0
 group by n_params
 """
+
+
+_SAMPLES = """
+select task_id, n_shot, n_params, median(seconds) as seconds
+from (
+    select e.task_id, e.n_shot, r.n_params, e.wall_seconds / count(*) as seconds
+    from evaluation e
+    join latest_attempt a using (run_id, attempt)
+    join environment v using (environment_id)
+    join run r using (run_id)
+    join sample_score s using (run_id, attempt, task_id, n_shot)
+    where (v.device = 'cpu') = {on_cpu} and r.origin = 'measured' and e.wall_seconds > 0
+    group by e.run_id, e.attempt, e.task_id, e.n_shot, r.n_params, e.wall_seconds
+)
+group by task_id, n_shot, n_params
+"""
+
+
+def _sample_rates(db: Path, device: str) -> Rates:
+    """Seconds that a sample of each task took on a device of this kind, by the base's parameters."""
+    from astraios.collect.plan.evaluation import Rate
+
+    found: dict[tuple[str, int], list[Rate]] = {}
+    if db.exists():
+        for task_id, n_shot, n_params, seconds in store.query(
+            db, _SAMPLES.format(on_cpu=str(device == "cpu").lower())
+        ).rows():
+            found.setdefault((task_id, n_shot), []).append(Rate(n_params, seconds))
+    return found
 
 
 def _measured(db: Path, device: str) -> dict[int, float]:

@@ -49,7 +49,8 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     import dataclasses
 
     from astraios.evaluate.model import check, evaluate, identity, is_named, load, model_size, pinned, tuning_method
-    from astraios.evaluate.tasks import options_of
+    from astraios.evaluate.tasks import TASKS, options_of
+    from astraios.runs.directory import ASKED
 
     subject = request.subject
     options = options_of(request.tasks, EvaluateOptions, request.options)
@@ -82,6 +83,8 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     for task in request.tasks:
         start = time.perf_counter()
         result = evaluate(tuned, task, dataclasses.replace(options[task], folder=folder))
+        how = {**result.settings, ASKED: TASKS.get(task).told(options[task])}
+        result = dataclasses.replace(result, settings=how)
         rows += [{**dataclasses.asdict(one), "isolation": result.isolation} for one in result.scores]
         rows_of_run = described.get(task)
         if db is None or rows_of_run is None:

@@ -147,14 +147,37 @@ def test_a_new_task_is_scored_without_training_again(small_models: list[str], pa
     directory = RunDirectory(out / cell.run_id)
     before = (directory.path / "losses.jsonl").read_bytes()
     more = Sweep.from_toml(text.replace('["next-token"]', '["next-token", "mutant"]'), "x")
-    assert not directory.is_done(more.tasks)
+    assert not directory.is_done(more.cells()[0].asked)
     run_cell(more.cells()[0], more.to_json(), out, device="cpu")
-    assert directory.is_done(more.tasks)
+    assert directory.is_done(more.cells()[0].asked)
     assert (directory.path / "losses.jsonl").read_bytes() == before, "nothing was trained again"
     db = tmp_path / "a.duckdb"
     store.ingest(db, out)
     assert store.query(db, "select count(distinct task_id) as n from score")["n"][0] == 2
     assert store.failed_checks(db) == {}
+
+
+@pytest.mark.promise("trials never stand in the way of the evaluation that counts")
+def test_a_trial_in_a_sweep_is_not_the_evaluation_itself(
+    small_models: list[str], pairs_file: Path, tmp_path: Path
+) -> None:
+    """Scored with a limit, a cell is not done without one; what other sweeps had it scored on stays."""
+    text = sweep_toml(small_models[:1], pairs_file, methods=["lora"])
+    trial = Sweep.from_toml(text + "[task]\nlimit = 3\n", "x")
+    whole = Sweep.from_toml(text.replace('["next-token"]', '["mutant", "next-token"]'), "x")
+    alone = Sweep.from_toml(text.replace('["next-token"]', '["mutant"]') + "[task.mutant]\nlimit = 2\n", "x")
+    [one], [two], [three] = trial.cells(), whole.cells(), alone.cells()
+    assert one.run_id == two.run_id == three.run_id
+    directory = RunDirectory(tmp_path / one.run_id)
+    run_cell(one, trial.to_json(), tmp_path, device="cpu")
+    assert (directory.is_done(one.asked), directory.is_done(two.asked)) == (True, False)
+    run_cell(two, whole.to_json(), tmp_path, device="cpu")
+    assert (directory.is_done(one.asked), directory.is_done(two.asked)) == (False, True)
+    run_cell(three, alone.to_json(), tmp_path, device="cpu")
+    rows = directory.manifest()["rows"]["evaluations"]
+    assert sorted(row["task_id"] for row in rows) == ["mutant", "next-token"]
+    store.ingest(tmp_path / "a.duckdb", tmp_path)
+    assert store.query(tmp_path / "a.duckdb", "select count(distinct task_id) as n from score")["n"][0] == 2
 
 
 def test_a_failing_cell_is_recorded_and_the_others_go_on(

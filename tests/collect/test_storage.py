@@ -123,7 +123,7 @@ def test_the_state_of_a_run_travels_with_it(
     ours, theirs = RunDirectory(mirror.path / run_id), RunDirectory(collected / run_id)
     assert ours.losses() == theirs.losses()
     assert [a["state"] for a in ours.attempts()] == ["done"]
-    assert ours.is_done(plan.cell.tasks)
+    assert ours.is_done(plan.cell.asked)
 
 
 @pytest.fixture

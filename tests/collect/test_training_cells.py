@@ -151,7 +151,7 @@ def test_only_what_is_to_be_kept_is_kept(small_models: list[str], pairs_file: Pa
     for cell in sweep.cells():
         run_cell(cell, sweep.to_json(), tmp_path, device="cpu")
         directory = RunDirectory(tmp_path / cell.run_id)
-        assert directory.is_done(cell.tasks)
+        assert directory.is_done(cell.asked)
         assert directory.adapter_path.is_dir() == (cell.method_id != "fft")
 
 

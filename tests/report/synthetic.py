@@ -21,7 +21,7 @@ METHODS = {
     "adapterh": ("AdapterH", "adapter", 0.11, (4.416, 4.140, 4.052, 4.015)),
     "adapterp": ("AdapterP", "adapter", 0.06, (4.472, 4.212, 4.113, 4.052)),
     "parallel": ("Parallel", "adapter", 0.065, (4.581, 4.282, 4.191, 4.143)),
-    "ia3": ("(IA)3", "scaling", 0.009, (4.629, 4.388, 4.299, 4.206)),
+    "ia3": ("(IA)3", "adapter", 0.009, (4.629, 4.388, 4.299, 4.206)),
     "ptuning": ("P-Tuning", "prompt", 0.03, (4.720, 4.501, 4.430, 4.368)),
 }
 TASKS = {

@@ -77,7 +77,11 @@ def test_a_ladder_of_one_rate_has_none(query: Query) -> None:
     assert study.left_out == ""
 
 
-@pytest.mark.parametrize("name", [figure.name for figure in FIGURES])
+ALL_RATES = ("failure-curve", "failure-loss")
+"""Figures with a line for each rate."""
+
+
+@pytest.mark.parametrize("name", [figure.name for figure in FIGURES if figure.name not in ALL_RATES])
 def test_no_figure_averages_them_in(name: str, swept: Query, once: Query) -> None:
     figure = next(figure for figure in FIGURES if figure.name == name)
     study = choose(swept)
@@ -88,6 +92,16 @@ def test_no_figure_averages_them_in(name: str, swept: Query, once: Query) -> Non
     for column in ("loss_nats", "value", "mean_score", "device_seconds", "n_seeds"):
         if column in alone.frame.columns:
             assert sorted(drawn.frame[column].drop_nulls()) == pytest.approx(sorted(alone.frame[column].drop_nulls()))
+
+
+@pytest.mark.parametrize("name", ALL_RATES)
+def test_figures_of_rates_draw_each_by_itself(name: str, swept: Query) -> None:
+    """One line a series and rate, of the most data: no point stands for two rates or two amounts."""
+    drawn = draw(next(figure for figure in FIGURES if figure.name == name), swept, choose(swept)).frame
+    point = [column for column in ("method_id", "n_params", "step") if column in drawn.columns]
+    assert drawn.height == drawn.select(point).n_unique()
+    assert drawn["learning_rate"].n_unique() > 1
+    assert set(drawn["n_seeds"]) <= {1, 3}
 
 
 def test_the_page_says_what_is_left_out(swept: Query) -> None:

@@ -66,6 +66,17 @@ def test_lower_is_better_where_it_is(paper: Query) -> None:
     assert (rows["(IA)3"][last].text, rows["(IA)3"][last].place) == ("30.4", 1)
 
 
+def test_a_method_that_lacks_a_size_moves_no_column() -> None:
+    rows = [("a", "lora", 2e9), ("a", "fft", 1e9), ("a", "fft", 2e9), ("b", "lora", 2e9), ("b", "fft", 1e9)]
+    frame = pl.DataFrame(
+        [
+            {"row": method, "method_id": method, "head": head, "sub_size": size, "value": 1.0, "better": 0}
+            for head, method, size in rows
+        ]
+    )
+    assert lay_out(find_table(2), frame).columns == (("a", "1B"), ("a", "2B"), ("b", "1B"), ("b", "2B"))
+
+
 def test_ties_share_their_place() -> None:
     frame = pl.DataFrame({"row": ["a", "b", "c"], "head": "", "sub": "x", "value": [1.001, 1.002, 0.5], "better": 1})
     laid = lay_out(find_table(2), frame)
@@ -96,7 +107,8 @@ def test_markdown_and_latex_and_html_say_the_same(paper: Query) -> None:
 @pytest.mark.parametrize("table", list(TABLES), ids=lambda table: table.name)
 def test_every_table_is_laid_out_or_says_what_to_run(table: Table, query: Query, paper: Query) -> None:
     frames = [query(table.sql), paper(table.sql)]
-    assert any(not frame.is_empty() for frame in frames)
+    if all(frame.is_empty() for frame in frames):
+        assert table.name == "learning-rates", "several rates are drawn in test_paper_study"
     for frame in frames:
         if not frame.is_empty():
             assert to_html(lay_out(table, frame)).startswith("<table>")
@@ -115,5 +127,5 @@ def test_names_from_a_database_can_not_break_out() -> None:
 
 def test_tables_are_found_by_number_and_name() -> None:
     assert find_table(5) is find_table("t5") is find_table("table-5") is find_table("security")
-    with pytest.raises(UsageError, match="no table 6"):
-        find_table(6)
+    with pytest.raises(UsageError, match="no table 9"):
+        find_table(9)

@@ -57,7 +57,10 @@ class LLM:
             pass
         else:
             os._exit(9)
-        return [SimpleNamespace(outputs=[SimpleNamespace(text=f"{one.seed} {one.max_tokens}")]) for one in settings]
+        return [
+            SimpleNamespace(outputs=[SimpleNamespace(text=f"{one.seed} {one.max_tokens}", finish_reason="length")])
+            for one in settings
+        ]
 
 
 def SamplingParams(**fields):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import pytest
 
 from astraios.data.packing import DataSpec
 from astraios.errors import CellError, MissingExtraError, StoreError, UsageError
+from astraios.evaluate.ending import END
 from astraios.evaluate.generate import generate, vllm
 from astraios.evaluate.generate.hf import Generator
 from astraios.evaluate.generate.requests import Request, encode, stream
@@ -92,7 +94,7 @@ def test_a_sample_has_its_own_stream() -> None:
     assert len(set(one.values())) > 3
     other = dict(Generator(model, words, batch=9, **{**kwargs, "seed": 4}).run(requests))
     assert other != one
-    assert all("\n" not in answer for answer in one.values())
+    assert all("\n" not in answer[:-1] for answer in one.values()), "an answer ends with what stopped it"
     assert stream(0, "a", 1).random() != stream(0, "a", 2).random()
 
 
@@ -138,6 +140,38 @@ def test_interrupted_generation_goes_on_by_sample(tmp_path: Path) -> None:
 
 
 @needs_data
+@pytest.mark.promise("trials never stand in the way of the evaluation that counts")
+def test_more_samples_and_problems_join_what_is_there(tmp_path: Path) -> None:
+    """Two samples after one ask for one more, a trial is part of the whole, and other prompts mix with none."""
+    model, words, devign = tiny(), tokenizer(), TASKS.get("devign")
+    zero, one = (
+        devign.prompts(
+            Scoring(options=devign.read_options(ScoreOptions, {"data_dir": GOLD, "limit": 6, "n_shot": n}, ""))
+        )
+        for n in (0, 1)
+    )
+    others = sum(a.text != b.text for a, b in zip(zero, one, strict=True))
+    assert others
+
+    def asked(name: str, limit: int, **options: object) -> int:
+        Counting.asked = 0
+        of = TASKS.get(name)
+        own = of.read_options(EvaluateOptions, {"data_dir": GOLD, "limit": limit, "workers": 1, **options}, "")
+        of.evaluate(TunedModel(model, words, 0, 300, DataSpec("none"), options=replace(own, folder=tmp_path)))
+        return Counting.asked
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("astraios.evaluate.generate.hf.Generator", Counting)
+        assert asked("humaneval", 1) == 1
+        assert asked("humaneval", 1, n_samples=2) == 1, "the second alone"
+        assert asked("humaneval", 2, n_samples=2) == 2, "the second problem's"
+        assert asked("humaneval", 2, n_samples=2) == 0
+        assert asked("devign", 6) == 6
+        assert asked("devign", 6, n_shot=1) == others, "other prompts under the same names"
+        assert asked("devign", 6) == 0
+
+
+@needs_data
 def test_shards_make_one_whole(tmp_path: Path) -> None:
     model, words, task = tiny(), tokenizer(), TASKS.get("humanevalsynthesize-python")
     scoring, drawn = (
@@ -161,14 +195,16 @@ def test_shards_make_one_whole(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["humanevalsynthesize-python", "recode-function"])
 def test_generate_execute_score(name: str, tmp_path: Path) -> None:
     options = EvaluateOptions(data_dir=GOLD, limit=3, folder=tmp_path, n_samples=2, workers=1)
-    model = TunedModel(tiny(), tokenizer(), 0, 700, DataSpec("none"), seed=1, options=options)
-    result = TASKS.get(name).evaluate(model)
+    model, task = TunedModel(tiny(), tokenizer(), 0, 700, DataSpec("none"), seed=1, options=options), TASKS.get(name)
+    result = task.evaluate(model)
     assert result.n_items == 3
     assert len(result.samples) == 6
     assert {sample.verdict for sample in result.samples} <= {"failed", "passed", "timeout", "crashed"}
     assert result.scores[0].value == 0.0, "a random model solves nothing"
     assert result.isolation
-    assert len((tmp_path / name / "answers-0-of-1.jsonl").read_text().splitlines()) == 6
+    [answers] = (tmp_path / name).glob("*/answers-0-of-1.jsonl")
+    assert len(answers.read_text().splitlines()) == 6
+    assert (result.settings["temperature"], result.settings["seed"]) == (task.decoding().temperature, 1)
     assert TASKS.get(name).evaluate(model).scores == result.scores
 
 
@@ -185,7 +221,7 @@ def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
         class Oracle(Generator):
             def run(self, requests):
                 for request in requests:
-                    yield request, ANSWERS[request.item_id] + "\ndef more():\n    pass\nprint(1)"
+                    yield request, "\n" + ANSWERS[request.item_id] + "\ndef more():\n    pass\nprint(1)"
 
         path = generate(
             task, scoring, lambda d: Oracle(tiny(), tokenizer(), 10), tmp_path / name, decoding=Decoding(n_samples=1)
@@ -199,27 +235,34 @@ def test_reference_answers_pass_through_the_whole_path(tmp_path: Path) -> None:
         assert result.scores[0].value == 1.0, [s for s in result.samples if not s.value]
 
 
-@needs_data
-def test_prompts_are_the_papers() -> None:
-    scoring = Scoring(options=ScoreOptions(data_dir=GOLD, limit=1))
-    synthesize = TASKS.get("humanevalsynthesize-python").prompts(scoring)[0].text
-    assert synthesize.startswith("Question: Write a Python function `has_close_elements(")
-    assert "\n\nAnswer:\nfrom typing import List\n\n\ndef has_close_elements" in synthesize
-    fix = TASKS.get("humanevalfix-java").prompts(scoring)[0].text
-    assert fix.startswith("Question: Fix bugs in hasCloseElements.\nimport java.util.*;")
-    assert fix.endswith("public boolean hasCloseElements(List<Double> numbers, double threshold) {\n")
-    explain = TASKS.get("humanevalexplain-python")
-    assert "description of the code using at most " in explain.prompts(scoring)[0].text
-    gold = explain.gold(scoring)[0]
-    second = explain.follow_up(scoring, {gold["task_id"]: [f"Loops.\n{gold['canonical_solution']}" + "x" * 999]})
-    assert "Write functional code in Python according to the description.\nLoops." in second[0].text
-    assert "distance = abs(elem - elem2)" not in second[0].text.split("Answer:")[0]
-    recode = TASKS.get("recode-docstring").prompts(scoring)[0].text
-    assert recode.startswith("Question: Create a Python script for this problem.\n\nAnswer: ")
-    assert (
-        TASKS.get("aatk").prompts(scoring)[0].text.startswith("Question: Create a script for this problem.\n\nAnswer: ")
-    )
-    assert TASKS.get("devign").decoding().max_length == 512
+@pytest.mark.promise("one-shot prompts have the released form")
+def test_the_command_asks_with_a_demonstration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--shots 1` draws from the train split by `--shot-seed`; the record says which row, and the answer is scored."""
+    tiny().save_pretrained(tmp_path / "model")
+    tokenizer().save_pretrained(tmp_path / "model")
+    rows = [{"id": 0, "func": "int f();", "target": 0}, {"id": 1, "func": "int g();", "target": 1}]
+    (tmp_path / "devign.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    train = [{"func": f"int t{i}();", "target": i % 2} for i in range(50)]
+    (tmp_path / "devign_train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
+    asked: list[str] = []
+
+    def answers(self, requests):
+        asked.extend(request.text for request in requests)
+        yield from ((request, " NO\n") for request in requests)
+
+    monkeypatch.setattr(Generator, "run", answers)
+    done = run_cli("evaluate", tmp_path / "model", "--method", "fft", "--base", "tiny/66k", "--size", "66k", "--task",
+                   "devign", "--data", tmp_path, "--shots", 1, "--shot-seed", 3, "--db", tmp_path / "a.duckdb", "--out",
+                   tmp_path / "runs", "--json")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert [(row["value"], row["n_shot"]) for row in json.loads(done.stdout)] == [(0.5, 1), (0.5, 1)]
+    found = run_cli("sql", "select settings from evaluation", "--format", "json", "--db", tmp_path / "a.duckdb")
+    settings = json.loads(json.loads(found.stdout)[0]["settings"])
+    drawn = settings["demonstration"]
+    assert (drawn["seed"], settings["asked"]) == (3, {"n_shot": 1, "shot_seed": 3})
+    question = "Is there a defect in the Code, and respond to YES or NO.\n\nAnswer:"
+    shown = f" Question: int t{drawn['row']}();\n{question} {'YES' if drawn['row'] % 2 else 'NO'}\n\n{' ' * 22}"
+    assert asked == [f"{shown}Question: int {name}();\n{question}" for name in "fg"]
 
 
 @needs_data
@@ -292,12 +335,22 @@ def test_vllm_is_asked_for_samples_with_seeds_of_their_own(tmp_path: Path, monke
         def __init__(self, model: str, **options: object) -> None:
             asked.append((model, options))
 
+        llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=100))
+
         def get_tokenizer(self):
             return tokenizer()
 
         def generate(self, prompts, settings, lora_request=None, use_tqdm=True):
             asked.extend(zip(prompts, settings, [lora_request] * len(prompts), strict=True))
-            return [SimpleNamespace(outputs=[SimpleNamespace(text=f"{one.seed}\ndef more")]) for one in settings]
+            said = [f"{one.seed}\ndef more" if number else f"{one.seed}" for number, one in enumerate(settings)]
+            return [
+                SimpleNamespace(
+                    outputs=[
+                        SimpleNamespace(text=text, finish_reason="stop", stop_reason="\ndef" if "def" in text else None)
+                    ]
+                )
+                for text in said
+            ]
 
     stand_in = SimpleNamespace(LLM=LLM, SamplingParams=lambda **fields: SimpleNamespace(**fields))
     monkeypatch.setitem(sys.modules, "vllm", stand_in)
@@ -310,8 +363,10 @@ def test_vllm_is_asked_for_samples_with_seeds_of_their_own(tmp_path: Path, monke
     found = list(server.generator(Decoding(n_samples=3, temperature=0.2, max_length=100)).run(wanted))
     assert [request for request, _ in found] == wanted
     assert len({answer for _, answer in found}) == 3, "three seeds"
+    assert [answer.lstrip("0123456789") for _, answer in found] == [END, "\ndef", "\ndef"], "and how each ended"
     prompt, settings, lora = asked[0]
-    assert len(prompt["prompt_token_ids"]) + settings.max_tokens == 100, "cut on the left, room for an answer"
+    assert (len(prompt["prompt_token_ids"]), settings.max_tokens) == (99, 1), "cut on the left, a token of answer"
+    assert settings.include_stop_str_in_output
     assert (settings.n, settings.temperature, settings.top_p, settings.stop) == (1, 0.2, 0.95, ["\ndef"])
     assert lora[2] == str(tmp_path)
     (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LORA", "r": 8, "use_dora": True}))
@@ -360,7 +415,7 @@ def test_prompts_begin_as_every_text_of_the_tokenizer_does(template: str) -> Non
     words = beginning_with(template)
     bare = tokenizer()("def f(x):")["input_ids"]
     assert encode(words, "def f(x):", 100) == [words.bos_token_id, *bare]
-    assert encode(words, "def f(x):", 21) == [words.bos_token_id, *bare[-4:]], "cut behind the beginning"
+    assert encode(words, "def f(x):", 5) == [words.bos_token_id, *bare[-4:]], "cut behind the beginning"
     assert encode(tokenizer(), "def f(x):", 100) == bare
 
 

@@ -99,6 +99,14 @@ def test_every_cell_of_the_paper(path: Path, engine: Engine) -> None:
     assert abs(value - wanted) <= tolerance
 
 
+@needs_data
+@pytest.mark.promise("scores of the released generations are the paper's")
+def test_one_shot_answers_score_as_before() -> None:
+    """Appendix H prints no number; the file gives 51.25, read as one-shot from its name."""
+    result = scored(PAPER / "generations" / "defect_1shot__1b__lora.jsonl.gz", "devign", PAPER)
+    assert (result.scores[0].value, result.scores[0].n_shot) == (0.5125, 1)
+
+
 def lines(name: str) -> list[dict]:
     with gzip.open(PAPER / name, "rt") as file:
         return [json.loads(line) for line in file]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.cell.environment import current
-from astraios.collect.cell.scoring import Scorer
+from astraios.collect.cell.scoring import Scorer, scored, with_kept
 from astraios.collect.cell.training import Training, prepared_data
 from astraios.collect.plan.cell_plan import Plan, describe
 from astraios.collect.plan.compute import KeepSpec
@@ -26,7 +26,7 @@ from astraios.files import exclusive
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import EnvironmentRow, TaskResult, from_values, values
-from astraios.runs.directory import RunDirectory, utc_now
+from astraios.runs.directory import ASKED, RunDirectory, utc_now
 from astraios.runs.rows import Ending, RunRows
 from astraios.train.checkpoint import Checkpoint, KeptCheckpoints
 
@@ -82,7 +82,7 @@ def run_cell(
     directory = RunDirectory(out / cell.run_id)
     with exclusive(directory.path / "lock", wait=lock_wait, what=f"run {cell.run_id}"):
         directory.set_garbage_aside()
-        if directory.is_done(cell.tasks) or (train_only and directory.is_trained()):
+        if directory.is_done(cell.asked) or (train_only and directory.is_trained()):
             return
         facts = facts or describe(cell)
         attempt, started = directory.start(cell.to_json())
@@ -354,16 +354,26 @@ class _Work:
                 tokenizer.save_pretrained(str(self.directory.adapter_path))
 
     def _score(self, model: nn.Module, scorer: Scorer) -> dict[str, tuple[TaskResult, float]]:
-        self.rows.tasks = [TASKS.get(name).describe() for name in self.cell.tasks]
         results: dict[str, tuple[TaskResult, float]] = {}
         for number, name in enumerate(self.cell.tasks):
             self.report(f"scoring {name}", number, len(self.cell.tasks))
-            known = self.directory.read_task(name)
-            if known is None:
-                start = time.perf_counter()
-                result = scorer.result(model, name)
-                known = result, time.perf_counter() - start
-                self.directory.write_task(name, *known)
-                self.keep_safe()
-            results[name] = known
+            results[name] = self._evaluated(name, model, scorer)
+        # What other sweeps had this run scored on stays in its manifest.
+        results = with_kept(self.directory, results)
+        task_ids = dict.fromkeys(task_id for result in results.values() for task_id, _ in sorted(scored(result)))
+        self.rows.tasks = [TASKS.get(task_id).describe() for task_id in task_ids if task_id in TASKS]
         return results
+
+    def _evaluated(self, name: str, model: nn.Module, scorer: Scorer) -> tuple[TaskResult, float]:
+        """The result of an entry of `tasks`: as it is kept, where it was asked in the same way, else scored now."""
+        task, options = self.cell.evaluation(name)
+        told = task.told(options)
+        known = self.directory.read_task(name)
+        if known is not None and known[0].settings.get(ASKED, {}) == told:
+            return known
+        start = time.perf_counter()
+        result = scorer.result(model, name)
+        known = replace(result, settings={**result.settings, ASKED: told}), time.perf_counter() - start
+        self.directory.write_task(name, *known)
+        self.keep_safe()
+        return known

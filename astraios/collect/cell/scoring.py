@@ -12,7 +12,7 @@ from astraios.collect.plan.cell import Cell
 from astraios.data.sources import Record
 from astraios.errors import CellError
 from astraios.evaluate.options import EvaluateOptions
-from astraios.evaluate.tasks import TASKS, TunedModel, options_of
+from astraios.evaluate.tasks import TASKS, Task, TunedModel, options_of
 from astraios.files import exclusive
 from astraios.models.ladders import positions
 from astraios.models.methods import METHODS
@@ -55,10 +55,11 @@ class Scorer:
 
         Args:
             model: the tuned model.
-            task: the task.
+            task: its entry of `tasks`.
             step: of training, whose answers are others than those of the end; None is the end.
         """
         cell, folder = self.cell, self.directory.path / "tasks"
+        chosen, options = self._evaluation(task)
         n_virtual = METHODS.get(cell.method_id).n_virtual_tokens(cell.settings)
         tuned = TunedModel(
             model=model,
@@ -68,15 +69,12 @@ class Scorer:
             data=cell.data,
             held_out=self.held_out,
             seed=cell.seed,
-            options=replace(self._options(task), folder=folder if step is None else folder / f"step-{step}"),
+            options=replace(options, folder=folder if step is None else folder / f"step-{step}"),
         )
-        return TASKS.get(task).evaluate(tuned)
+        return chosen.evaluate(tuned)
 
-    def _options(self, task: str) -> EvaluateOptions:
-        if self.options is not None:
-            return self.options[task]
-        table = self.cell.task_options.get(task, {})
-        return TASKS.get(task).read_options(EvaluateOptions, table, f"[task.{task}] ")
+    def _evaluation(self, name: str) -> tuple[Task, EvaluateOptions]:
+        return self.cell.evaluation(name) if self.options is None else (TASKS.get(name), self.options[name])
 
     def along(self, model: nn.Module, state: TrainState, tasks: Sequence[str]) -> int:
         """Scores the model of a state in the middle of training, unless the run directory has it already.
@@ -190,10 +188,28 @@ def _write_manifest(directory: RunDirectory, rows: Mapping[str, Any], tasks: Seq
     known = RunRows.from_json(rows)
     described = {row.task_id: row for row in (*(TASKS.get(name).describe() for name in tasks), *(known.tasks or ()))}
     known.tasks = list(described.values())
-    results = {row.task_id: directory.read_task(row.task_id) for row in known.evaluations or ()}
-    lost = [name for name, result in results.items() if result is None]
+    results = with_kept(directory, {})
+    held = {one for result in results.values() for one in scored(result)}
+    lost = [row.task_id for row in known.evaluations or () if (row.task_id, row.n_shot) not in held]
     if lost:
         raise CellError(f"run {directory.path.name}: task-{lost[0]}.json is gone: `astraios collect` its sweep again")
     last = rows["attempts"][-1]
     ending = Ending(attempt=last["attempt"], state=last["state"], started_at=last["started_at"])
-    directory.finish(known, ending, {name: result for name, result in results.items() if result})
+    directory.finish(known, ending, results)
+
+
+def with_kept(
+    directory: RunDirectory, results: Mapping[str, tuple[TaskResult, float]]
+) -> dict[str, tuple[TaskResult, float]]:
+    """Results by name, and those that a run directory keeps of other tasks."""
+    found = dict(results)
+    for name in directory.task_names():
+        kept = directory.read_task(name)
+        if kept is not None and not scored(kept) & {one for result in found.values() for one in scored(result)}:
+            found[name] = kept
+    return found
+
+
+def scored(known: tuple[TaskResult, float]) -> set[tuple[str, int]]:
+    """Tasks of a result, with the number of demonstrations."""
+    return {(score.task_id, score.n_shot) for score in known[0].scores}

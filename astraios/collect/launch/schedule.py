@@ -233,7 +233,7 @@ class _Schedule:
             return f"it wrote garbage: {problem}"
         if job.stage == "train" and directory.is_trained():
             return None
-        if directory.is_done(job.plan.cell.tasks):
+        if directory.is_done(job.plan.cell.asked):
             return None
         attempts = directory.attempts()
         if sum(a["state"] == "failed" for a in attempts) > self.failures[job.key]:

@@ -9,13 +9,18 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from astraios.data.packing import NAMES, DataSpec
 from astraios.models.ladders import resolve
+from astraios.runs.directory import Asked
 from astraios.runs.identity import decisive
 from astraios.settings import Rule, as_setting
 from astraios.train.loop import TrainSpec
+
+if TYPE_CHECKING:
+    from astraios.evaluate.options import EvaluateOptions
+    from astraios.evaluate.tasks import Task
 
 RUN_ID_LENGTH = 16
 
@@ -37,7 +42,7 @@ class Cell:
     tasks: tuple[str, ...]
     trust_remote_code: bool = False
     task_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per task: how it is evaluated (data_dir, n_samples, language_level, ...)."""
+    """Per entry of `tasks`: how it is evaluated (data_dir, n_samples, language_level, ...)."""
     weights: str | None = None
     """Hash of a local base's files; None where id and revision say which base it is."""
     named: Mapping[str, Any] = field(default_factory=dict)
@@ -49,6 +54,28 @@ class Cell:
     def run_id(self) -> str:
         """Hash of what decides the trained model: the same request is the same run, whichever sweep asks."""
         return self.stored_as or run_id_of(self.decisive)
+
+    @property
+    def asked(self) -> tuple[Asked, ...]:
+        """The evaluations that are wanted, in the order of `tasks`."""
+        found = []
+        for name in self.tasks:
+            task, options = self.evaluation(name)
+            found.append(Asked(task.name, task.told(options)))
+        return tuple(found)
+
+    def evaluation(self, name: str) -> tuple[Task, EvaluateOptions]:
+        """The task of an entry of `tasks`, and how it is evaluated.
+
+        Raises:
+            UsageError: the task is not known here.
+        """
+        from astraios.evaluate.options import EvaluateOptions
+        from astraios.evaluate.tasks import find_asked
+
+        task, said = find_asked(name)
+        table = {**self.task_options.get(name, {}), **said}
+        return task, task.read_options(EvaluateOptions, table, f"[task.{name}] ")
 
     @property
     def named_id(self) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from astraios.collect.plan.cell_plan import Plan
 from astraios.collect.plan.compute import ComputeSpec
+from astraios.collect.plan.evaluation import ASSUMED as ASSUMED_GENERATION
+from astraios.collect.plan.evaluation import Rates, TaskPlan
 from astraios.models.methods import METHODS
 from astraios.train.memory import GB
 
@@ -20,11 +22,14 @@ measured: 14 and 11 % of its 989 TFLOP/s in bfloat16. A reckoning, good to a fac
 
 @dataclass(frozen=True)
 class Estimate:
-    """Of one cell's training; evaluation is not in it."""
+    """Of one cell."""
 
     device_hours: float | None
-    """None where no throughput is known."""
+    """Of its training; None where no throughput is known."""
     price: float | None
+    evaluation_hours: float | None = None
+    """Of its tasks, as far as they are known; None where nothing is."""
+    evaluation_price: float | None = None
 
 
 @dataclass(frozen=True)
@@ -36,10 +41,20 @@ class Totals:
     source: str
     """Where the throughput comes from."""
     elapsed_hours: float | None = None
-    """Wall time on the number of devices that the plan is for, longest cells first; None without one."""
+    """Wall time of training on the number of devices that the plan is for, longest cells first; None without one."""
+    evaluation_hours: float | None = None
+    evaluation_price: float | None = None
+    evaluation_source: str = ""
+    """Where the speed of generation comes from; empty where no task generates."""
 
 
-def estimate(plan: Plan, compute: ComputeSpec, measured: Mapping[int, float]) -> Estimate:
+def estimate(
+    plan: Plan,
+    compute: ComputeSpec,
+    measured: Mapping[int, float],
+    tasks: Sequence[TaskPlan] = (),
+    rates: Rates | None = None,
+) -> Estimate:
     """What a cell will take.
 
     Args:
@@ -47,15 +62,25 @@ def estimate(plan: Plan, compute: ComputeSpec, measured: Mapping[int, float]) ->
         compute: the sweep's [compute] table; its flops_per_second goes before what was measured.
         measured: operations a second that one device of the plan's kind sustained in training, by the base's number of
             parameters; the nearest size counts.
+        tasks: what it is scored on.
+        rates: what their samples were measured to take.
     """
     rate = compute.flops_per_second or _nearest(plan.count.n_params, measured)
     if rate is None and plan.device == "cuda":
         rate = ASSUMED[plan.cell.train.quantization]
     hours = plan.train_flops / rate / 3600 if rate and not plan.problem else None
-    price = None
-    if hours is not None and compute.price_per_device_hour is not None:
-        price = hours * compute.price_per_device_hour
-    return Estimate(hours, price)
+    scoring = _sum(task.hours(plan, rates or {}) for task in tasks)
+    return Estimate(hours, _price(hours, compute), scoring, _price(scoring, compute))
+
+
+def _price(hours: float | None, compute: ComputeSpec) -> float | None:
+    a_device_hour = compute.price_per_device_hour
+    return None if hours is None or a_device_hour is None else hours * a_device_hour
+
+
+def _sum(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
 
 
 def _nearest(n_params: int, measured: Mapping[int, float]) -> float | None:
@@ -70,6 +95,8 @@ def totals(
     compute: ComputeSpec,
     measured: Mapping[int, float],
     devices: int | None = None,
+    tasks: Sequence[TaskPlan] = (),
+    rates: Rates | None = None,
 ) -> Totals:
     """Sums over a sweep.
 
@@ -79,9 +106,9 @@ def totals(
         compute: the sweep's [compute] table.
         measured: as `estimate` has it.
         devices: how many there are, for the wall time.
+        tasks: what they are scored on.
+        rates: as `estimate` has it.
     """
-    hours = [e.device_hours for e in estimates if e.device_hours is not None]
-    prices = [e.price for e in estimates if e.price is not None]
     source = "unknown: set [compute] flops_per_second, or run a few cells first"
     if compute.flops_per_second:
         source = f"{compute.flops_per_second:.3g} operations a second, as [compute] flops_per_second says"
@@ -98,7 +125,26 @@ def totals(
         if e.device_hours is not None
     ]
     elapsed = _elapsed(jobs, devices) if devices and jobs else None
-    return Totals(sum(hours) if hours else None, sum(prices) if prices else None, source, elapsed)
+    return Totals(
+        _sum(e.device_hours for e in estimates),
+        _sum(e.price for e in estimates),
+        source,
+        elapsed,
+        _sum(e.evaluation_hours for e in estimates),
+        _sum(e.evaluation_price for e in estimates),
+        _generation_source(plans, tasks, rates or {}),
+    )
+
+
+def _generation_source(plans: Sequence[Plan], tasks: Sequence[TaskPlan], rates: Rates) -> str:
+    generating = [task for task in tasks if task.n_samples]
+    known = [task for task in generating if (task.task_id, task.n_shot) in rates]
+    if not generating:
+        return ""
+    if len(known) == len(generating):
+        return "measured on samples of the same tasks in the database"
+    rest = ASSUMED_GENERATION if any(p.device == "cuda" for p in plans) else "unknown: score a few cells first"
+    return f"measured for {len(known)} of {len(generating)} tasks; the others {rest}" if known else rest
 
 
 def _elapsed(jobs: Sequence[tuple[float, int]], devices: int) -> float:

@@ -24,20 +24,24 @@ def placed(table: Mapping[str, Any], folder: Path) -> dict[str, Any]:
         if isinstance(table["data"].get("options"), Mapping):
             found["data"]["options"] = _with_paths(table["data"]["options"], LOCATIONS, folder)
     if isinstance(table.get("task"), Mapping):
-        found["task"] = {name: _of_task(name, options, folder) for name, options in table["task"].items()}
+        shared = {name: value for name, value in table["task"].items() if not isinstance(value, Mapping)}
+        own = {name: _of_task(name, value, folder) for name, value in table["task"].items() if name not in shared}
+        found["task"] = {**_with_paths(shared, _path_options(EvaluateOptions), folder), **own}
     if isinstance(table.get("models"), list):
         found["models"] = [_base(one, folder) if isinstance(one, str) else one for one in table["models"]]
     return found
 
 
-def _of_task(name: str, options: Any, folder: Path) -> Any:
+def _of_task(name: str, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     from astraios.evaluate.tasks import TASKS
 
-    if not isinstance(options, Mapping):
-        return options
-    own = rules_of(TASKS.get(name).own_options) if name in TASKS else {}
-    paths = [option for option, rule in {**rules_of(EvaluateOptions), **own}.items() if rule.kind == "Path"]
-    return _with_paths(options, paths, folder)
+    task_id = name.partition("@")[0]
+    own = _path_options(TASKS.get(task_id).own_options) if task_id in TASKS else []
+    return _with_paths(options, [*_path_options(EvaluateOptions), *own], folder)
+
+
+def _path_options(kind: type) -> list[str]:
+    return [option for option, rule in rules_of(kind).items() if rule.kind == "Path"]
 
 
 def _with_paths(table: Mapping[str, Any], names: Collection[str], folder: Path) -> dict[str, Any]:

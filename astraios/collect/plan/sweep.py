@@ -1,12 +1,13 @@
 """A sweep: a TOML file, or the name of a built-in one, that asks for a grid of runs.
 
-`extends = "tiny"` takes a built-in sweep and changes what the file says. Without it:
+`extends = "tiny"` takes a built-in sweep and changes what the file says; of another data source, or of base models that
+`models` leaves out, nothing is taken over. Without it:
 
 name = "mine"
 models = "tiny"                  # a ladder, or a list of model ids
 methods = ["fft", "lora"]
 seeds = [0, 1]
-tasks = ["next-token"]
+tasks = ["next-token"]           # "devign@1" asks with one demonstration
 [data]
 source = "python-stdlib"
 n_train_tokens = [1e6, 4e6]      # a list in [data], [train] and [method.NAME] makes cells of each value
@@ -23,8 +24,10 @@ fsdp = true
 revision = "v1.0"
 [launch.slurm]                   # what a launcher asks its cluster for; [launch.slurm.evaluate] for one stage alone
 partition = "gpu"
-[task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
+[task]                           # how tasks are evaluated, each that takes the option: data_dir, n_samples, limit, ...
 data_dir = "gold"
+[task.humanevalfix-java]         # the same for one task, over what is said for all
+language_level = 8
 [composite.mine]                 # a mean score of one's own: TASK[:METRIC][=WEIGHT]
 tasks = ["next-token", "devign:accuracy=2"]
 
@@ -80,8 +83,9 @@ class Sweep:
     keep: KeepSpec = field(default_factory=KeepSpec)
     launch: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per launcher: what it asks its cluster for; none of it changes a number."""
-    task: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Per task: how it is evaluated; none of it changes what is trained."""
+    task: Mapping[str, Any] = field(default_factory=dict)
+    """How tasks are evaluated: plain keys for all that take the option, tables for one. Nothing that is trained depends
+    on it."""
     method: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Per method: its own settings, and fields of [train] for its cells alone; a list makes cells of each value. A
     table named like a base model holds the same for the cells of that model."""
@@ -133,7 +137,6 @@ class Sweep:
 
     @classmethod
     def _from_table(cls, table: dict[str, Any]) -> Sweep:
-        from astraios.evaluate.options import EvaluateOptions
         from astraios.evaluate.tasks import TASKS
 
         for key in ("name", "models", "methods"):
@@ -161,8 +164,7 @@ class Sweep:
         sweep._data_specs()
         for method_id in (*sweep.methods, *sweep.method):
             sweep._check_method(method_id)
-        for task_id in (*sweep.tasks, *sweep.task):
-            TASKS.get(task_id).read_options(EvaluateOptions, sweep.task.get(task_id, {}), f"[task.{task_id}] ")
+        sweep._check_tasks()
         for row in sweep.composite_rows():
             TASKS.get(row.task_id)
         return sweep
@@ -235,7 +237,7 @@ class Sweep:
                     threads=self.compute.threads,
                     tasks=self.tasks,
                     trust_remote_code=self.compute.trust_remote_code,
-                    task_options={name: self.task[name] for name in self.tasks if name in self.task},
+                    task_options={name: self.task_table(name) for name in self.tasks},
                     weights=base.weights,
                     named={**base.named, **named},
                 )
@@ -282,6 +284,31 @@ class Sweep:
                 )
         for model_id in self.models:
             self._recipes(model_id, method_id)
+
+    def task_table(self, name: str) -> dict[str, Any]:
+        """How an entry of `tasks` is evaluated: what is said for all, over it for its task, over it for the entry."""
+        from astraios.evaluate.options import EvaluateOptions
+        from astraios.evaluate.tasks import find_asked
+
+        task, _ = find_asked(name)
+        takes = {*EvaluateOptions.names(), *rules_of(task.own_options)}
+        shared = {key: value for key, value in self.task.items() if not isinstance(value, Mapping) and key in takes}
+        return {**shared, **self.task.get(task.name, {}), **self.task.get(name, {})}
+
+    def _check_tasks(self) -> None:
+        """Refuses tasks that are unknown or twice the same, and options that none of them takes."""
+        from astraios.evaluate.options import EvaluateOptions
+        from astraios.evaluate.tasks import TASKS, find_asked
+
+        for name in (key for key in self.task if key.partition("@")[0] in TASKS):
+            require_table(self.task[name], f"[task.{name}] ")
+        for name in (*self.tasks, *(key for key, value in self.task.items() if isinstance(value, Mapping))):
+            find_asked(name)[0].read_options(EvaluateOptions, self.task_table(name), f"[task.{name}] ")
+        own = [rules_of(find_asked(name)[0].own_options) for name in self.tasks]
+        known = {*EvaluateOptions.names(), *itertools.chain(*own)}
+        for key in (key for key, value in self.task.items() if not isinstance(value, Mapping)):
+            if key not in known:
+                raise UsageError(f"[task] {key}: none of the tasks takes it; {did_you_mean(key, known)}")
 
     def _table_of(self, model_id: str, method_id: str) -> dict[str, Any]:
         """What [method.NAME] says for a base model: its plain keys, and over them those of the table that it names."""
@@ -419,7 +446,25 @@ def _extended(table: dict[str, Any], folder: Path, depth: int = 0) -> dict[str, 
         return table
     under, below = _extends(table["extends"], folder, depth)
     over = {key: value for key, value in table.items() if key != "extends"}
-    return _laid_over(_extended(under, below, depth + 1), over)
+    return _laid_over(_fitting(_extended(under, below, depth + 1), over), over)
+
+
+def _fitting(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """A table without what it says of another data source, or of base models that the one laid over it leaves out."""
+    found, data, source = dict(under), under.get("data"), _source(over)
+    if isinstance(data, dict) and source is not None and source != data.get("source"):
+        found["data"] = {key: value for key, value in data.items() if key in rules_of(DataSpec)}
+    if isinstance(over.get("models"), str | list) and isinstance(under.get("method"), dict):
+        names = {name for model_id in _expand_models(over["models"]) for name in _names_of(model_id)}
+        found["method"] = {
+            method: {key: value for key, value in table.items() if key in names or not isinstance(value, dict)}
+            for method, table in under["method"].items()
+        }
+    return found
+
+
+def _source(table: dict[str, Any]) -> Any:
+    return table["data"].get("source") if isinstance(table.get("data"), dict) else None
 
 
 def _extends(name: Any, folder: Path, depth: int) -> tuple[dict[str, Any], Path]:

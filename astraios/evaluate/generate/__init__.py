@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -44,23 +45,25 @@ class Answers:
             temporary.replace(about)
         except OSError as error:
             raise StoreError(f"{folder}: {error.strerror}") from None
-        self.known: dict[tuple[str, str, int], str] = {}
+        self.known: dict[tuple[str, str, int, str], str] = {}
         self.read()
 
     def read(self) -> None:
-        """Read what all processes have written so far; a line cut short is passed over."""
+        """Read what all processes have written so far; a line cut short is passed over, one of before prompts were kept
+        too."""
         for path in sorted(self.folder.glob("answers-*.jsonl")):
             for line in path.read_bytes().split(b"\n"):
                 try:
                     row = json.loads(line)
-                    self.known[row["stage"], row["item_id"], row["sample"]] = row["answer"]
+                    self.known[row["stage"], row["item_id"], row["sample"], row["prompt"]] = row["answer"]
                 except (ValueError, KeyError, TypeError):
                     continue
 
-    def append(self, stage: str, item_id: str, sample: int, answer: str) -> None:
-        """Keep one answer."""
-        self.known[stage, item_id, sample] = answer
-        row = json.dumps({"stage": stage, "item_id": item_id, "sample": sample, "answer": answer})
+    def append(self, stage: str, request: Request, answer: str) -> None:
+        """Keep one answer, with a hash of what was asked: another prompt of the same name has answers of its own."""
+        key = _key(stage, request)
+        self.known[key] = answer
+        row = json.dumps({**dict(zip(("stage", "item_id", "sample", "prompt"), key, strict=True)), "answer": answer})
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
             size = os.fstat(descriptor).st_size
@@ -87,7 +90,8 @@ def generate(
         task: what to ask.
         scoring: where the gold data are, and demonstrations.
         make: makes the generator for a decoding.
-        folder: where answers are kept; the same call goes on where it stood.
+        folder: where answers are kept; the same call goes on where it stood, and one for more samples or problems
+            adds them.
         decoding: instead of the task's own.
         identity: what else the answers depend on (the model, the seed).
         shard: number of this process and how many there are; each takes its share of the samples.
@@ -97,8 +101,7 @@ def generate(
         The file, or None where other processes' answers are still missing.
     """
     decoding = decoding or task.decoding()
-    known = {**(identity or {}), "task": task.name, "n_shot": task.n_shot(scoring.options), "decoding": vars(decoding)}
-    answers = Answers(folder, known, shard)
+    answers = Answers(folder, {**(identity or {}), **_drawing(task, decoding)}, shard)
     prompts = list(task.prompts(scoring))
     generator = make(decoding)
     done = _stage("1", prompts, decoding.n_samples, answers, generator, progress)
@@ -112,24 +115,44 @@ def generate(
     return _write(folder, task, prompts, done)
 
 
+def _drawing(task: Task, decoding: Decoding) -> dict[str, Any]:
+    """What an answer depends on beside its model and its prompt; how many there are is no part of it."""
+    drawn = {name: getattr(decoding, name) for name in ("temperature", "max_length", "top_p")}
+    return {"task": task.name, "decoding": drawn}
+
+
+def _key(stage: str, request: Request) -> tuple[str, str, int, str]:
+    prompt = hashlib.sha256(json.dumps([request.text, request.stop]).encode()).hexdigest()[:16]
+    return stage, request.item_id, request.sample, prompt
+
+
 def _stage(
     stage: str, prompts: Sequence[Prompt], n: int, answers: Answers, generator: Generates, progress: Progress | None
 ) -> dict[str, list[str]] | None:
     """All answers of a stage by problem, or None while those of other processes are missing."""
-    wanted = [(prompt, sample) for prompt in prompts for sample in range(n)]
-    mine: list[Request] = [
-        Request(prompt.item_id, sample, prompt.text, prompt.stop)
-        for number, (prompt, sample) in enumerate(wanted)
-        if number % answers.shard[1] == answers.shard[0] and (stage, prompt.item_id, sample) not in answers.known
+    wanted = [
+        Request(prompt.item_id, sample, prompt.text, prompt.stop, prompt.complete)
+        for prompt in prompts
+        for sample in range(n)
+    ]
+    keys = [_key(stage, request) for request in wanted]
+    number, of = answers.shard
+    mine = [
+        request
+        for place, (request, key) in enumerate(zip(wanted, keys, strict=True))
+        if place % of == number and key not in answers.known
     ]
     for count, (request, answer) in enumerate(generator.run(mine), 1):
-        answers.append(stage, request.item_id, request.sample, answer)
+        answers.append(stage, request, answer)
         if progress:
             progress(len(wanted) - len(mine) + count, len(wanted))
     answers.read()
-    if any((stage, prompt.item_id, sample) not in answers.known for prompt, sample in wanted):
+    if any(key not in answers.known for key in keys):
         return None
-    return {prompt.item_id: [answers.known[stage, prompt.item_id, k] for k in range(n)] for prompt in prompts}
+    done: dict[str, list[str]] = {prompt.item_id: [] for prompt in prompts}
+    for key in keys:
+        done[key[1]].append(answers.known[key])
+    return done
 
 
 def _write(folder: Path, task: Task, prompts: Sequence[Prompt], done: dict[str, list[str]]) -> Path:
@@ -162,7 +185,9 @@ def evaluate(task: Task, tuned: TunedModel) -> TaskResult:
         max_length=min(decoding.max_length, tuned.n_positions),
     )
     with tempfile.TemporaryDirectory(prefix="astraios-generations-") as spare:
-        folder = (options.folder or Path(spare)) / task.name
+        known = {"seed": tuned.seed, **_drawing(task, decoding)}
+        kept = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:8]
+        folder = (options.folder or Path(spare)) / task.name / kept
         engines: list[Engine] = []
 
         def engine() -> Engine:
@@ -183,7 +208,9 @@ def evaluate(task: Task, tuned: TunedModel) -> TaskResult:
         try:
             path = generate(task, scoring, make, folder, decoding=decoding, identity={"seed": tuned.seed})
             assert path is not None
-            return task.score(path, scoring)
+            result = task.score(path, scoring)
+            facts = {"seed": tuned.seed, **known["decoding"], **task.prompt_facts(scoring)}
+            return replace(result, settings={**result.settings, **facts})
         finally:
             for each in engines:
                 each.close()

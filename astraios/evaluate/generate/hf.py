@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios.errors import CellError
-from astraios.evaluate.generate.requests import Request, encode, stream, until_stop
+from astraios.evaluate.ending import END, through_stop
+from astraios.evaluate.generate.requests import Request, encode, stream
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -180,7 +181,7 @@ class Generator:
                 if joining:
                     logits, cache = self._joined(logits, cache, *self._started(joining))
                     rows = rows + joining
-                chosen: Any = self._chosen(logits, rows) if length < self.max_length else None
+                chosen: Any = self._chosen(logits, rows)
                 length += 1
                 keep = [place for place, row in enumerate(rows) if length < self.max_length and self._is_open(row)]
             ended = set(range(len(rows))) - set(keep)
@@ -262,16 +263,17 @@ class Generator:
             return False
         if len(row.tokens) % CHECK_EVERY:
             return True
-        text = self.tokenizer.decode(row.tokens)
-        return not any(word in text for word in row.requests[0].stop)
+        text, asked = self.tokenizer.decode(row.tokens), row.requests[0]
+        return not (any(word in text for word in asked.stop) or (asked.complete and asked.complete(text)))
 
     def _text(self, row: _Row) -> str:
-        """The answer up to the first stop string or the end-of-text token."""
+        """The answer through the first stop text, or END where the model ended it."""
         end, tokens = self.tokenizer.eos_token_id, row.tokens
-        if end in tokens:
+        ended = end in tokens
+        if ended:
             tokens = tokens[: tokens.index(end)]
         text = str(self.tokenizer.decode(tokens, skip_special_tokens=True))
-        return until_stop(text, row.requests[0].stop)
+        return through_stop(text + END * ended, row.requests[0].stop)
 
 
 def _take(waiting: dict[int, deque[_Row]], length: int, room: int) -> list[_Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,9 +11,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-RESERVE = 16
-"""Tokens left for the answer when a prompt has to be cut."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +23,8 @@ class Request:
     """The prompt."""
     stop: tuple[str, ...] = ()
     """The answer is complete when it holds one of these."""
+    complete: Callable[[str], bool] | None = None
+    """Or when this says so; a function of a module, because requests travel between machines."""
 
 
 class Generates(Protocol):
@@ -51,7 +50,7 @@ def _key(seed: int, item_id: str, sample: int) -> int:
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> list[int]:
-    """Tokens of a prompt, cut on the left where no room for an answer would be left.
+    """Tokens of a prompt, the last `max_length` of them: one token of answer follows even then.
 
     What the tokenizer puts in front of every text stays in front (Llama's and Gemma's begin-of-text): models have
     never read without it. What some put behind is left out, because the answer goes there.
@@ -59,11 +58,5 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str, max_length: int) -> li
     ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
     whole = list(tokenizer(text)["input_ids"])
     begin = whole[: next((i for i in range(len(whole)) if whole[i : i + len(ids)] == ids), 0)]
-    room = max(1, max_length - RESERVE - len(begin))
+    room = max(1, max_length - len(begin))
     return begin + ids[-room:] or [tokenizer.eos_token_id or 0]
-
-
-def until_stop(text: str, stop: Sequence[str]) -> str:
-    """The answer up to the first stop string."""
-    places = [place for word in stop if (place := text.find(word)) >= 0]
-    return text[: min(places)] if places else text

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import CellError, MissingExtraError
-from astraios.evaluate.generate.requests import Request, encode, stream_seed, until_stop
+from astraios.evaluate.ending import END, through_stop
+from astraios.evaluate.generate.requests import Request, encode, stream_seed
 
 if TYPE_CHECKING:
     from astraios.evaluate.tasks import Decoding
@@ -89,14 +90,17 @@ class Server:
         from vllm import SamplingParams
 
         tokenizer = self.model.get_tokenizer()
-        prompts = [encode(tokenizer, request.text, decoding.max_length) for request in requests]
+        # vLLM wants room for one token of answer within what the model takes.
+        longest = min(decoding.max_length, self.length() - 1)
+        prompts = [encode(tokenizer, request.text, longest) for request in requests]
         settings = [
             SamplingParams(
                 n=1,
                 temperature=decoding.temperature,
                 top_p=decoding.top_p if decoding.temperature else 1.0,
-                max_tokens=decoding.max_length - len(ids),
+                max_tokens=max(1, decoding.max_length - len(ids)),
                 stop=list(request.stop),
+                include_stop_str_in_output=True,
                 seed=stream_seed(self.seed, request.item_id, request.sample),
             )
             for ids, request in zip(prompts, requests, strict=True)
@@ -105,12 +109,19 @@ class Server:
             [{"prompt_token_ids": ids} for ids in prompts], settings, lora_request=self.lora, use_tqdm=False
         )
         return [
-            until_stop(answer.outputs[0].text, request.stop) for request, answer in zip(requests, answers, strict=True)
+            through_stop(_said(answer.outputs[0]), request.stop)
+            for request, answer in zip(requests, answers, strict=True)
         ]
 
     def generator(self, decoding: Decoding) -> Generator:
         """Answers under a decoding."""
         return Generator(self, decoding)
+
+
+def _said(output: Any) -> str:
+    """The text of one output, with END where the model ended it: vLLM then names no stop text as its reason."""
+    ended = output.finish_reason == "stop" and output.stop_reason is None
+    return str(output.text) + END * ended
 
 
 class Generator:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from astraios.data.packing import DataSpec
 from astraios.data.sources import Record
 from astraios.errors import UsageError, did_you_mean
+from astraios.evaluate.ending import END, cut
 from astraios.evaluate.options import EvaluateOptions, Nothing, ScoreOptions
 from astraios.records import TaskResult, TaskRow
 from astraios.registry import Registry
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from astraios.evaluate.execute.engine import Engine
     from astraios.evaluate.generate.requests import Generates
+    from astraios.evaluate.tasks._gold import Gold
 
 Options = TypeVar("Options", bound=ScoreOptions)
 
@@ -61,7 +63,9 @@ class Prompt:
     item_id: str
     text: str
     stop: tuple[str, ...] = ()
-    """The answer ends before the first of these."""
+    """The answer is complete when it holds one of these; END always is one."""
+    complete: Callable[[str], bool] | None = None
+    """Whether an answer is complete in another way; engines that know stop texts alone go on."""
     prefix: str = ""
     """What is put in front of the answer to make the sample (the program's beginning)."""
 
@@ -76,6 +80,8 @@ class Decoding:
     max_length: int = 2048
     """Tokens of prompt and answer together."""
     top_p: float = 0.95
+    answer_tokens: int = 250
+    """Tokens of a typical answer, for estimates: the mean of the released ones, at three characters a token."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +102,10 @@ class Task:
     lower_is_better: tuple[str, ...] = ()
     """Metrics of which less is better; more is better of all others."""
     citation: str = ""
+    n_problems: int | None = None
+    """Prompts of the whole benchmark, for estimates; None where that is not a constant of the task."""
+    n_stages: int = 1
+    """Texts that are generated for one sample, one after the other."""
     id_key: str = "task_id"
     """Key of an item's name in generations and gold data."""
 
@@ -140,6 +150,11 @@ class Task:
         """Demonstrations in a prompt."""
         return 0
 
+    def told(self, options: ScoreOptions) -> dict[str, Any]:
+        """What tells an evaluation from others of the task: what a number depends on, beside the defaults."""
+        shots = {"n_shot": self.n_shot(options)} if self.n_shot(options) else {}
+        return {**{name: value for name, value in options.told().items() if name != "n_shot"}, **shots}
+
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Scores a model.
 
@@ -171,26 +186,47 @@ class Task:
         """How the paper draws answers for this task (appendix E)."""
         return Decoding()
 
+    def gold_files(self, options: ScoreOptions) -> Sequence[Gold]:
+        """The gold data that these options need, a file each."""
+        return ()
+
+    def prompt_facts(self, scoring: Scoring) -> Mapping[str, Any]:
+        """How the prompts were made, for the record, where the gold data do not say it."""
+        return {}
+
     def cluster(self, item_id: str) -> str:
         """What items have in common that must be resampled together: variants of one problem give the problem."""
         return item_id
 
     def finish(self, prompt: Prompt, answer: str) -> str:
-        """The sample that is stored: the answer after the task's post-processing."""
-        return prompt.prefix + answer
+        """The sample that is stored: the answer, which holds the text that stopped it, after post-processing."""
+        return prompt.prefix + cut(answer, (*prompt.stop, END))
 
     def follow_up(self, scoring: Scoring, answers: dict[str, list[str]]) -> Sequence[Prompt] | None:
         """Prompts of a second stage, made from the answers of the first; None where there is one stage."""
         return None
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
-    """`text` up to the first of `stops`."""
-    ends = [place for stop in stops if (place := text.find(stop)) >= 0]
-    return text[: min(ends)] if ends else text
-
-
 TASKS: Registry[Task] = Registry(Task, "astraios.evaluate.tasks", "task", group="astraios.tasks")
+
+
+def find_asked(name: str) -> tuple[Task, dict[str, Any]]:
+    """The task of an entry of a sweep's `tasks`, and the options that the entry says.
+
+    >>> task, options = find_asked("devign@1")
+    >>> task.name, options
+    ('devign', {'n_shot': 1})
+
+    Raises:
+        UsageError: no such task, or it takes no demonstrations, or not so many.
+    """
+    task_id, several, text = name.partition("@")
+    task = TASKS.get(task_id)
+    if not several:
+        return task, {}
+    asked = {"n_shot": int(text) if text.isdecimal() else text}
+    task.read_options(ScoreOptions, asked, f"task {name!r}: ")
+    return task, asked
 
 
 def options_of(tasks: Sequence[str], kind: type[Options], values: Mapping[str, Any]) -> dict[str, Options]:

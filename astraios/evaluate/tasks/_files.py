@@ -1,9 +1,8 @@
-"""Reads generations and gold data: JSON, JSON lines or Parquet, gzipped or not; one clear line for what is wrong."""
+"""Reads generations: JSON, JSON lines or Parquet, gzipped or not; one clear line for what is wrong."""
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 import zlib
 from collections.abc import Mapping, Sequence
@@ -11,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astraios.errors import DataError, UsageError
-from astraios.evaluate.options import ScoreOptions
-from astraios.hub import commit, commit_of
+from astraios.errors import DataError
 
 LISTS = ("samples", "completions", "generations", "outputs")
 """Keys under which a line holds all samples of its problem."""
@@ -192,67 +189,3 @@ def _checked(path: Path, found: list[list[str]], layout: Layout) -> list[list[st
         if len(samples) != wanted:
             raise DataError(f"{path}: problem {name} has {len(samples)} samples, expected {wanted}")
     return found
-
-
-def gold_rows(name: str, options: ScoreOptions, fields: Sequence[str], hub: str | None = None) -> list[dict[str, Any]]:
-    """Rows of the gold file `name`.jsonl[.gz] (or .json, .parquet) in a folder, or from the hub.
-
-    Args:
-        name: file name without its ending.
-        options: say in which folder; its subfolder "gold" is looked into too. None is the hub, at a revision.
-        fields: what each row must have.
-        hub: "owner/repo:path" of the data on the hub, where it is there as a file.
-
-    Raises:
-        DataError: the file is missing or is not what the task needs.
-        UsageError: a revision of a folder.
-    """
-    if options.data_dir is not None and options.revision is not None:
-        raise UsageError(f"revision = {options.revision!r}: the gold data {name} come from a folder, not from the hub")
-    path = _find(name, options.data_dir) if options.data_dir is not None else _download(name, hub, options.revision)
-    rows = read_json(path)
-    for number, row in enumerate(rows, 1):
-        missing = [field for field in fields if not isinstance(row, dict) or field not in row]
-        if missing:
-            raise DataError(f"{path}: row {number} has no {missing[0]!r}: not the gold data of this task")
-    return list(rows)
-
-
-def _find(name: str, folder: Path) -> Path:
-    if not folder.is_dir():
-        raise DataError(f"{folder}: no such folder of gold data")
-    for base in (folder, folder / "gold"):
-        for ending in (".jsonl.gz", ".jsonl", ".json", ".json.gz", ".parquet"):
-            if (path := base / f"{name}{ending}").exists():
-                return path
-    raise DataError(f"{folder}: no {name}.jsonl.gz there (nor .jsonl, .json, .parquet)")
-
-
-def gold_commit(name: str, options: ScoreOptions, hub: str) -> str | None:
-    """The commit of the hub that `gold_rows` reads; None where it reads a folder."""
-    return commit_of(_download(name, hub, options.revision)) if options.data_dir is None else None
-
-
-def _download(name: str, hub: str | None, revision: str | None) -> Path:
-    if hub is None:
-        raise DataError(f"the gold data {name} are not on the hub as a file: name their folder with --data")
-    try:
-        from huggingface_hub import hf_hub_download
-    except ImportError:
-        raise DataError(f"gold data {name}: name their folder with --data, or pip install huggingface_hub") from None
-    repo, _, file = hub.partition(":")
-    try:
-        pinned = commit(repo, revision, "dataset") or revision
-        return Path(hf_hub_download(repo, file, revision=pinned, repo_type="dataset"))
-    except UsageError:
-        raise
-    except Exception as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DataError(
-            f"gold data {name} could not be had from the hub ({line}): name their folder with --data"
-        ) from None
-
-
-def digest(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Hash of gold rows, stored with a score."""
-    return hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()[:16]

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from astraios.errors import UsageError
+from astraios.evaluate.ending import END, cut
 from astraios.evaluate.execute import Limits, Program, Verdict
-from astraios.evaluate.options import Nothing
-from astraios.evaluate.tasks import Decoding, Prompt, Scoring, cut
+from astraios.evaluate.options import Nothing, ScoreOptions
+from astraios.evaluate.tasks import Decoding, Prompt, Scoring
 from astraios.evaluate.tasks._estimate import pass_scores
-from astraios.evaluate.tasks._files import Layout, digest, gold_commit, gold_rows, read_generations
+from astraios.evaluate.tasks._files import Layout, read_generations
 from astraios.evaluate.tasks._generated import GeneratedTask
+from astraios.evaluate.tasks._gold import Gold, digest
 from astraios.records import SampleScore, TaskResult
 from astraios.settings import setting
 
@@ -37,35 +39,70 @@ from collections import *
 """
 """Imports that Python programs may count on."""
 
-STOPS = {
+STOPS: dict[str, tuple[str, ...]] = {
     "python": ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\nassert"),
-    "java": ("\npublic class", "\nimport", "\npackage"),
+    "java": (),
 }
-"""Where an answer ends: the next thing at the top level."""
-END = "<|endoftext|>"
+"""Where an answer ends: the next thing at the top level. Java has none: the released programs hold every candidate."""
 LIMITS = Limits(cpu_seconds=10.0)
+FIELDS = ("task_id", "prompt", "declaration", "test", "canonical_solution", "buggy_solution", "docstring",
+          "instruction", "entry_point")  # fmt: skip
 _EMPTY_MAIN = re.compile(r"public class Main\s*\{\s*\}")
 TITLES = {"python": "Python", "java": "Java"}
 CITATION = "Muennighoff et al., 2023, OctoPack (HumanEvalPack); ASTRAIOS table 3"
 
 
-def first_block(text: str) -> str:
-    """`text` up to the first non-blank line that starts without white space: a function's body, given its head."""
+def python_body(text: str) -> str:
+    """`text` without the first line that is not indented, and what follows it: a function's body, given its head.
+
+    >>> python_body("\\n    return 1\\n\\nprint(2)")
+    '\\n    return 1\\n'
+    """
     lines = text.split("\n")
-    for number, line in enumerate(lines):
-        if number and line and not line[0].isspace() and line.strip():
-            return "\n".join(lines[:number])
-    return text
+    outside = (number for number, line in enumerate(lines) if line.strip() and line[0] not in " \t")
+    return "\n".join(lines[: next(outside, len(lines))])
 
 
 def java_body(text: str) -> str:
-    """`text` up to the brace that closes the class which the prompt opened (two are open: class and method)."""
+    """`text` through the brace that closes the class which the prompt opened (two are open: class and method).
+
+    What never closes it loses a main method and what follows its last brace, and gets the class's brace where that
+    alone is lacking: so the released programs end.
+
+    >>> java_body(" return 1; } } class More {}"), java_body(" return 1; } // and"), java_body(" return")
+    (' return 1; } }', ' return 1; }\\n}', ' return')
+    """
+    closed = _closing(text)
+    if closed is not None:
+        return text[: closed + 1]
+    head, main, _ = text.partition("public static void main")
+    body = head + "}" * bool(main)
+    body = body[: body.rfind("}") + 1] or body
+    return body + "\n}" * (body.count("{") - 1 == body.count("}"))
+
+
+def _closing(text: str) -> int | None:
+    """Place of the brace that closes the class, or None."""
     depth = 2
     for place, sign in enumerate(text):
         depth += (sign == "{") - (sign == "}")
         if not depth:
-            return text[: place + 1]
-    return text
+            return place
+    return None
+
+
+def python_complete(text: str) -> bool:
+    """Whether the function's body has ended."""
+    return python_body(text) != text
+
+
+def java_complete(text: str) -> bool:
+    """Whether the class has been closed."""
+    return _closing(text) is not None
+
+
+BODY = {"python": python_body, "java": java_body}
+COMPLETE = {"python": python_complete, "java": java_complete}
 
 
 def run(scoring: Scoring, programs: Sequence[Program]) -> tuple[list[Verdict], str]:
@@ -100,6 +137,7 @@ class HumanEvalPack(GeneratedTask):
                 kind="generation",
                 metric="pass@1",
                 chance=0.0,
+                n_problems=164,
                 citation=CITATION,
                 language=language,
             )
@@ -110,21 +148,14 @@ class HumanEvalPack(GeneratedTask):
     def own_options(self) -> type:
         return JavaOptions if self.language == "java" else Nothing
 
+    def gold_files(self, options: ScoreOptions) -> Sequence[Gold]:
+        hub = f"bigcode/humanevalpack:data/{self.language}/data/humanevalpack.jsonl"
+        return (Gold(name=f"humanevalpack_{self.language}", fields=FIELDS, hub=hub),)
+
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows of HumanEvalPack."""
-        fields = ("task_id", "prompt", "declaration", "test", "canonical_solution", "buggy_solution", "docstring",
-                  "instruction", "entry_point")  # fmt: skip
-        return gold_rows(self.gold_name, scoring.options, fields, self.hub)[: scoring.options.limit]
-
-    @property
-    def gold_name(self) -> str:
-        """Of the file of gold data, without its ending."""
-        return f"humanevalpack_{self.language}"
-
-    @property
-    def hub(self) -> str:
-        """Where it is on the hub."""
-        return f"bigcode/humanevalpack:data/{self.language}/data/humanevalpack.jsonl"
+        (gold,) = self.gold_files(scoring.options)
+        return gold.rows(scoring.options)[: scoring.options.limit]
 
     def program(self, row: dict[str, Any], sample: str, scoring: Scoring) -> Program:
         """The program that decides over one sample."""
@@ -168,8 +199,8 @@ class HumanEvalPack(GeneratedTask):
 
             settings["language_level"] = scoring.options.of(JavaOptions).language_level or jdk()[1]
         scores = pass_scores(self.name, [[verdict.passed for verdict in group] for group in rows], failed)
-        came = gold_commit(self.gold_name, scoring.options, self.hub)
-        return TaskResult(scores, samples, len(gold), level, settings, came)
+        (file,) = self.gold_files(scoring.options)
+        return TaskResult(scores, samples, len(gold), level, settings, file.commit(scoring.options))
 
     def ask(self, row: dict[str, Any], instruction: str, start: str, beginning: str) -> Prompt:
         """Figure 17 with this instruction.
@@ -180,14 +211,19 @@ class HumanEvalPack(GeneratedTask):
             start: beginning of the answer, part of the prompt.
             beginning: what goes in front of the stored sample.
         """
-        text = f"Question: {instruction}\n\nAnswer:\n{start}"
-        return Prompt(item_id=row["task_id"], text=text, stop=(*STOPS[self.language], END), prefix=beginning)
+        # Without its last line break a prompt ends where the model's tokens do.
+        return Prompt(
+            item_id=row["task_id"],
+            text=f"Question: {instruction}\n\nAnswer:\n{start}".strip(),
+            stop=STOPS[self.language],
+            complete=COMPLETE[self.language],
+            prefix=beginning.rstrip(),
+        )
 
     def finish(self, prompt: Prompt, answer: str) -> str:
         """The program: beginning and answer, cut where the function ends."""
-        body = cut(answer, prompt.stop)
-        return prompt.prefix + (first_block(body) if self.language == "python" else java_body(body))
+        return prompt.prefix + BODY[self.language](cut(answer.rstrip(), (*prompt.stop, END)))
 
     def decoding(self) -> Decoding:
         """20 samples at temperature 0.2, 2,048 tokens in all."""
-        return Decoding(n_samples=20, temperature=0.2, max_length=2048)
+        return Decoding(n_samples=20, temperature=0.2, max_length=2048, answer_tokens=130)

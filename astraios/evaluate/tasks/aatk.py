@@ -1,9 +1,7 @@
 """Asleep at the Keyboard: does the model complete code in ways that a known weakness fits?
 
-Example (CWE-190):
-    Question: Create a script for this problem.
-
-    Answer: #include <stdio.h>
+Example (CWE-190); the paper's figure 19 puts an instruction in front, the released prompts do not:
+    #include <stdio.h>
     ...
     int main(int argc, char *argv[]) {
         // generate a random integer larger than 1000
@@ -11,7 +9,7 @@ Example (CWE-190):
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,15 +18,45 @@ import numpy as np
 
 from astraios.errors import UsageError
 from astraios.evaluate.execute import security
+from astraios.evaluate.options import ScoreOptions
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring
 from astraios.evaluate.tasks._estimate import share
-from astraios.evaluate.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.evaluate.tasks._files import Layout, read_generations
 from astraios.evaluate.tasks._generated import GeneratedTask
-from astraios.evaluate.tasks._humaneval import END, first_block
+from astraios.evaluate.tasks._gold import Gold, digest
 from astraios.records import SampleScore, Score, TaskResult
 from astraios.settings import setting
 
-INSTRUCTION = "Question: Create a script for this problem.\n\nAnswer: "
+GOLD = Gold(
+    name="aatk_dow",
+    fields=("scenario_id", "prompt", "suffix", "language", "check_ql"),
+    way="data/scenario_dow.jsonl of github.com/moyix/AsleepKeyboardDataset, as it is",
+)
+CLEANED = (
+    (" .", "."), (" ?", "?"), (" !", "!"), (" ,", ","), (" ' ", "'"), (" n't", "n't"), (" 'm", "'m"), (" 's", "'s"),
+    (" 've", "'ve"), (" 're", "'re"),
+)  # fmt: skip
+"""What decoding with clean_up_tokenization_spaces puts in the place of what, in its order (transformers)."""
+
+
+def cleaned(text: str) -> str:
+    """`text` as the authors' harness decoded it for this task, where no stop text kept it from cleaning up spaces.
+
+    >>> cleaned("if (a != NULL)")
+    'if (a!= NULL)'
+    """
+    for before, after in CLEANED:
+        text = text.replace(before, after)
+    return text
+
+
+def first_block(text: str) -> str:
+    """`text` up to the first line, behind its own first, that starts without white space: where a function ends."""
+    lines = text.split("\n")
+    for number, line in enumerate(lines):
+        if number and line and not line[0].isspace() and line.strip():
+            return "\n".join(lines[:number])
+    return text
 
 
 def until_closed(text: str) -> str:
@@ -91,10 +119,12 @@ class AsleepAtTheKeyboard(GeneratedTask):
     def own_options(self) -> type:
         return SecurityOptions
 
+    def gold_files(self, options: ScoreOptions) -> Sequence[Gold]:
+        return (GOLD,)
+
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """All 54 scenarios; the 40 with an automated test count."""
-        fields = ("scenario_id", "prompt", "suffix", "language", "check_ql")
-        return gold_rows("aatk_dow", scoring.options, fields)[: scoring.options.limit]
+        return GOLD.rows(scoring.options)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """valid, and insecure@ANALYSER of the valid files."""
@@ -161,15 +191,19 @@ class AsleepAtTheKeyboard(GeneratedTask):
         return tuple(found)
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:
-        """Figure 19."""
-        return [
-            Prompt(item_id=row["scenario_id"], text=INSTRUCTION + row["prompt"], stop=(END,))
-            for row in self.gold(scoring)
-        ]
+        """The scenario as it is, which is what the released generations continue."""
+        return [Prompt(item_id=row["scenario_id"], text=row["prompt"]) for row in self.gold(scoring)]
+
+    def finish(self, prompt: Prompt, answer: str) -> str:
+        """The completion as it was released: what follows the prompt's length in the cleaned whole.
+
+        Where cleaning shortens the prompt itself (3 of 54 scenarios), the completion lacks as many characters.
+        """
+        return cleaned(prompt.text + super().finish(prompt, answer))[len(prompt.text) :]
 
     def decoding(self) -> Decoding:
         """20 samples at temperature 0.2, 1,024 tokens in all."""
-        return Decoding(n_samples=20, temperature=0.2, max_length=1024)
+        return Decoding(n_samples=20, temperature=0.2, max_length=1024, answer_tokens=380)
 
 
 AATK = AsleepAtTheKeyboard(
@@ -179,6 +213,7 @@ AATK = AsleepAtTheKeyboard(
     kind="security",
     metric="valid",
     chance=None,
+    n_problems=54,
     lower_is_better=("insecure", "insecure_fallback", "insecure_sarif"),
     citation="Pearce et al., 2022, Asleep at the Keyboard; ASTRAIOS table 5",
 )

@@ -17,25 +17,31 @@ Second stage:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from astraios.evaluate.ending import END, cut
 from astraios.evaluate.tasks import Prompt, Scoring
-from astraios.evaluate.tasks._humaneval import END, TITLES, HumanEvalPack
+from astraios.evaluate.tasks._humaneval import STOPS, TITLES, HumanEvalPack
 
 
-def conceal(description: str, row: Mapping[str, Any]) -> str:
-    """The description cut to the docstring's length, without lines of the solution (longer than 20 characters)."""
-    text = description[: len(row["docstring"])]
-    for line in row["canonical_solution"].split("\n"):
-        if len(line.strip()) > 20:
-            text = text.replace(line, "").replace(line.strip(), "")
+def description(answer: str, row: Mapping[str, Any], stop: tuple[str, ...]) -> str:
+    """The answer cut to the docstring's length and at `stop`, without long lines (over 20 characters) of the solution.
+
+    In the order of the authors' harness: a stop text that the length cuts in two stays.
+    """
+    text = cut(answer.strip()[: len(row["docstring"])], (*stop, END)).rstrip()
+    for line in map(str.strip, row["canonical_solution"].split("\n")):
+        if len(line) > 20:
+            text = text.replace(line, "")
     return text
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explain(HumanEvalPack):
     """Two stages; 20 descriptions a problem, one program from each."""
+
+    n_stages: int = 2
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:
         """First stage: describe."""
@@ -44,7 +50,7 @@ class Explain(HumanEvalPack):
                 item_id=row["task_id"],
                 text="Question: Provide a concise natural language description of the code using at most "
                 f"{len(row['docstring'])} characters.\n{row['declaration']}{row['canonical_solution']}\n\nAnswer:",
-                stop=(END,),
+                stop=STOPS[self.language],
             )
             for row in self.gold(scoring)
         ]
@@ -54,21 +60,12 @@ class Explain(HumanEvalPack):
         prompts = []
         for row in self.gold(scoring):
             for number, answer in enumerate(answers[row["task_id"]]):
-                instruction = (
-                    f"Write functional code in {TITLES[self.language]} according to the description.\n"
-                    f"{conceal(answer.strip(), row)}"
-                )
-                prompt = self.ask(row, instruction, row["declaration"], row["declaration"])
-                prompts.append(
-                    Prompt(
-                        item_id=f"{row['task_id']}:{number}", text=prompt.text, stop=prompt.stop, prefix=prompt.prefix
-                    )
-                )
+                told = description(answer, row, STOPS[self.language])
+                instruction = f"Write functional code in {TITLES[self.language]} according to the description.\n{told}"
+                # The model continues the bare declaration; the program that is stored has the docstring too.
+                prompt = self.ask(row, instruction, row["declaration"], row["prompt"])
+                prompts.append(replace(prompt, item_id=f"{row['task_id']}:{number}"))
         return prompts
-
-    def finish(self, prompt: Prompt, answer: str) -> str:
-        """The description as it is; the program of the second stage cut where the function ends."""
-        return super().finish(prompt, answer) if prompt.prefix else answer.split(END)[0]
 
 
 EXPLAIN = Explain.in_all_languages("humanevalexplain", "Code explanation")

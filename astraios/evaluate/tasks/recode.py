@@ -9,21 +9,23 @@ Example (function, butter fingers):
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from astraios.errors import DataError
-from astraios.evaluate.execute import Limits, Program
-from astraios.evaluate.tasks import Decoding, Prompt, Scoring, cut
+from astraios.evaluate.options import ScoreOptions
+from astraios.evaluate.tasks import Decoding, Prompt, Scoring
+from astraios.evaluate.tasks._completion import DECODING, LIMITS, checked, completion
 from astraios.evaluate.tasks._estimate import pass_at_k, share
-from astraios.evaluate.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.evaluate.tasks._files import Layout, read_generations
 from astraios.evaluate.tasks._generated import GeneratedTask
-from astraios.evaluate.tasks._humaneval import END, STOPS, run
+from astraios.evaluate.tasks._gold import Gold, digest
+from astraios.evaluate.tasks._humaneval import run
 from astraios.records import SampleScore, Score, TaskResult
 from astraios.settings import setting
 
-LIMITS = Limits(cpu_seconds=3.0)
 FILES = {
     "format": "recode_format",
     "function": "recode_func_name",
@@ -31,7 +33,12 @@ FILES = {
     "docstring": "recode_nlaugmenter",
 }
 TITLES = {"function": "function names"}
-INSTRUCTION = "Question: Create a Python script for this problem.\n\nAnswer: "
+N_ROWS = {"format": 1640, "function": 4264, "syntax": 2460, "docstring": 6232}
+FIELDS = ("task_id", "prompt", "entry_point", "test", "perturbation_name", "seed")
+WAY = (
+    "the lines of github.com/amazon-science/recode, dataset-release/perturbed_finalized/humaneval/full/{folder}/"
+    "*_s{{0..4}}.jsonl, file names in ASCII order, each with its perturbation_name and seed (from the file name)"
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class ReCodeOptions:
     """What ReCode takes beside the options of all tasks."""
 
     nominal: float | None = setting(None, minimum=0, maximum=1, unit="fraction")
-    """Greedy HumanEval pass@1 of the same model; Robust Change needs it."""
+    """Greedy HumanEval pass@1 of the same model, for Robust Change. Where the task humaneval was scored too, the
+    database works the change out from that."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,21 +60,21 @@ class ReCode(GeneratedTask):
     def own_options(self) -> type:
         return ReCodeOptions
 
+    def gold_files(self, options: ScoreOptions) -> Sequence[Gold]:
+        file = FILES[self.category]
+        return (Gold(name=file, fields=FIELDS, way=WAY.format(folder=file.removeprefix("recode_"))),)
+
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Perturbed rows, in ASCII order of the released files' names."""
-        fields = ("task_id", "prompt", "entry_point", "test", "perturbation_name", "seed")
-        return gold_rows(FILES[self.category], scoring.options, fields)[: scoring.options.limit]
+        (gold,) = self.gold_files(scoring.options)
+        return gold.rows(scoring.options)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Robust Pass@k of the category and of each transformation; Robust Change@1 where the nominal is given."""
         nominal = scoring.options.of(ReCodeOptions).nominal
         gold = self.gold(scoring)
         texts = read_generations(path, Layout([str(i) for i in range(len(gold))], ("row",)))
-        programs = [
-            Program("python", text, f"{row['test']}\ncheck({row['entry_point']})", limits=LIMITS)
-            for row, samples in zip(gold, texts, strict=True)
-            for text in samples
-        ]
+        programs = [checked(row, text) for row, samples in zip(gold, texts, strict=True) for text in samples]
         verdicts, level = run(scoring, programs)
         n = len(texts[0])
         passed = [[verdict.passed for verdict in verdicts[i * n : (i + 1) * n]] for i in range(len(gold))]
@@ -128,27 +136,19 @@ class ReCode(GeneratedTask):
         return tuple(found)
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:
-        """Figure 18."""
-        stops = (*STOPS["python"], END)
+        """Figure 18, with the row's prompt stripped at both ends."""
         rows = self.gold(scoring)
         if not rows:
             raise DataError(f"{self.name}: no gold rows")
-        return [
-            Prompt(item_id=str(i), text=INSTRUCTION + row["prompt"], stop=stops, prefix=row["prompt"])
-            for i, row in enumerate(rows)
-        ]
+        return [completion(str(i), row["prompt"]) for i, row in enumerate(rows)]
 
     def cluster(self, item_id: str) -> str:
         """The problem, whose perturbations are far from independent: transformation/seed/problem."""
         return item_id.split("/", 2)[2]
 
-    def finish(self, prompt: Prompt, answer: str) -> str:
-        """Prompt and answer, cut at the next thing on the top level."""
-        return prompt.prefix + cut(answer, prompt.stop)
-
     def decoding(self) -> Decoding:
         """Greedy, 1,024 tokens in all."""
-        return Decoding(max_length=1024)
+        return DECODING
 
 
 RECODE = tuple(
@@ -159,6 +159,7 @@ RECODE = tuple(
         kind="robustness",
         metric="robust_pass@1",
         chance=0.0,
+        n_problems=N_ROWS[category],
         lower_is_better=("robust_change@1",),
         citation="Wang et al., 2023, ReCode; ASTRAIOS table 4",
         category=category,

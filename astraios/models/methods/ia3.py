@@ -42,7 +42,7 @@ class IA3(TuningMethod):
 METHOD = IA3(
     name="ia3",
     title="(IA)3",
-    kind="scaling",
+    kind="adapter",
     citation="Liu et al., 2022, arXiv:2205.05638",
     # Appendix D: c_attn (its output), mlp.c_proj (its input, as feed-forward).
     settings={"target_modules": None, "feedforward_modules": None},

@@ -32,7 +32,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
               axis=alt.Axis(values=log_ticks(seconds), format="~s"))  # fmt: skip
     shown = tips(
         "loss_nats",
-        "n_seeds",
+        n_seeds=("timings", "d"),
         device_seconds=("device seconds", ",.1f"),
         frontier=("frontier", ""),
         peak_memory_bytes=("peak memory, bytes", ".3s"),
@@ -46,8 +46,8 @@ FIGURE = Figure(
     title="Loss against device time",
     section="cost",
     order=30,
-    caption="Mean over seeds; along a line the base model grows. The tooltip says whether any run is both cheaper and "
-    "better.",
+    caption="As measured, mean over seeds; along a line the base model grows. The tooltip says of how many timings, "
+    "and whether any run is both cheaper and better.",
     sql=SQL,
     draw=draw,
     missing="No device times are stored: run astraios collect.",

@@ -6,12 +6,12 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import size_axis, span
+from astraios.report.marks import projected, size_axis, span
 from astraios.report.theme import size_label
 
 SQL = """\
-select c.origin, c.ladder, c.dataset_id, coalesce(s.title, c.method_id) as before,
-    coalesce(t.title, c.next_method_id) as after, c.n_params, c.loss, c.fit_id
+select c.origin, c.ladder, c.dataset_id, c.quantity, coalesce(s.title, c.method_id) as before,
+    coalesce(t.title, c.next_method_id) as after, c.n_params, c.mean, c.fit_id
 from crossing c
 left join tuning_method s on s.method_id = c.method_id
 left join tuning_method t on t.method_id = c.next_method_id
@@ -27,9 +27,10 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     y = alt.Y("words:N", sort=frame["words"].to_list(), title=None, axis=alt.Axis(labels=False, grid=True))
     ends = span(frame["n_params"].log10().to_list(), pad=0.3)
     axis = size_axis(frame).scale(type="log", domain=[10 ** ends[0], 10 ** ends[1]], nice=False)
+    what, form = projected(frame)
     shown = [
         alt.Tooltip("words:N", title="crossing"),
-        alt.Tooltip("loss:Q", title="projected loss, nats", format=".4f"),
+        alt.Tooltip("mean:Q", title=f"projected {what}", format=form),
         alt.Tooltip("fit_id:N", title="fit"),
     ]
     base = alt.Chart(frame).encode(y=y, tooltip=shown)

@@ -13,7 +13,7 @@ select g.origin, g.ladder, g.dataset_id, g.method_id, coalesce(t.title, g.method
     g.split || ' loss' as split, loss_nats, loss_sd, n_seeds
 from method_size_grid g
 left join tuning_method t using (method_id)
-where g.split in ('train', 'test'){only}
+where g.split in ('train', 'test')
 order by split, g.method_id, g.n_params"""
 
 
@@ -30,15 +30,6 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     )
 
 
-FAILING = """
-    and (g.method_id in ('prompt', 'adalora') or exists (
-        select 1
-        from method_size_grid o
-        where o.split = 'test' and o.method_id = g.method_id and o.origin = g.origin
-            and o.dataset_id is not distinct from g.dataset_id
-        having count(*) > 1 and max_by(o.loss_nats, o.n_params) > min_by(o.loss_nats, o.n_params)))"""
-"""Prompt Tuning and AdaLoRA, and whatever method ends higher at its largest size than at its smallest."""
-
 FIGURE = Figure(
     name="final-loss",
     number=3,
@@ -47,21 +38,7 @@ FIGURE = Figure(
     order=10,
     caption="Cross-entropy at the last evaluation, mean over seeds, on the training text and on held-out text. "
     "The loss axis does not start at zero.",
-    sql=SQL.format(only=""),
+    sql=SQL,
     draw=draw,
     missing="No losses are stored: run astraios collect, or import training logs with astraios import.",
-)
-
-FAILURE = Figure(
-    name="failure-loss",
-    number=11,
-    title="Methods that fail to scale: final loss",
-    section="loss",
-    order=60,
-    caption="Prompt Tuning, AdaLoRA and any method whose final test loss is higher at the largest size than at the "
-    "smallest. The usual cause is a learning rate that fits another size.",
-    sql=SQL.format(only=FAILING),
-    draw=draw,
-    missing="No method fails to scale here, and neither Prompt Tuning nor AdaLoRA was run: run astraios collect with "
-    "the methods prompt and adalora.",
 )

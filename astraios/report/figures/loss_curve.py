@@ -14,7 +14,7 @@ with mean as (
         count(distinct c.run_id) as n_seeds
     from loss_curve c
     left join base_model m using (model_id)
-    where c.split = 'test'{only}
+    where c.split = 'test'
     group by all
 ),
 numbered as (
@@ -41,15 +41,6 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     )  # fmt: skip
 
 
-FAILING = """
-        and (c.method_id in ('prompt', 'adalora') or exists (
-            select 1
-            from method_size_grid o
-            where o.split = 'test' and o.method_id = c.method_id and o.origin = c.origin
-                and o.dataset_id is not distinct from c.dataset_id
-            having count(*) > 1 and max_by(o.loss_nats, o.n_params) > min_by(o.loss_nats, o.n_params)))"""
-"""Prompt Tuning and AdaLoRA, and whatever method ends higher at its largest size than at its smallest."""
-
 FIGURE = Figure(
     name="loss-curve",
     number=4,
@@ -57,21 +48,7 @@ FIGURE = Figure(
     section="loss",
     order=20,
     caption="Cross-entropy on held-out text while tuning, mean over seeds, on the same axis for all sizes.",
-    sql=SQL.format(only=""),
+    sql=SQL,
     draw=draw,
     missing="No loss curves are stored: run astraios collect, or import training logs with astraios import.",
-)
-
-FAILURE = Figure(
-    name="failure-curve",
-    number=10,
-    title="Methods that fail to scale: test loss over training",
-    section="loss",
-    order=50,
-    caption="Prompt Tuning, AdaLoRA and any method whose final test loss is higher at the largest size than at the "
-    "smallest. The usual cause is a learning rate that fits another size.",
-    sql=SQL.format(only=FAILING),
-    draw=draw,
-    missing="No method fails to scale here, and neither Prompt Tuning nor AdaLoRA was run: run astraios collect with "
-    "the methods prompt and adalora.",
 )

@@ -46,6 +46,7 @@ FIGURE = Figure(
     "parameters that it updates. Lower is more robust. The axis does not start at zero.",
     sql=SQL,
     draw=draw,
-    missing="No scores of ReCode are stored: run astraios score --task recode-format (and so on) on generations, or "
-    "astraios import paper.",
+    missing="A change takes two scores of one run, on ReCode's tasks (recode-format and so on) and on nominal "
+    "HumanEval (humaneval): run astraios collect with both among the tasks, astraios score --task recode-format "
+    "--nominal PASS_AT_1 on generations, or astraios import paper.",
 )

@@ -52,7 +52,7 @@ def draw(frame: pl.DataFrame, own_axes: bool = False) -> alt.TopLevelMixin:
 def one_task(name: str, number: int, title: str, task: str, shots: int, measure: str) -> Figure:
     """The figure of a single task."""
     how = "" if shots == 0 else f" --shots {shots}"
-    paper = ", or astraios import paper" if shots == 0 else ""
+    paper, asked = (", or astraios import paper", task) if shots == 0 else ("", f'"{task}@{shots}"')
     return Figure(
         name=name,
         number=number,
@@ -62,7 +62,8 @@ def one_task(name: str, number: int, title: str, task: str, shots: int, measure:
         caption=f"{measure} by size of the base model, mean over seeds. The axis need not start at zero.",
         sql=SQL.format(where=f"s.task_id = '{task}' and s.n_shot = {shots}"),
         draw=draw,
-        missing=f"No scores of this task are stored: run astraios score --task {task}{how} on generations{paper}.",
+        missing=f"No scores of this task are stored: run astraios collect with {asked} among the tasks (--dry-run says "
+        f"how to get its gold data), or astraios score --task {task}{how} on generations{paper}.",
     )
 
 

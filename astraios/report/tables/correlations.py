@@ -11,7 +11,10 @@ from correlations
 where {where} and isfinite(value)
 order by n_params nulls last, head = 'Mean score', head = 'Test loss', coefficient"""
 SIGN = "Losses count as negative: positive means that better goes with more."
-MISSING = "Too few runs with losses: run astraios collect with three tuning methods or more, or astraios import paper."
+MISSING = (
+    "Nothing to correlate: fewer than three tuning methods of one size have both, or one is the same for all. "
+    "Run astraios collect with three tuning methods or more and tasks that they can solve, or astraios import paper."
+)
 
 PARAMETERS = Table(
     name="parameters-loss",
@@ -47,6 +50,5 @@ SCORE = Table(
     sql=SQL.format(which="y", where="x = 'n_trainable' and y = 'mean_score'"),
     corner="Base model",
     format="{:.4f}",
-    missing="Too few runs with scores: run astraios collect with tasks and three tuning methods or more, or astraios "
-    "import paper.",
+    missing=MISSING,
 )
