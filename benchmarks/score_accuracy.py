@@ -33,6 +33,8 @@ OLMO = {"mmlu": (0.25, 1000), "hellaswag": (0.25, 1000), "arc_easy": (0.25, 1000
 FAMILIES = {"MMLU": (14042, 0.25), "ARC-C": (1172, 0.25), "HellaSwag": (10042, 0.25), "Winograd": (273, 0.5),
             "TruthfulQA": (817, float("nan")), "GSM8K": (1319, 0.0), "XWinograd": (2325, 0.5), "HumanEval": (164, 0.0)}  # fmt: skip
 """Items and chance of the benchmarks of the table of families; TruthfulQA's (mc2) is no constant."""
+METRICS = {"rougeL": "rougeL", "gsm8k": "exact_match"}
+"""Metrics of tasks that guessing scores nothing on, by the beginning of their names; accuracy is all others'."""
 GADRE_CHANCE = {"siqa": 1 / 3, "commonsense_qa": 0.2}
 """Where the table of its tasks is wrong."""
 
@@ -73,14 +75,16 @@ class Hidden:
 Method = Callable[[Hidden], Guess]
 
 
-def frame_data(frame: pl.DataFrame, value: str, chance: float, items: float, loss: str | None = None) -> ScoreData:
+def frame_data(
+    frame: pl.DataFrame, value: str, chance: float, items: float, loss: str | None = None, metric: str = "accuracy"
+) -> ScoreData:
     """Scores of one task from columns `series`, n_params, the value's, and a loss's."""
     rows = frame.drop_nulls([value, *([loss] if loss else [])])
     values, count = rows[value].to_numpy().astype(float), len(rows)
     losses = rows[loss].to_numpy().astype(float) if loss else np.full(count, np.nan)
     errors = standard_errors(values, np.full(count, np.nan), np.full(count, float(items)), 0.0, 1.0)
     return ScoreData(
-        value, "accuracy", tuple(map(str, rows["series"])), tuple(map(str, range(count))),
+        value, metric, tuple(map(str, rows["series"])), tuple(map(str, range(count))),
         np.log(rows["n_params"].to_numpy().astype(float)), losses, values, errors, float(items), chance, 1.0, True,
     )  # fmt: skip
 
@@ -280,7 +284,9 @@ def cases(name: str, by: str = "size") -> Iterator[Hidden]:
     """The tasks of a case, its marked rows hidden."""
     for _, rows in case_rows(name).sort("case", "task").group_by(["case", "task"], maintain_order=True):
         rows = rows.sort("series", "n_params")
-        data = frame_data(rows, "value", rows["chance"][0], rows["n_items"][0], None if by == "size" else "loss")
+        metric = METRICS.get(rows["task"][0].partition("_")[0], "accuracy")
+        loss = None if by == "size" else "loss"
+        data = frame_data(rows, "value", rows["chance"][0], rows["n_items"][0], loss, metric)
         data = replace(data, task_id=f"{rows['case'][0]} {rows['task'][0]}")
         yield split(data, rows["hidden"].to_numpy())
 
@@ -294,7 +300,8 @@ def families() -> Iterator[Hidden]:
         if rows["n_params"].n_unique() >= 4:
             for task, (items, chance) in FAMILIES.items():
                 if rows[task].null_count() == 0:
-                    yield replace(split(frame_data(rows, task, chance, items)), task=f"{name} {task}")
+                    metric = {"GSM8K": "exact_match", "HumanEval": "pass@1"}.get(task, "accuracy")
+                    yield replace(split(frame_data(rows, task, chance, items, None, metric)), task=f"{name} {task}")
 
 
 def two_steps(case: Hidden) -> Guess:

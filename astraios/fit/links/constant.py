@@ -28,5 +28,6 @@ constant = Constant(
     latex=r"s = a",
     citation="the baseline",
     anchored=False,
-    far=3.0,
+    far=4.0,
+    trust=0.3,
 )

@@ -1,9 +1,7 @@
 """Scores from loss: links fitted to all methods at once, weighed by rolling hold-outs, drawn jointly with the loss.
 
-A member is a link with one chance level; where the chance is not known each level that it may have makes members.
-Members are weighed by what they would have said of better losses than they were fitted to, and forms that can't be
-right far from the data (flat and straight ones) lose weight with the distance. The rolling errors say as well how far
-the average is off, growing with the distance.
+Members (a link with one chance level) are weighed by what they would have said of larger sizes and better losses than
+they were fitted to. The same errors say how far the average is off, growing with the distance.
 """
 
 from __future__ import annotations
@@ -15,18 +13,13 @@ import numpy as np
 
 from astraios.fit.calibration import CALIBRATION
 from astraios.fit.curve import Array, Mask
-from astraios.fit.links import LINKS, Link
+from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
-from astraios.fit.scores.chance import levels
 from astraios.fit.scores.data import ScoreData
+from astraios.fit.scores.rolling import NEAR, Member, by_link, members, weigh, weights_at
 
-COUNTED = 6.0
-"""Errors that rolling hold-outs count for in the weights."""
 LEAST = 4
 """Points that a rolling hold-out must keep."""
-NEAR = 0.25
-"""Distance, in spreads of the losses, within which the error of the form does not shrink further."""
-
 
 @dataclass(frozen=True)
 class LinkFit:
@@ -75,7 +68,9 @@ class ScoreModel:
     """All members for one task, their weights, and each method's own shift."""
 
     data: ScoreData
+    members: tuple[Member, ...]
     fits: tuple[LinkFit, ...]
+    """Of each member."""
     weights: Array
     """Of the members, within the data."""
     errors: tuple[float, ...]
@@ -91,11 +86,8 @@ class ScoreModel:
 
     @property
     def by_link(self) -> dict[str, float]:
-        """Weight of each link, over the chance levels."""
-        found: dict[str, float] = {}
-        for fit, weight in zip(self.fits, self.weights, strict=True):
-            found[fit.link.name] = found.get(fit.link.name, 0.0) + float(weight)
-        return found
+        """Weight of each link within the data, over the chance levels."""
+        return by_link(self.members, self.weights)
 
     @property
     def follows(self) -> bool:
@@ -107,22 +99,16 @@ class ScoreModel:
         """How far losses lie outside of those that were seen, in their spreads."""
         return _outside(loss, self.data.loss, self.best.scale)
 
-    def weights_at(self, distance: float) -> Array:
-        """Of the members, at a distance from the data."""
-        costs = np.array([fit.link.far for fit in self.fits])
-        weights = self.weights * np.exp(-distance * (costs - costs.min()))
-        return weights / weights.sum()
-
     def point(self, loss: Array, group: str) -> Array:
         """Best estimate at losses (points,)."""
         each = np.stack([fit.predict(loss) for fit in self.fits])
-        weights = np.stack([self.weights_at(far) for far in self.distance(loss)], axis=1)
+        weights = weights_at(self.weights, self.members, self.distance(loss))
         return np.clip((weights * each).sum(0) + self.shifts.of(group)[0], 0.0, self.data.ceiling)
 
     def draw(self, rng: np.random.Generator, loss: Array, group: str) -> tuple[Array, Array]:
         """Scores for draws of the loss (draws,): the mean there and one new evaluation, (draws,) each."""
         count, far = len(loss), self.distance(loss)
-        which = rng.choice(len(self.fits), count, p=self.weights_at(float(np.median(far))))
+        which = rng.choice(len(self.fits), count, p=weights_at(self.weights, self.members, float(np.median(far))))
         score = np.empty(count)
         for k, fit in enumerate(self.fits):
             rows = np.flatnonzero(which == k)
@@ -220,28 +206,18 @@ def build(data: ScoreData, only: str = "auto") -> ScoreModel:
     Raises:
         UsageError: no such link.
     """
-    links = list(LINKS) if only == "auto" else [LINKS.get(only)]
-    splits, priors, fits = _splits(data), [], []
-    tried: list[list[LinkFit]] = []
-    for link in links:
-        options = levels(data) if link.anchored else ((_any_chance(data), 1.0),)
-        masks = [np.ones(len(data), bool), *splits]
-        made = fit_links(
-            link, data, [mask for _ in options for mask in masks], [chance for chance, _ in options for _ in masks]
-        )
-        for k, (_, weight) in enumerate(options):
-            mine = made[k * len(masks) : (k + 1) * len(masks)]
-            fits.append(mine[0])
-            tried.append(mine[1:])
-            priors.append(weight)
-    errors = [_errors(data, splits, mine) for mine in tried]
-    weights, rolled = _weigh(data, np.array(priors), errors, [fit.link.name for fit in fits])
-    form = _form(data, splits, errors, weights, fits)
-    return ScoreModel(data, tuple(fits), weights, rolled, form, _shifts(data, fits, weights))
-
-
-def _any_chance(data: ScoreData) -> float:
-    return data.chance if np.isfinite(data.chance) else 0.0
+    found, splits = members(data, only), _splits(data)
+    masks = [np.ones(len(data), bool), *splits]
+    made: list[list[LinkFit]] = []
+    for link in dict.fromkeys(one.link for one in found):
+        chances = [one.chance for one in found if one.link is link]
+        fits = fit_links(link, data, [m for _ in chances for m in masks], [c for c in chances for _ in masks])
+        made += [fits[k * len(masks) : (k + 1) * len(masks)] for k in range(len(chances))]
+    whole = tuple(mine[0] for mine in made)
+    errors = [_errors(data, splits, mine[1:]) for mine in made]
+    weights, rolled = weigh(found, errors, float(np.mean(data.stderr**2)))
+    form = _form(data, splits, errors, weights, found)
+    return ScoreModel(data, found, whole, weights, rolled, form, _shifts(data, whole, weights))
 
 
 def _splits(data: ScoreData) -> list[Mask]:
@@ -268,32 +244,17 @@ def _errors(data: ScoreData, splits: Sequence[Mask], fits: Sequence[LinkFit]) ->
     return found
 
 
-def _weigh(
-    data: ScoreData, priors: Array, errors: Sequence[Sequence[Array]], names: Sequence[str]
-) -> tuple[Array, tuple[float, ...]]:
-    if not errors[0]:
-        weights = priors * np.array([0.0 if name == "constant" and len(names) > 1 else 1.0 for name in names])
-        return weights / weights.sum(), tuple(float("nan") for _ in names)
-    floor = float(np.mean(data.stderr**2)) / 4
-    score = np.array([np.mean([np.log(np.mean(e**2) + floor) for e in mine]) for mine in errors])
-    weights = priors * np.exp(-0.5 * COUNTED * (score - score.min()))
-    rolled = tuple(float(np.sqrt(np.mean(np.concatenate(mine) ** 2))) for mine in errors)
-    return weights / weights.sum(), rolled
-
-
 def _form(
-    data: ScoreData, splits: Sequence[Mask], errors: Sequence[Sequence[Array]], weights: Array, fits: Sequence[LinkFit]
+    data: ScoreData, splits: Sequence[Mask], errors: Sequence[Sequence[Array]], weights: Array, found: Sequence[Member]
 ) -> float:
     """Error of the average per spread of distance: as other tables have it, and as the rolling hold-outs show it."""
     learnt = CALIBRATION["score_from_loss"]
     spread = float(np.hypot(data.value.std(), learnt["emerging"]))
     total, worth = learnt["splits"] * (learnt["form"] * spread) ** 2, float(learnt["splits"])
-    costs = np.array([fit.link.far for fit in fits])
     for s, seen in enumerate(splits):
         train, hidden = data.keep(seen), data.keep(~seen)
         far = _outside(hidden.loss, train.loss, float(train.loss.std()) or 1.0)
-        moved = weights[:, None] * np.exp(-far * (costs - costs.min())[:, None])
-        average = (moved / moved.sum(0) * np.stack([mine[s] for mine in errors])).sum(0)
+        average = (weights_at(weights, found, far) * np.stack([mine[s] for mine in errors])).sum(0)
         excess = np.maximum(average**2 - hidden.stderr**2, 0.0) / (far**2 + NEAR**2)
         total, worth = total + float(excess.mean()), worth + 1
     return float(np.sqrt(total / worth))

@@ -12,6 +12,7 @@ from astraios.fit.curve import Array
 from astraios.fit.notes import FitWarning
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.from_loss import ScoreModel
+from astraios.fit.scores.rolling import rolled
 from astraios.records.fitted import Fitted, FittedPoint, ParameterValue, Projection
 
 if TYPE_CHECKING:
@@ -95,12 +96,9 @@ class ScorePart:
     def _certificate(self) -> dict[str, Any]:
         model, best = self.model, self.model.best
         return {
-            "weights": {f.link.name: float(w) for f, w in zip(model.fits, model.weights, strict=True)},
-            "rolling_error": {
-                f.link.name: e if np.isfinite(e) else None for f, e in zip(model.fits, model.errors, strict=True)
-            },
+            "weights": model.by_link, "members": rolled(model.members, model.weights, model.errors),
             "centre": best.centre, "scale": best.scale, "dispersion": best.dispersion, "form": model.form,
-            "shift": model.shift, "best": best.link.name,
+            "shift": model.shifts.mean, "between": model.shifts.between, "best": best.link.name, "chance": best.chance,
         }  # fmt: skip
 
     def _parameters(self) -> dict[str, ParameterValue]:

@@ -19,6 +19,7 @@ from astraios.fit.notes import FitWarning
 from astraios.fit.scores import by_size
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.part import NORMAL_90
+from astraios.fit.scores.rolling import rolled
 from astraios.records.fitted import Fitted, FittedPoint, ParameterValue, Projection
 
 if TYPE_CHECKING:
@@ -73,10 +74,9 @@ class SizedPart:
 
     def _certificate(self) -> dict[str, Any]:
         model, best = self.model, self.model.best
-        links = [fit.link.name for fit in model.fits]
         return {
-            "weights": dict(zip(links, map(float, model.weights), strict=True)),
-            "rolling_error": {n: e if np.isfinite(e) else None for n, e in zip(links, model.errors, strict=True)},
+            "weights": model.by_link, "members": rolled(model.members, model.weights, model.errors),
+            "chance": best.chance,
             "best": best.link.name, "centre": best.centre, "scale": best.scale, "noise_factor": best.noise,
             "form_common": model.common, "form_own": model.own,
         }  # fmt: skip
