@@ -267,10 +267,27 @@ def _samples(
         number = int(sample.get("epoch") or 1) - 1
         item = str(sample["id"])
         verdict = {1.0: "passed", 0.0: "failed"}.get(value, "scored")
-        rows[item, number] = SampleScore(**mark, item_id=item, sample=number, value=value, verdict=verdict)
+        offered = _offered(sample)
+        rows[item, number] = SampleScore(**mark, item_id=item, sample=number, value=value, verdict=verdict, **offered)
     if lost:
         skipped.add(f"{Path(where).name}, samples without a number as their score", f"{lost:,}")
     return list(rows.values())
+
+
+def _offered(sample: Mapping[str, Any]) -> dict[str, Any]:
+    """How many choices a sample has, and which are right: its target names them by letters, from A."""
+    choices, target = sample.get("choices"), sample.get("target")
+    if not isinstance(choices, list) or len(choices) < 2:
+        return {}
+    letters = [chr(ord("A") + place) for place in range(min(len(choices), 26))]
+    named = list(target) if isinstance(target, str | list) else []
+    told = bool(named) and all(one in letters for one in named)
+    sizes = [len(str(choice).encode("utf-8", "replace")) for choice in choices]
+    return {
+        "n_choices": len(choices),
+        "answers": sorted(letters.index(one) for one in named) if told else None,
+        "choice_bytes": sizes,
+    }
 
 
 def _grade(value: Any) -> float | None:

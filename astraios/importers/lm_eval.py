@@ -17,7 +17,8 @@ from typing import Any
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._evaluations import Evaluation, add_evaluation, interval, is_higher_better, model_facts
-from astraios.importers._files import head, inside, number, plain_file, read_lines, read_object, walk
+from astraios.importers._files import head, inside, number, plain_file, read_object, walk
+from astraios.importers._lm_eval_samples import read_samples
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
@@ -165,10 +166,10 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         if not isinstance(metrics, Mapping):
             raise DataError(f"{path}: results.{task}: an object was expected")
         config = (content.get("configs") or {}).get(task) or {}
-        samples = (content.get("n-samples") or {}).get(task) or {}
+        counted = (content.get("n-samples") or {}).get(task) or {}
         shots = _shots(content, task) or ([overall] if isinstance(overall, int) else [0])
         mark: dict[str, Any] = {"task_id": task, "n_shot": shots[-1]}
-        n = samples.get("effective")
+        n = counted.get("effective")
         scores = list(_scores(metrics, mark, n, f"{path}: results.{task}", skipped))
         if not scores:
             skipped.add(f"{task}", "a group without a score of its own" if groups.get(task) else "no score")
@@ -176,7 +177,7 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         better = (content.get("higher_is_better") or {}).get(task) or {}
         lower = [score.metric for score in scores if _is_lower_better(score.metric, better)]
         settings = {
-            "version": (content.get("versions") or {}).get(task), "source": path.name, "of": samples.get("original"),
+            "version": (content.get("versions") or {}).get(task), "source": path.name, "of": counted.get("original"),
             "task_hash": (content.get("task_hashes") or {}).get(task), "group": bool(groups.get(task)),
             "generation_kwargs": config.get("generation_kwargs"), "output_type": config.get("output_type"),
             "shots": shots if len(shots) > 1 else None, "variant": variant,
@@ -186,11 +187,20 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
             row=EvaluationRow(**mark, n_items=n,
                               settings={k: v for k, v in settings.items() if v not in (None, False, "")}),
             scores=scores,
-            samples=list(_samples(path, task, mark, scores, skipped)),
+            samples=_samples(path, task, config, mark, scores, skipped),
             task=task_row(task, scores[0].metric, _KINDS.get(output, "likelihood" if output else "comprehension"),
                           lower if better or lower else None),
             variant=variant,
         )  # fmt: skip
+
+
+def _samples(
+    path: Path, task: str, config: Mapping[str, Any], mark: Mapping[str, Any], scores: list[Score], skipped: Skipped
+) -> list[SampleScore]:
+    file = _sample_file(path, task)
+    if file is None:
+        return []
+    return list(read_samples(file, task, config, mark, scores[0].metric.partition(",")[0], skipped))
 
 
 def _is_lower_better(metric: str, better: Mapping[str, Any]) -> bool:
@@ -224,33 +234,12 @@ def _scores(
         yield Score.told(**mark, metric=metric, value=value, stderr=stderr, ci_low=low, ci_high=high, n=n)
 
 
-def _samples(
-    path: Path, task: str, mark: Mapping[str, Any], scores: list[Score], skipped: Skipped
-) -> Iterator[SampleScore]:
+def _sample_file(path: Path, task: str) -> Path | None:
+    """The samples of a task beside its results; version 0.4.0 put the model's arguments into their name."""
     date = _DATE.match(path.name)
-    file = inside(path.parent, f"samples_{task}_{date[1]}.jsonl") if date else None
-    if file is None or not plain_file(file):
-        return
-    first = scores[0].metric.partition(",")[0]
-    metric = kept_by = None
-    others: set[str] = set()
-    kept: dict[str, SampleScore] = {}
-    for line, row in read_lines(file):
-        names, item = row.get("metrics") or [one for one in (first,) if one in row], row.get("doc_id")
-        if not isinstance(names, list) or item is None:
-            raise DataError(f"{file}: line {line}: not a sample of lm-evaluation-harness (no metrics, or no doc_id)")
-        metric, kept_by = metric or (names[0] if names else ""), kept_by or row.get("filter", "none")
-        if row.get("filter", "none") != kept_by:
-            others.add(f"filter {row.get('filter')}")
-            continue
-        others |= {f"metric {name}" for name in names if name != metric}
-        value = row.get(metric)
-        if isinstance(value, bool | int | float):
-            score = float(value)
-            verdict = {1.0: "passed", 0.0: "failed"}.get(score, "scored")
-            kept[str(item)] = SampleScore(**mark, item_id=str(item), sample=0, value=score, verdict=verdict)
-        else:
-            others.add(f"metric {metric} (not a number)")
-    for other in sorted(others):
-        skipped.add(f"samples of {task}, {other}", f"{metric} with filter {kept_by} is kept of each sample")
-    yield from kept.values()
+    if date:
+        file = inside(path.parent, f"samples_{task}_{date[1]}.jsonl")
+        return file if file is not None and plain_file(file) else None
+    named = [file for file in sorted(path.parent.glob("*.jsonl")) if file.name.endswith(f"_{task}.jsonl")]
+    beside = [file for file in named if inside(path.parent, file.name) and plain_file(file)]
+    return beside[0] if len(beside) == 1 else None

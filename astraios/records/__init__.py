@@ -35,7 +35,18 @@ from astraios.records.results import (
     TaskResult,
 )
 from astraios.records.run import AttemptRow, ParameterCount, RunRow
-from astraios.records.table import TABLES, Column, Table, columns_of, frame, from_values, plain_rows, schema, values
+from astraios.records.table import (
+    TABLES,
+    Column,
+    Table,
+    columns_of,
+    frame,
+    from_values,
+    plain_rows,
+    plain_value,
+    schema,
+    values,
+)
 
 __all__ = [
     "TABLES",
@@ -72,6 +83,7 @@ __all__ = [
     "frame",
     "from_values",
     "plain_rows",
+    "plain_value",
     "schema",
     "values",
 ]

@@ -169,6 +169,42 @@ class SampleScore:
         Column("varchar", "passed, failed, timeout, invalid, ... or the margin's sign for likelihood tasks."),
     ]
     n_shot: Annotated[int, Column("integer", "Demonstrations in the prompt.", "demonstrations")] = 0
+    n_choices: Annotated[
+        int | None,
+        Column(
+            "integer",
+            "Choices that the item offers; null where there are none (a completion, generated text) or nobody says.",
+            "choices",
+        ),
+    ] = None
+    answers: Annotated[
+        Json | None,
+        Column("json", "Places of the right choices among them, from 0, a list; null where nobody says."),
+    ] = None
+    loglikelihood: Annotated[
+        float | None,
+        Column(
+            "double",
+            "Log-likelihood of the right answer after the prompt, of a completion, or of the whole document: nats, "
+            "summed over tokens. Null where it is not known, or several choices are right.",
+            "nats",
+        ),
+    ] = None
+    answer_bytes: Annotated[
+        int | None, Column("integer", "UTF-8 bytes of the text that loglikelihood is of.", "bytes")
+    ] = None
+    choice_loglikelihoods: Annotated[
+        Json | None,
+        Column(
+            "json",
+            "Log-likelihood of each choice in their order, nats, a list (infinities as text); null where it is not "
+            "known.",
+        ),
+    ] = None
+    choice_bytes: Annotated[
+        Json | None,
+        Column("json", "UTF-8 bytes of each choice in their order, a list, without the space in front of it."),
+    ] = None
 
 
 @dataclass(frozen=True)

@@ -136,12 +136,13 @@ def plain_rows(rows: Sequence[Any], **address: Any) -> list[dict[str, Any]]:
     """
     lists = {name: given if isinstance(given, list) else [given] * len(rows) for name, given in address.items()}
     return [
-        {**{name: given[i] for name, given in lists.items()}, **{n: _plain(v) for n, v in values(row).items()}}
+        {**{name: given[i] for name, given in lists.items()}, **{n: plain_value(v) for n, v in values(row).items()}}
         for i, row in enumerate(rows)
     ]
 
 
-def _plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """A value as a column holds it: JSON text for what is nested."""
     return json.dumps(value, sort_keys=True) if isinstance(value, Mapping | list | tuple) else value
 
 

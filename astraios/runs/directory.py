@@ -40,6 +40,7 @@ from astraios.records import (
     Table,
     TaskResult,
     columns_of,
+    plain_value,
     values,
 )
 from astraios.runs.log import Log, read_lines
@@ -457,9 +458,10 @@ def arrow_rows(table: Table, records: Sequence[Any], attempt: int) -> pa.Table:
     """Records of one table as the Parquet file of an attempt has them."""
     import pyarrow as pa
 
-    types = {"integer": pa.int64(), "bigint": pa.int64(), "double": pa.float64(), "varchar": pa.string()}
+    types = {"integer": pa.int64(), "bigint": pa.int64(), "double": pa.float64(), "varchar": pa.string(),
+             "json": pa.string()}  # fmt: skip
     columns = {
-        name: pa.array([getattr(record, name) for record in records], types[column.sql])
+        name: pa.array([plain_value(getattr(record, name)) for record in records], types[column.sql])
         for name, column in columns_of(table.record).items()
     }
     return pa.table({"attempt": pa.array([attempt] * len(records), pa.int32()), **columns})

@@ -136,7 +136,108 @@ def logged(out: Path, cells: list[tuple[str, float, int, int]]) -> list[dict[str
     return truth
 
 
-PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {"trainer": trainer, "recorded": recorded}
+TASKS = {
+    "tiny_places": ("multiple_choice", "doc_to_target: place\ndoc_to_choice: choices", "acc", "acc_norm"),
+    "tiny_texts": ("multiple_choice", "doc_to_target: text\ndoc_to_choice: choices", "acc_norm"),
+    "tiny_several": ("multiple_choice", "doc_to_target: several\ndoc_to_choice: choices", "acc"),
+    "tiny_mutual": ("multiple_choice", "doc_to_target: place\ndoc_to_choice: choices", "acc", "acc_mutual_info"),
+    "tiny_prompts": ("multiple_choice", "doc_to_target: ending\ndoc_to_choice: !function rows.prompts", "acc"),
+    "tiny_last": ("loglikelihood", "doc_to_target: \"{{' ' + text}}\"", "perplexity", "acc"),
+    "tiny_page": ("loglikelihood_rolling", "doc_to_target: page", "bits_per_byte", "byte_perplexity"),
+    "tiny_write": ("generate_until", "doc_to_target: text\ngeneration_kwargs:\n  until: [';']\n  max_gen_toks: 4",
+                   "exact_match"),
+}  # fmt: skip
+"""Tasks of lm-evaluation-harness by name: what they ask the model for, how, and their metrics."""
+_LOWER = ("perplexity", "bits_per_byte", "byte_perplexity")
+
+
+def questions() -> list[dict[str, Any]]:
+    """Items with two to four choices of several lengths; "2" is a text among them, and its place is another."""
+    choices = [["1", "2"], ["3", "2", "1"], ["twelve", "é", "2", "a longer one"], ["2", "0"], ["no", "yes", "2"]]
+    return [
+        {
+            "question": f"item {i}: what is it?", "choices": row, "place": i % len(row), "text": row[i % len(row)],
+            "several": sorted({0, i % len(row)}), "prompts": [f"item {i} says", f"nobody said in {i}"],
+            "right": i % 2, "ending": "so it was.", "page": f"Page {i}. " + " ".join(row) * (i + 1),
+        }
+        for i, row in enumerate(choices)
+    ]  # fmt: skip
+
+
+def samples(out: Path) -> list[dict[str, Any]]:
+    """Every kind of task by lm-evaluation-harness with its samples, and each log-likelihood by hand."""
+    import lm_eval
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+
+    tiny(Path("base"))
+    items = questions()
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in items))
+    Path("rows.py").write_text(
+        "def prompts(doc):\n    return doc['prompts']\n\n\ndef right(doc):\n    return doc['right']\n"
+    )
+    for name, (output, how, *metrics) in TASKS.items():
+        text = "!function rows.right" if name == "tiny_prompts" else "question"
+        listed = "".join(
+            f"  - metric: {one}\n    higher_is_better: {str(one not in _LOWER).lower()}\n" for one in metrics
+        )
+        Path(f"{name}.yaml").write_text(
+            f"task: {name}\noutput_type: {output}\ndataset_path: json\ndataset_kwargs:\n  data_files:\n"
+            f"    test: rows.jsonl\ntest_split: test\ndoc_to_text: {text}\n{how}\nmetric_list:\n{listed}"
+        )
+    tracker = EvaluationTracker(output_path=str(out / "results"))
+    found = lm_eval.simple_evaluate(
+        model="hf", model_args="pretrained=base,dtype=float32", tasks=list(TASKS), device="cpu", log_samples=True,
+        task_manager=TaskManager(include_path=".", include_defaults=False), batch_size=1, bootstrap_iters=10,
+        evaluation_tracker=tracker,
+    )  # fmt: skip
+    logged = found.pop("samples")
+    tracker.save_results_aggregated(results=found, samples=logged)
+    for name in found["configs"]:
+        tracker.save_results_samples(task_name=name, samples=logged[name])
+    return [row for name in TASKS for row in by_hand(name, items)]
+
+
+def by_hand(name: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the columns of a task's samples should hold, straight from the model."""
+    output = TASKS[name][0]
+    truth = []
+    for place, item in enumerate(items):
+        row: dict[str, Any] = {"task_id": name, "item_id": str(place)}
+        if output == "multiple_choice":
+            prompts = item["prompts"] if name == "tiny_prompts" else [item["question"]] * len(item["choices"])
+            endings = [item["ending"]] * 2 if name == "tiny_prompts" else item["choices"]
+            told = {"tiny_several": item["several"], "tiny_prompts": [item["right"]]}.get(name, [item["place"]])
+            totals = [loglikelihood(prompt, f" {one}") for prompt, one in zip(prompts, endings, strict=True)]
+            row |= {"n_choices": len(totals), "answers": told, "choice_loglikelihoods": totals}
+            row["choice_bytes"] = [len(one.encode()) for one in endings]
+            if len(told) == 1:
+                row |= {"loglikelihood": totals[told[0]], "answer_bytes": row["choice_bytes"][told[0]]}
+        elif output == "loglikelihood":
+            ending = f" {item['text']}"
+            row |= {"loglikelihood": loglikelihood(item["question"], ending), "answer_bytes": len(ending.encode())}
+        elif output == "loglikelihood_rolling":
+            row |= {"loglikelihood": loglikelihood("", item["page"]), "answer_bytes": len(item["page"].encode())}
+        truth.append(row)
+    return truth
+
+
+def loglikelihood(prompt: str, ending: str) -> float:
+    """Nats of an ending after a prompt, summed over its tokens; an empty prompt is the token between texts."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained("base"), AutoTokenizer.from_pretrained("base")
+    before = tokenizer(prompt)["input_ids"] or [tokenizer.eos_token_id]
+    after = tokenizer(ending)["input_ids"]
+    with torch.no_grad():
+        logprobs = model(torch.tensor([before + after])).logits[0].double().log_softmax(-1)
+    return float(sum(logprobs[len(before) - 1 + i, token] for i, token in enumerate(after)))
+
+
+PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    "trainer": trainer, "recorded": recorded, "samples": samples,
+}  # fmt: skip
 
 
 def main(folder: Path, names: list[str]) -> None:

@@ -58,8 +58,9 @@ def test_the_examples_of_importing_run(tmp_path: Path, monkeypatch: pytest.Monke
     run = store.query(Path("a.duckdb"), "select run_id from run where run_id like 'trainer-%'").item()
     join = blocks(IMPORTING)[1].replace("RUN", run).split()[1:]
     assert run_cli(*join, "--db", "a.duckdb").returncode == 0
-    (query,) = blocks(IMPORTING, "sql")
+    query, of_samples = blocks(IMPORTING, "sql")
     assert run in store.query(Path("a.duckdb"), query)["run_id"].to_list()
+    assert {row[2] for row in store.query(Path("a.duckdb"), of_samples).rows()} == {0.5}
 
 
 @pytest.mark.promise("every documented query and example runs")
