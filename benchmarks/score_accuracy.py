@@ -200,7 +200,10 @@ def power_then_sigmoid(case: Hidden) -> Guess:
         to, far = x - x.mean(), case.hidden.log_size[hidden == name] - x.mean()
         p = _least(
             lambda p, to=to, y=y: np.exp(p[0]) + np.exp(p[1] - np.exp(p[2]) * to) - y,
-            [[np.log(0.6 * y.min()), np.log(0.5 * y.mean()), -1.2], [np.log(0.8 * y.min()), np.log(0.2 * y.mean()), -1]],
+            [
+                [np.log(0.6 * y.min()), np.log(0.5 * y.mean()), -1.2],
+                [np.log(0.8 * y.min()), np.log(0.2 * y.mean()), -1],
+            ],
         )
         loss[hidden == name] = np.exp(p[0]) + np.exp(p[1] - np.exp(p[2]) * far)
     return anchored_sigmoid(replace(case, hidden=replace(case.hidden, loss=loss)))
@@ -218,8 +221,14 @@ def olmo_runs() -> pl.DataFrame:
     rows = pl.read_parquet(TABLES / "olmo_ladder.parquet").sort("tokens")
     last = rows.group_by("run", maintain_order=True).tail(5)
     columns = [c for c in rows.columns if c.startswith(("acc__", "bpb__", "loss__"))]
-    runs = last.sort("n_params_nonemb", "run", "tokens").group_by("run", maintain_order=True).agg(
-        pl.col("n_params_nonemb").first().alias("n_params"), pl.col("tokens").max(), *(pl.col(c).mean() for c in columns)
+    runs = (
+        last.sort("n_params_nonemb", "run", "tokens")
+        .group_by("run", maintain_order=True)
+        .agg(
+            pl.col("n_params_nonemb").first().alias("n_params"),
+            pl.col("tokens").max(),
+            *(pl.col(c).mean() for c in columns),
+        )
     )
     return runs.with_columns(series=pl.lit("olmo"), s=pl.col("run").str.extract(r"(\d+\.?\d*xC)"))
 
@@ -372,7 +381,9 @@ def show(part: str, details: bool = False) -> None:
                 for c, g in zip(found, guesses, strict=True):
                     width = 100 * (g.high - g.low).mean()
                     bias = 100 * (g.mean - g.observed).mean()
-                    print(f"    {c.task:40s} {100 * g.error:6.2f} {bias:+6.2f} {g.inside.mean():5.0%} width {width:5.1f}")
+                    print(
+                        f"    {c.task:40s} {100 * g.error:6.2f} {bias:+6.2f} {g.inside.mean():5.0%} width {width:5.1f}"
+                    )
             if part in ("qlora", "families") and name == "carry-forward":
                 break
 

@@ -233,10 +233,12 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     where = selection.targets(request)
     hidden = hidden_size(request.holdout, sizes, selection.names)
     parts, projections, ranks = [], [], []
+    alone = len({one.task_id for one in data} - {sized.MEAN_TASK}) == 1 and len(data) == 1
     for one in data:
         part = sized.fit_part(one, "target", request)
         parts.append(part)
-        found, ranked = sized.project_targets(part, where, request)
+        found, ranked = sized.project_targets(part, where, request, ranks_alone=alone)
+        notes += sized.warnings(one, part.model)
         projections += found
         ranks += ranked
     if hidden is not None:

@@ -243,7 +243,7 @@ def project_targets(
         for g, name in enumerate(names):
             rows.append(_loss_row(part, drawn, g, size, tokens, level, p_best=best.get(name)))
             rng = np.random.default_rng([request.seed, 1, index, g])
-            rows += [one.project(rng, mean[g : g + 1], losses[g], name, size, tokens, level) for one in part.scores]
+            rows += [one.project(rng, losses[g], name, size, tokens, level) for one in part.scores]
     return rows, ranks
 
 
@@ -269,8 +269,8 @@ def project_hidden(part: LossPart, request: FitRequest, tokens_of: Tokens) -> li
             size = float(np.round(np.exp(log_size)))
             rows.append(_loss_row(part, drawn, g, size, tokens, level, observed=observed, carried=carried))
             rng = np.random.default_rng([request.seed, 2, index, g])
-            mean, losses = np.exp(drawn.mean[g, :1]), np.exp(drawn.draws[g, :, 0])
-            scored = [one.project_hidden(rng, mean, losses, series.name, log_size, tokens, level)
+            losses = np.exp(drawn.draws[g, :, 0])
+            scored = [one.project_hidden(rng, losses, series.name, log_size, tokens, level)
                       for one in part.scores]  # fmt: skip
             rows += [row for row in scored if row is not None]
     return rows

@@ -202,6 +202,8 @@ def imported(
         UsageError: no run is left, or --set names one run and several were found.
         DataError: nothing could be read, or under --strict two runs of the source are one and the same.
     """
+    from astraios.importers._answers import add_answers, describe_task, with_direction
+
     described: list[_Described] = []
     seen: dict[str, Found] = {}
     for found in runs:
@@ -233,6 +235,12 @@ def imported(
     plain = {row.task_id: row for row in told}
     told += [replace(plain[base], task_id=name, title=name) for name in sorted(names_used)
              if (base := name.partition(" [")[0]) in plain]  # fmt: skip
+    likely = {task for found in seen.values() for task in add_answers(found)}
+    samples: dict[str, list[SampleScore]] = {}
+    for sample in (sample for found in seen.values() for sample in found.samples):
+        samples.setdefault(sample.task_id, []).append(sample)
+    told = [describe_task(row, samples.get(row.task_id, ())) for row in told]
+    told = [with_direction(row) if row.task_id in likely else row for row in told]
     frames = _frames(seen, described, told, wanted)
     losses = _losses(seen, skipped)
     if losses is not None and len(losses):

@@ -11,6 +11,7 @@ from astraios.records.describing import (
     DatasetRow,
     EnvironmentRow,
     SweepRow,
+    TaskFactRow,
     TaskRow,
     TuningMethodRow,
 )
@@ -76,6 +77,7 @@ __all__ = [
     "ScorePoint",
     "SweepRow",
     "Table",
+    "TaskFactRow",
     "TaskResult",
     "TaskRow",
     "TuningMethodRow",

@@ -21,6 +21,7 @@ from astraios.store.schema import sql_files
 from astraios.store.studies import RunFacts, Study, facts, listed_studies, rows_hash, stale_fits
 from astraios.store.studies import choose as choose_study
 from astraios.store.studies import studies as all_studies
+from astraios.store.task_facts import forget_task_facts, known_tasks, set_task_fact, task_facts
 
 __all__ = [
     "DEFAULT_PATH",
@@ -47,8 +48,10 @@ __all__ = [
     "export",
     "facts",
     "failed_checks",
+    "forget_task_facts",
     "import_frames",
     "ingest",
+    "known_tasks",
     "listed_studies",
     "named_queries",
     "named_query",
@@ -62,9 +65,11 @@ __all__ = [
     "run_query",
     "scored_metrics",
     "set_composites",
+    "set_task_fact",
     "sql_files",
     "stale_fits",
     "stored_runs",
+    "task_facts",
     "undo",
     "watch",
     "write_fits",

@@ -13,6 +13,7 @@ from astraios.workflow.reporting import ReportRequest, serve_report, write_repor
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
 from astraios.workflow.studies import hints, studies
+from astraios.workflow.tasks import correct_task, forget_task, known_tasks
 
 __all__ = [
     "EvaluateRequest",
@@ -27,6 +28,7 @@ __all__ = [
     "collect",
     "compare",
     "compose",
+    "correct_task",
     "curate",
     "design",
     "doctor",
@@ -35,9 +37,11 @@ __all__ = [
     "finish",
     "fit_file",
     "fit_scaling",
+    "forget_task",
     "hints",
     "import_results",
     "join",
+    "known_tasks",
     "load_fit",
     "one_of_machines",
     "plan",

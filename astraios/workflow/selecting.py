@@ -13,6 +13,7 @@ from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
 from astraios.fit.selection import Selection
 from astraios.workflow.sizes import ladder_names
+from astraios.workflow.tasks import with_guessing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -90,7 +91,7 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
     columns = [name for name in facts.frame.columns if name == "run_id" or name not in losses.columns]
     return Selection(
         losses=losses.drop("bytes_per_token").join(facts.frame.select(columns), on="run_id", maintain_order="left"),
-        scores=store.run_query(connection, _scores_sql(request, study)),
+        scores=with_guessing(store.run_query(connection, _scores_sql(request, study))),
         costs=store.run_query(connection, _costs_sql(request, study)),
         ladder=_ladder(connection, study),
         names=_names(connection, study),
@@ -108,7 +109,7 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
     if request.roles.facts:
         raise UsageError("--by, --where, --best-over and --repeat are about losses: this study has scores alone")
     sql = _SCORES_ONLY.format(scores=study.condition, means=study.condition_of_key)
-    scores = store.run_query(connection, sql)
+    scores = with_guessing(store.run_query(connection, sql))
     return Selection(
         losses=None, scores=scores, ladder=_ladder(connection, study), names=_names(connection, study), sql=sql,
         study=_described(connection, study), query_hash=store.rows_hash(connection, sql),

@@ -26,9 +26,7 @@ class FreeSigmoid(Link):
         room = ceiling - chance - f
         value = chance + f + room * part * share
         slope = room * part * share * (1 - share)
-        return value, np.stack(
-            [slope, slope * z, 1 - part * share, room * share * part * (1 - part)], axis=1
-        )
+        return value, np.stack([slope, slope * z, 1 - part * share, room * share * part * (1 - part)], axis=1)
 
     def prior(self, level: float, chance: float, ceiling: float) -> tuple[Array, Array]:
         start = logit((level - chance) / max(ceiling - chance, 1e-9))

@@ -19,6 +19,7 @@ from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.rolling import NEAR, Member, by_link, members, weigh, weights_at
+from astraios.fit.scores.scale import Scale
 
 NOISE_WEIGHT = 6.0
 """Degrees of freedom that plain binomial noise has in the noise factor."""
@@ -26,6 +27,8 @@ POOL_WEIGHT = 1.0
 """Degrees of freedom that a third of the prior's width has in the spread of the methods."""
 ROUNDS, SETTLED = 6, 0.01
 """Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
+KEPT = 0.3
+"""Share of what a method's largest size has beyond the curve that larger ones have too."""
 SAME = 0.25
 """Sizes of different methods are one rung where their logs differ by no more."""
 
@@ -50,11 +53,17 @@ class SizeFit:
     noise: float
     """Factor on the binomial variance."""
     objective: float
+    lean: Array
+    """(methods,): what a method's largest size has beyond the curve, as far as it is kept."""
 
     def x(self, log_size: Array, ceiling: float) -> Array:
         """Rows of the link, (3, ...)."""
         z = (np.asarray(log_size, float) - self.centre) / self.scale
         return np.stack([z, np.full_like(z, self.chance), np.full_like(z, ceiling)])
+
+    def curve(self, log_size: float, ceiling: float) -> Array:
+        """Each method's score at a size, (methods,)."""
+        return self.link.evaluate(self.theta, self.x(np.array([log_size]), ceiling))[0][:, 0] + self.lean
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,10 @@ class SizeModel:
     """All members for one metric of one task, their weights, and the error of the form."""
 
     data: ScoreData
+    """In the metric's own unit and direction."""
+    shares: ScoreData
+    """The same as links see it."""
+    scale: Scale
     names: tuple[str, ...]
     members: tuple[Member, ...]
     fits: tuple[SizeFit, ...]
@@ -93,34 +106,36 @@ class SizeModel:
 
     def point(self, log_size: float) -> Array:
         """Best estimate at a size, (methods,)."""
-        x = [fit.x(np.array([log_size]), self.data.ceiling) for fit in self.fits]
-        parts = [fit.link.evaluate(fit.theta, one)[0][:, 0] for fit, one in zip(self.fits, x, strict=True)]
+        return self.scale.outside(self._share(log_size))
+
+    def _share(self, log_size: float) -> Array:
+        parts = [fit.curve(log_size, self.shares.ceiling) for fit in self.fits]
         weights = weights_at(self.weights, self.members, self.distance(log_size))
-        return np.clip((weights * np.stack(parts)).sum(0), 0.0, self.data.ceiling)
+        return np.clip((weights * np.stack(parts)).sum(0), 0.0, self.shares.ceiling)
 
     def draw(self, rng: np.random.Generator, log_size: float, count: int) -> tuple[Array, Array]:
         """The mean at a size and one new evaluation there, (methods, draws) each, methods drawn jointly."""
-        mean, far = self.point(log_size), self.distance(log_size)
+        mean, far = self._share(log_size), self.distance(log_size)
         shares = rng.multinomial(count, weights_at(self.weights, self.members, float(np.median(far))))
         parts = [self._curves(fit, rng, log_size, int(n)) for fit, n in zip(self.fits, shares, strict=True)]
         score = np.concatenate(parts, axis=1)[:, rng.permutation(count)]
         reach = np.hypot(far, NEAR)[:, None]
         form = reach * (self.common * rng.standard_normal(count) + self.own * rng.standard_normal(score.shape))
-        learnt, items, top = CALIBRATION["score_by_size"], self.data.items, self.data.ceiling
+        learnt, items, top = CALIBRATION["score_by_size"], self.shares.items, self.shares.ceiling
         stretch = learnt["scale"] * np.sqrt(learnt["freedom"] / rng.chisquare(learnt["freedom"], count))
         score = np.clip(mean[:, None] + stretch * (score - mean[:, None] + form), 0.0, top)
-        share = np.clip(score, 0.0, min(top, 1.0))
-        noise = np.sqrt(self.best.noise * (share * (1 - share) + 0.5 / items) / items)
-        return score, np.clip(score + noise * rng.standard_normal(score.shape), 0.0, top)
+        noise = np.sqrt(self.best.noise * (score * (1 - score) + 0.5 / items) / items)
+        new = np.clip(score + noise * rng.standard_normal(score.shape), 0.0, top)
+        return self.scale.outside(score), self.scale.outside(new)
 
     def _curves(self, fit: SizeFit, rng: np.random.Generator, log_size: float, count: int) -> Array:
         k = len(fit.shared)
         moved = _root(fit.shared_covariance) @ rng.standard_normal((k, count))
         own = _root(fit.covariance) @ rng.standard_normal((len(self.names), k, count))
         theta = fit.theta[:, :, None] + own + fit.drag @ moved
-        x = fit.x(np.array([log_size]), self.data.ceiling)
+        x = fit.x(np.array([log_size]), self.shares.ceiling)
         flat = theta.transpose(0, 2, 1).reshape(-1, k)
-        return fit.link.evaluate(flat, x)[0].reshape(len(self.names), count)
+        return fit.link.evaluate(flat, x)[0].reshape(len(self.names), count) + fit.lean[:, None]
 
 
 def _root(covariance: Array) -> Array:
@@ -161,7 +176,11 @@ def fit_link(link: Link, data: ScoreData, names: Sequence[str], chance: float) -
             break
         last = state
     objective = float(solved.objective.sum())
-    return SizeFit(link, chance, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective)
+    last = np.where(weights > 0, z, -np.inf).argmax(1)[:, None]
+    beyond = np.take_along_axis(np.where(weights > 0, y - link.evaluate(theta, x)[0], 0.0), last, 1)[:, 0]
+    return SizeFit(
+        link, chance, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective, KEPT * beyond
+    )
 
 
 def _pack(data: ScoreData, names: Sequence[str], centre: float, scale: float) -> tuple[Array, Array, Array]:
@@ -186,6 +205,8 @@ def build(data: ScoreData, only: str = "auto") -> SizeModel:
     Raises:
         UsageError: no such link.
     """
+    scale = Scale.of(data)
+    own_unit, data = data, scale.data(data)
     names, found = tuple(dict.fromkeys(sorted(data.group))), members(data, only)
     fits = tuple(fit_link(one.link, data, names, one.chance) for one in found)
     splits = _splits(data)
@@ -195,11 +216,11 @@ def build(data: ScoreData, only: str = "auto") -> SizeModel:
         rows = np.array([known.index(g) for g in hidden.group])
         for mine, one in zip(errors, found, strict=True):
             fit = fit_link(one.link, train, known, one.chance)
-            x = fit.x(hidden.log_size[:, None], data.ceiling)
-            mine.append(fit.link.evaluate(fit.theta[rows], x)[0][:, 0] - hidden.value)
+            at = fit.x(hidden.log_size[:, None], data.ceiling)
+            mine.append(fit.link.evaluate(fit.theta[rows], at)[0][:, 0] + fit.lean[rows] - hidden.value)
     weights, rolled = weigh(found, errors, float(np.mean(data.stderr**2)))
     common, own = _form(data, splits, errors, weights, found, fits[int(np.argmax(weights))].noise)
-    return SizeModel(data, names, found, fits, weights, rolled, common, own, _largest(data, names))
+    return SizeModel(own_unit, data, scale, names, found, fits, weights, rolled, common, own, _largest(data, names))
 
 
 def _largest(data: ScoreData, names: Sequence[str]) -> Array:

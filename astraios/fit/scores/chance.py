@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 
+from astraios.fit.notes import FitWarning
 from astraios.fit.scores.data import ScoreData
 
 LEVELS = {0.0: 0.3, 0.1: 0.05, 0.2: 0.15, 1 / 4: 0.25, 1 / 3: 0.1, 0.5: 0.15}
@@ -22,16 +23,34 @@ ERRORS = 2.0
 
 
 def levels(data: ScoreData) -> tuple[tuple[float, float], ...]:
-    """(chance, prior weight), weights summing to 1: one level where it is known."""
-    if np.isfinite(data.chance):
-        return ((data.chance, 1.0),)
-    if NOTHING.match(data.metric):
-        return ((0.0, 1.0),)
+    """(chance, prior weight), weights summing to 1: one level where it is known.
+
+    A task that falls below chance before it rises (an accuracy that is not normalised) may have a floor of its own.
+    """
     lowest = int(np.argmin(data.value))
     edge = float(data.value[lowest] + ERRORS * data.stderr[lowest])
+    if np.isfinite(data.chance):
+        own = max(float(data.value[lowest] - ERRORS * data.stderr[lowest]), 0.0)
+        return ((data.chance, 0.5), (own, 0.5)) if edge < data.chance else ((data.chance, 1.0),)
+    if NOTHING.match(data.metric):
+        return ((0.0, 1.0),)
     above = {level: edge - level for level in LEVELS if level <= edge}
     weights = {level: LEVELS[level] * float(np.exp(-far / REACH)) for level, far in above.items()}
     total = sum(weights.values())
     if not total:
         return ((0.0, 1.0),)
     return tuple((level, weight / total) for level, weight in weights.items() if weight > 0.02 * total)
+
+
+def is_guessed(data: ScoreData) -> bool:
+    """Whether several chance levels are weighed, since nobody knows it."""
+    return not np.isfinite(data.chance) and len(levels(data)) > 1
+
+
+def guessed(data: ScoreData) -> FitWarning:
+    """That the chance level is unknown, and what to do."""
+    words = (
+        f"{data.task_id}: nobody says what guessing scores on {data.metric}; several levels are weighed and the "
+        f"intervals are as wide as that deserves: say it with `astraios task {data.task_id!r} --chance X`"
+    )
+    return FitWarning("chance_unknown", words, data.task_id)

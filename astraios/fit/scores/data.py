@@ -29,10 +29,12 @@ class ScoreData:
     loss: Array
     value: Array
     stderr: Array
-    """Of each value; never 0."""
+    """Of each value, in its unit; never 0."""
     items: float
     chance: float
+    """Score of guessing; NaN where nobody knows."""
     ceiling: float
+    """Best possible score; infinite for a metric that is no fraction."""
     higher_is_better: bool
 
     def __len__(self) -> int:
@@ -76,8 +78,10 @@ def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData,
             return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
         chance, ceiling, value = column("chance"), column("ceiling"), column("value")
-        low = float(chance[0]) if np.isfinite(chance[0]) else 0.0
-        high = float(ceiling[0]) if np.isfinite(ceiling[0]) else max(1.0, float(value.max()))
+        low = float(chance[0])
+        high = float(ceiling[0]) if np.isfinite(ceiling[0]) else 1.0
+        if value.min() < 0 or value.max() > high:  # no fraction: nothing is known that would limit it
+            high = float("inf")
         items = column("n")
         typical = float(np.nanmedian(items)) if np.isfinite(items).any() else 1 / UNKNOWN_ERROR**2 / 4
         losses = np.full(len(rows), np.nan) if by_size else column("loss")
@@ -92,11 +96,17 @@ def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData,
 
 
 def standard_errors(value: Array, stderr: Array, items: Array, chance: float, ceiling: float) -> Array:
-    """Each score's standard error: as given, else binomial with a floor for scores of 0 and 1, else an assumed one."""
+    """Each score's standard error: as given, else binomial with a floor for scores of 0 and 1, else an assumed one.
+
+    Without a ceiling (no fraction) the assumed one is a share of the values' range.
+    """
+    given = np.isfinite(stderr) & (stderr > 0)
+    if not np.isfinite(ceiling):
+        assumed = UNKNOWN_ERROR * (float(np.ptp(value)) or float(np.abs(value).max()) or 1.0)
+        return np.where(given, np.where(given, stderr, 1.0), assumed)
     known = np.isfinite(items) & (items > 0)
     n = np.where(known, items, 1.0)
     share = np.clip(value, 0, 1)
     binomial = np.sqrt((share * (1 - share) + 0.5 / n) / n)
     fallback = np.where(known, binomial, UNKNOWN_ERROR * max(ceiling, 1e-9))
-    given = np.isfinite(stderr) & (stderr > 0)
     return np.where(given, np.where(given, stderr, 1.0), fallback)

@@ -17,9 +17,11 @@ from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.rolling import NEAR, Member, by_link, members, weigh, weights_at
+from astraios.fit.scores.scale import Scale
 
 LEAST = 4
 """Points that a rolling hold-out must keep."""
+
 
 @dataclass(frozen=True)
 class LinkFit:
@@ -68,6 +70,10 @@ class ScoreModel:
     """All members for one task, their weights, and each method's own shift."""
 
     data: ScoreData
+    """In the metric's own unit and direction."""
+    shares: ScoreData
+    """The same as links see it."""
+    scale: Scale
     members: tuple[Member, ...]
     fits: tuple[LinkFit, ...]
     """Of each member."""
@@ -103,7 +109,8 @@ class ScoreModel:
         """Best estimate at losses (points,)."""
         each = np.stack([fit.predict(loss) for fit in self.fits])
         weights = weights_at(self.weights, self.members, self.distance(loss))
-        return np.clip((weights * each).sum(0) + self.shifts.of(group)[0], 0.0, self.data.ceiling)
+        score = (weights * each).sum(0) + self.shifts.of(group)[0]
+        return self.scale.outside(np.clip(score, 0.0, self.shares.ceiling))
 
     def draw(self, rng: np.random.Generator, loss: Array, group: str) -> tuple[Array, Array]:
         """Scores for draws of the loss (draws,): the mean there and one new evaluation, (draws,) each."""
@@ -119,10 +126,11 @@ class ScoreModel:
         learnt = CALIBRATION["score_from_loss"]
         form = self.form * np.hypot(far, NEAR) * rng.standard_t(learnt["freedom"], count)
         score = score + shift + error * rng.standard_normal(count) + learnt["scale"] * form
-        score = np.clip(score, 0.0, self.data.ceiling)
-        binomial = np.sqrt((score * (1 - np.minimum(score, 1)) + 1 / self.data.items) / self.data.items)
-        scatter = np.hypot(binomial, self.best.dispersion)
-        return score, np.clip(score + scatter * rng.standard_normal(count), 0.0, self.data.ceiling)
+        top, items = self.shares.ceiling, self.shares.items
+        score = np.clip(score, 0.0, top)
+        scatter = np.hypot(np.sqrt((score * (1 - score) + 1 / items) / items), self.best.dispersion)
+        new = np.clip(score + scatter * rng.standard_normal(count), 0.0, top)
+        return self.scale.outside(score), self.scale.outside(new)
 
 
 def _outside(loss: Array, seen: Array, scale: float) -> Array:
@@ -206,6 +214,8 @@ def build(data: ScoreData, only: str = "auto") -> ScoreModel:
     Raises:
         UsageError: no such link.
     """
+    scale = Scale.of(data)
+    own, data = data, scale.data(data)
     found, splits = members(data, only), _splits(data)
     masks = [np.ones(len(data), bool), *splits]
     made: list[list[LinkFit]] = []
@@ -217,7 +227,7 @@ def build(data: ScoreData, only: str = "auto") -> ScoreModel:
     errors = [_errors(data, splits, mine[1:]) for mine in made]
     weights, rolled = weigh(found, errors, float(np.mean(data.stderr**2)))
     form = _form(data, splits, errors, weights, found)
-    return ScoreModel(data, found, whole, weights, rolled, form, _shifts(data, whole, weights))
+    return ScoreModel(own, data, scale, found, whole, weights, rolled, form, _shifts(data, whole, weights))
 
 
 def _splits(data: ScoreData) -> list[Mask]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from astraios.fit.curve import Array
 from astraios.fit.notes import FitWarning
+from astraios.fit.scores.chance import guessed, is_guessed
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.from_loss import ScoreModel
 from astraios.fit.scores.rolling import rolled
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
 
 NORMAL_90 = 1.645
 """Half the width of a normal 90 % interval, in standard errors."""
+
+
+def ends(draws: Array, new: Array, level: float) -> Array:
+    """The middle of the draws of a mean, its interval, and that of a new run, which is never narrower: (5, ...).
+
+    Args:
+        draws, new: (..., draws).
+        level: nominal coverage.
+    """
+    tail = [(1 - level) / 2, (1 + level) / 2]
+    middle, (low, high), (new_low, new_high) = np.median(draws, -1), *(np.quantile(d, tail, -1) for d in (draws, new))
+    return np.stack([middle, low, high, np.minimum(new_low, low), np.maximum(new_high, high)])
 
 
 @dataclass(frozen=True)
@@ -35,25 +48,19 @@ class ScorePart:
     """Of the losses that it goes with."""
 
     def project(
-        self, rng: np.random.Generator, loss: Array, losses: Array, name: str, size: float, tokens: float | None,
-        level: float, *, observed: float | None = None, carried: float | None = None,
+        self, rng: np.random.Generator, losses: Array, name: str, size: float, tokens: float | None, level: float, *,
+        observed: float | None = None, carried: float | None = None,
     ) -> Projection:  # fmt: skip
-        """The score of one series where its loss is projected to be `loss` (1,), with draws `losses` (draws,)."""
+        """The score of one series where its loss is projected, with draws `losses` (draws,)."""
         data = self.model.data
-        mean = float(self.model.point(loss, name)[0])
-        draws, new = self.model.draw(rng, losses, name)
-        tail = (1 - level) / 2
-        low, high = np.quantile(draws, [tail, 1 - tail])
-        new_low, new_high = np.quantile(new, [tail, 1 - tail])
+        mean, low, high, new_low, new_high = map(float, ends(*self.model.draw(rng, losses, name), level))
         return Projection(
-            self.fit_id, self.role, "score", name, data.task_id, data.metric, size, tokens, mean,
-            min(float(low), mean), max(float(high), mean), min(float(new_low), mean), max(float(new_high), mean), level,
-            observed, carried, None, len(data),
+            self.fit_id, self.role, "score", name, data.task_id, data.metric, size, tokens, mean, low, high, new_low,
+            new_high, level, observed, carried, None, len(data),
         )  # fmt: skip
 
     def project_hidden(
-        self, rng: np.random.Generator, loss: Array, losses: Array, name: str, log_size: float, tokens: float | None,
-        level: float,
+        self, rng: np.random.Generator, losses: Array, name: str, log_size: float, tokens: float | None, level: float,
     ) -> Projection | None:  # fmt: skip
         """The same at a hidden size, beside what was observed there; None where no score of the series was."""
         hidden, data = self.hidden, self.model.data
@@ -63,7 +70,7 @@ class ScorePart:
         mine = np.array(data.group) == name
         top = mine & (data.log_size == data.log_size[mine].max(initial=-np.inf))
         return self.project(
-            rng, loss, losses, name, float(np.round(np.exp(log_size))), tokens, level,
+            rng, losses, name, float(np.round(np.exp(log_size))), tokens, level,
             observed=float(hidden.value[here].mean()), carried=float(data.value[top].mean()) if top.any() else None,
         )  # fmt: skip
 
@@ -76,8 +83,10 @@ class ScorePart:
                     "not_predictable", f"{data.task_id}: {data.metric} does not go with the loss here", data.task_id
                 )
             )
+        if is_guessed(self.model.shares):
+            notes.append(guessed(data))
         margin = data.chance + 2 * float(np.median(data.stderr))
-        if data.chance > 0 and float(np.median(data.value)) < margin:
+        if data.higher_is_better and data.chance > 0 and float(np.median(data.value)) < margin:
             words = f"{data.task_id}: most scores are within two errors of chance"
             notes.append(FitWarning("near_chance", words, data.task_id))
         return notes

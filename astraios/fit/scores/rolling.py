@@ -40,17 +40,14 @@ def members(data: ScoreData, only: str = "auto") -> tuple[Member, ...]:
     Raises:
         UsageError: no such link.
     """
-    anything = data.chance if np.isfinite(data.chance) else 0.0
-    found = []
+    anything, found = (data.chance if np.isfinite(data.chance) else 0.0), []
     for link in list(LINKS) if only == "auto" else [LINKS.get(only)]:
         options = levels(data) if link.anchored else ((anything, 1.0),)
         found += [Member(link, chance, link.trust * weight) for chance, weight in options]
     return tuple(found)
 
 
-def weigh(
-    found: Sequence[Member], errors: Sequence[Sequence[Array]], noise: float
-) -> tuple[Array, tuple[float, ...]]:
+def weigh(found: Sequence[Member], errors: Sequence[Sequence[Array]], noise: float) -> tuple[Array, tuple[float, ...]]:
     """Weight of each member within the data, and its rolling error (NaN where nothing could be hidden).
 
     Args:

@@ -17,8 +17,9 @@ from astraios.fit.ensemble import DRAWS
 from astraios.fit.links import LINKS
 from astraios.fit.notes import FitWarning
 from astraios.fit.scores import by_size
+from astraios.fit.scores.chance import guessed, is_guessed
 from astraios.fit.scores.data import ScoreData
-from astraios.fit.scores.part import NORMAL_90
+from astraios.fit.scores.part import NORMAL_90, ends
 from astraios.fit.scores.rolling import rolled
 from astraios.records.fitted import Fitted, FittedPoint, ParameterValue, Projection
 
@@ -162,19 +163,20 @@ def backtest_part(data: ScoreData, cut: float, request: FitRequest) -> SizedPart
 
 
 def project_targets(
-    part: SizedPart, sizes: Sequence[float], request: FitRequest
+    part: SizedPart, sizes: Sequence[float], request: FitRequest, *, ranks_alone: bool = False
 ) -> tuple[list[Projection], list[Rank]]:
-    """Every method at every target size; the ranking there for the mean over tasks alone."""
+    """Every method at every target size; the ranking there for the mean over tasks, or for a task that is alone."""
     model, level = part.model, request.level
     rows: list[Projection] = []
     ranks: list[Rank] = []
     for index, size in enumerate(sizes):
-        mean, draws, ends = _at(part, float(np.log(size)), [request.seed, 1, index], level)
-        sign = 1.0 if model.data.higher_is_better else -1.0
-        ranked = ranking.rank(model.names, size, sign * mean, ends[0], ends[1], sign * draws, level, "score")
+        mean, draws, around = _at(part, float(np.log(size)), [request.seed, 1, index], level)
+        ranked = ranking.rank(
+            model.names, size, mean, around[0], around[1], draws, level, "score", better=model.data.higher_is_better
+        )
         best = {r.method_id: r.p_best for r in ranked}
-        rows += [_row(part, g, size, mean, ends, level, p_best=best[name]) for g, name in enumerate(model.names)]
-        if model.data.task_id == MEAN_TASK:
+        rows += [_row(part, g, size, mean, around, level, p_best=best[name]) for g, name in enumerate(model.names)]
+        if ranks_alone or model.data.task_id == MEAN_TASK:
             ranks += ranked
     return rows, ranks
 
@@ -185,33 +187,34 @@ def project_hidden(part: SizedPart, request: FitRequest) -> list[Projection]:
     model, hidden, rows = part.model, part.hidden, []
     group, known = np.array(hidden.group), np.array(model.data.group)
     for index, log_size in enumerate(np.unique(hidden.log_size)):
-        mean, _, ends = _at(part, float(log_size), [request.seed, 2, index], request.level)
+        mean, _, around = _at(part, float(log_size), [request.seed, 2, index], request.level)
         for g, name in enumerate(model.names):
             here, mine = (group == name) & (hidden.log_size == log_size), known == name
             if here.any():
                 last = mine & (model.data.log_size == model.data.log_size[mine].max())
                 observed, carried = float(hidden.value[here].mean()), float(model.data.value[last].mean())
                 size = float(np.round(np.exp(log_size)))
-                rows.append(_row(part, g, size, mean, ends, request.level, observed=observed, carry_forward=carried))
+                rows.append(_row(part, g, size, mean, around, request.level, observed=observed, carry_forward=carried))
     return rows
 
 
 def _at(part: SizedPart, log_size: float, seed: list[int], level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means (methods,), draws (methods, draws) and the ends low, high, new_low, new_high (4, methods) at a size."""
     key = int(hashlib.sha256(f"{part.model.data.task_id} {part.model.data.metric}".encode()).hexdigest()[:8], 16)
-    mean = part.model.point(log_size)
     draws, new = part.model.draw(np.random.default_rng([*seed, key]), log_size, DRAWS)
-    tail = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(draws, tail, axis=1)
-    new_low, new_high = np.quantile(new, tail, axis=1)
-    low, new_low = np.minimum(low, mean), np.minimum(new_low, mean)
-    return mean, draws, np.stack([low, np.maximum(high, mean), new_low, np.maximum(new_high, mean)])
+    found = ends(draws, new, level)
+    return found[0], draws, found[1:]
 
 
-def _row(part: SizedPart, g: int, size: float, mean: Any, ends: Any, level: float, **more: float) -> Projection:
+def _row(part: SizedPart, g: int, size: float, mean: Any, around: Any, level: float, **more: float) -> Projection:
     data = part.model.data
-    low, high, new_low, new_high = (float(v) for v in ends[:, g])
+    low, high, new_low, new_high = (float(v) for v in around[:, g])
     return Projection(
         part.fit_id, part.role, "score", part.model.names[g], data.task_id, data.metric, size, None, float(mean[g]),
         low, high, new_low, new_high, level, n_train_points=len(data), **more,
     )  # fmt: skip
+
+
+def warnings(data: ScoreData, model: by_size.SizeModel) -> list[FitWarning]:
+    """What a reader of these projections should know."""
+    return [guessed(data)] if is_guessed(model.shares) and data.task_id != MEAN_TASK else []
