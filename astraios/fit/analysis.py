@@ -18,7 +18,7 @@ from astraios.fit.losses import LossPart
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import read, require_sizes
 from astraios.fit.request import FitRequest
-from astraios.fit.scores import sized
+from astraios.fit.scores import routes, sized
 from astraios.fit.scores.data import ScoreData, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
@@ -235,14 +235,15 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     parts, projections, ranks = [], [], []
     alone = len({one.task_id for one in data} - {sized.MEAN_TASK}) == 1 and len(data) == 1
     for one in data:
-        part = sized.fit_part(one, "target", request)
+        part = sized.fit_part(one, routes.beside(data, one, request.through), "target", request)
         parts.append(part)
         found, ranked = sized.project_targets(part, where, request, ranks_alone=alone)
-        notes += sized.warnings(one, part.model)
+        notes += sized.warnings(one)
         projections += found
         ranks += ranked
     if hidden is not None:
-        backtests = [sized.backtest_part(one, float(np.log(hidden)), request) for one in data]
+        cut = float(np.log(hidden))
+        backtests = [sized.backtest_part(one, routes.beside(data, one, request.through), cut, request) for one in data]
         checked = [part for part in backtests if part is not None]
         parts += checked
         projections += [row for part in checked for row in sized.project_hidden(part, request)]

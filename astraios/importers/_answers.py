@@ -96,7 +96,7 @@ def _probability(one: SampleScore) -> float | None:
     """Of the right answer among the choices by their likelihoods as they are, not a byte."""
     if one.choice_loglikelihoods is None:
         return None if one.loglikelihood is None else math.exp(min(one.loglikelihood, 0.0))
-    right: list[int] = list(one.answers or ())  # type: ignore[call-overload]
+    right = [place for place in one.answers or () if isinstance(place, int)]
     if len(right) != 1:
         return None
     values = [float(value) for value in one.choice_loglikelihoods]

@@ -11,6 +11,7 @@ from astraios.errors import DataError, StoreError, UsageError, did_you_mean
 from astraios.fit.observations import ROW, check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
+from astraios.fit.scores.routes import OWN
 from astraios.fit.selection import Selection
 from astraios.workflow.sizes import ladder_names
 from astraios.workflow.tasks import with_guessing
@@ -36,7 +37,7 @@ noise as (
         from chosen where is_main_metric and higher_is_better group by all)
     group by all
 )
-select run_id, method_id, n_params, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better
+select run_id, method_id, n_params, n_tokens, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better
 from chosen
 union all by name
 select v.run_id, m.method_id, m.n_params, 'mean' as task_id,
@@ -211,10 +212,12 @@ def _losses_sql(request: FitRequest, study: store.Study) -> str:
 
 
 def _scores_sql(request: FitRequest, study: store.Study) -> str:
+    own = ", ".join(_literal(name) for name in (*OWN, request.through))
     return (
-        "select run_id, method_id, n_params, loss_nats as loss, task_id, metric, value, stderr, n, chance, ceiling, "
-        f"higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
-        f" and is_main_metric and is_main_n_shot and {study.condition}\norder by task_id, method_id, n_params, run_id"
+        "select run_id, method_id, n_params, n_tokens, loss_nats as loss, task_id, metric, value, stderr, n, chance, "
+        f"ceiling, higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
+        f" and (is_main_metric or metric in ({own})) and is_main_n_shot and {study.condition}\n"
+        "order by task_id, method_id, n_params, run_id"
     )
 
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.curve import Array
+from astraios.fit.curve import Array, Mask
 from astraios.fit.ensemble import CALIBRATION
 from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.scores.data import ScoreData
-from astraios.fit.scores.rolling import NEAR, Member, by_link, members, weigh, weights_at
+from astraios.fit.scores.rolling import NEAR, Member, by_link, members, rungs, weigh, weights_at
 from astraios.fit.scores.scale import Scale
 
 NOISE_WEIGHT = 6.0
@@ -29,8 +29,6 @@ ROUNDS, SETTLED = 6, 0.01
 """Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
 KEPT = 0.3
 """Share of what a method's largest size has beyond the curve that larger ones have too."""
-SAME = 0.25
-"""Sizes of different methods are one rung where their logs differ by no more."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +87,8 @@ class SizeModel:
     """The same of each method alone."""
     largest: Array
     """Log of the largest size seen of each method, (methods,)."""
+    tested: tuple[dict[str, float], ...] = ()
+    """Errors of the average at what each rolling hold-out hid, by run; shares."""
 
     @property
     def best(self) -> SizeFit:
@@ -195,12 +195,13 @@ def _pack(data: ScoreData, names: Sequence[str], centre: float, scale: float) ->
     return z, y, weights
 
 
-def build(data: ScoreData, only: str = "auto") -> SizeModel:
+def build(data: ScoreData, only: str = "auto", seen: Sequence[Mask] | None = None) -> SizeModel:
     """Fit every link, weigh them by what they would have said about the largest sizes, and learn the form's error.
 
     Args:
         data: one metric of one task.
         only: the link to consider; auto considers all.
+        seen: rows that each rolling hold-out keeps; by default all but the largest rung, and all but the two largest.
 
     Raises:
         UsageError: no such link.
@@ -209,7 +210,9 @@ def build(data: ScoreData, only: str = "auto") -> SizeModel:
     own_unit, data = data, scale.data(data)
     names, found = tuple(dict.fromkeys(sorted(data.group))), members(data, only)
     fits = tuple(fit_link(one.link, data, names, one.chance) for one in found)
-    splits = _splits(data)
+    if seen is None:
+        seen = [data.log_size < cut - 1e-9 for cut in rungs(data.log_size)[:1:-1][:2]]
+    splits = _splits(data, seen)
     errors: list[list[Array]] = [[] for _ in found]
     for train, hidden in splits:
         known = tuple(dict.fromkeys(sorted(train.group)))
@@ -219,8 +222,14 @@ def build(data: ScoreData, only: str = "auto") -> SizeModel:
             at = fit.x(hidden.log_size[:, None], data.ceiling)
             mine.append(fit.link.evaluate(fit.theta[rows], at)[0][:, 0] + fit.lean[rows] - hidden.value)
     weights, rolled = weigh(found, errors, float(np.mean(data.stderr**2)))
-    common, own = _form(data, splits, errors, weights, found, fits[int(np.argmax(weights))].noise)
-    return SizeModel(own_unit, data, scale, names, found, fits, weights, rolled, common, own, _largest(data, names))
+    averages = _averages(splits, errors, weights, found)
+    common, own = _form(data, splits, averages, fits[int(np.argmax(weights))].noise)
+    tested = tuple(
+        dict(zip(hidden.run_id, map(float, average), strict=True))
+        for (_, hidden), (average, _) in zip(splits, averages, strict=True)
+    )
+    largest = _largest(data, names)
+    return SizeModel(own_unit, data, scale, names, found, fits, weights, rolled, common, own, largest, tested)
 
 
 def _largest(data: ScoreData, names: Sequence[str]) -> Array:
@@ -228,37 +237,45 @@ def _largest(data: ScoreData, names: Sequence[str]) -> Array:
     return np.array([data.log_size[group == name].max() for name in names])
 
 
-def _rungs(data: ScoreData) -> list[float]:
-    """Where sizes begin that are larger than others by more than `SAME`, ascending."""
-    sizes = np.unique(data.log_size)
-    return [float(sizes[0]), *map(float, sizes[1:][np.diff(sizes) > SAME])]
-
-
-def _splits(data: ScoreData) -> list[tuple[ScoreData, ScoreData]]:
-    """The largest rung hidden, then the two largest; each hidden method is known from two smaller sizes at least."""
+def _splits(data: ScoreData, masks: Sequence[Mask]) -> list[tuple[ScoreData, ScoreData]]:
+    """What is kept and what is hidden; each hidden method is known from two smaller sizes at least."""
     found = []
-    for cut in _rungs(data)[:1:-1][:2]:
-        train = data.keep(data.log_size < cut - 1e-9)
+    for seen in masks:
+        train = data.keep(seen)
         known = {g for g in set(train.group) if len(np.unique(train.log_size[np.array(train.group) == g])) > 1}
-        hidden = data.keep((data.log_size >= cut - 1e-9) & np.isin(data.group, sorted(known)))
+        hidden = data.keep(~seen & np.isin(data.group, sorted(known)))
         if len(known) and len(hidden):
             found.append((train.keep(np.isin(train.group, sorted(known))), hidden))
     return found
 
 
-def _form(
-    data: ScoreData, splits: Sequence[tuple[ScoreData, ScoreData]], errors: Sequence[Sequence[Array]], weights: Array,
-    found: Sequence[Member], noise: float,
-) -> tuple[float, float]:  # fmt: skip
-    """Deviation of the form's error for each spread of log size: what the methods share, and each method's own."""
-    learnt = CALIBRATION["score_by_size"]
-    typical = (learnt["form"] * float(np.hypot(data.value.std(), learnt["emerging"]))) ** 2
-    common, own, worth = learnt["splits"] * typical, learnt["splits"] * typical, float(learnt["splits"])
+def _averages(
+    splits: Sequence[tuple[ScoreData, ScoreData]],
+    errors: Sequence[Sequence[Array]],
+    weights: Array,
+    found: Sequence[Member],
+) -> list[tuple[Array, Array]]:
+    """For each split the errors of the weighted average, and the distances of what was hidden."""
+    result = []
     for s, (train, hidden) in enumerate(splits):
         names = tuple(sorted(set(train.group)))
         last = _largest(train, names)[[names.index(g) for g in hidden.group]]
         far = np.maximum(hidden.log_size - last, 0.0) / (float(train.log_size.std()) or 1.0)
-        average = (weights_at(weights, found, far) * np.stack([mine[s] for mine in errors])).sum(0)
+        result.append(((weights_at(weights, found, far) * np.stack([mine[s] for mine in errors])).sum(0), far))
+    return result
+
+
+def _form(
+    data: ScoreData,
+    splits: Sequence[tuple[ScoreData, ScoreData]],
+    averages: Sequence[tuple[Array, Array]],
+    noise: float,
+) -> tuple[float, float]:
+    """Deviation of the form's error for each spread of log size: what the methods share, and each method's own."""
+    learnt = CALIBRATION["score_by_size"]
+    typical = (learnt["form"] * float(np.hypot(data.value.std(), learnt["emerging"]))) ** 2
+    common, own, worth = learnt["splits"] * typical, learnt["splits"] * typical, float(learnt["splits"])
+    for (_, hidden), (average, far) in zip(splits, averages, strict=True):
         reach = np.hypot(far, NEAR)
         scaled, allowed = average / reach, noise * float(np.mean(hidden.stderr**2 / reach**2))
         spread = float(scaled.var(ddof=1)) if len(scaled) > 1 else 0.0

@@ -44,7 +44,7 @@ def levels(data: ScoreData) -> tuple[tuple[float, float], ...]:
 
 def is_guessed(data: ScoreData) -> bool:
     """Whether several chance levels are weighed, since nobody knows it."""
-    return not np.isfinite(data.chance) and len(levels(data)) > 1
+    return bool(data.ceiling <= 1 and not np.isfinite(data.chance) and len(levels(data)) > 1)
 
 
 def guessed(data: ScoreData) -> FitWarning:

@@ -36,6 +36,8 @@ class ScoreData:
     ceiling: float
     """Best possible score; infinite for a metric that is no fraction."""
     higher_is_better: bool
+    log_tokens: Array | None = None
+    """Log of the tokens that each run was trained on; None where nobody says."""
 
     def __len__(self) -> int:
         return len(self.value)
@@ -46,7 +48,7 @@ class ScoreData:
         return ScoreData(
             self.task_id, self.metric, tuple(self.group[i] for i in rows), tuple(self.run_id[i] for i in rows),
             self.log_size[rows], self.loss[rows], self.value[rows], self.stderr[rows], self.items, self.chance,
-            self.ceiling, self.higher_is_better,
+            self.ceiling, self.higher_is_better, None if self.log_tokens is None else self.log_tokens[rows],
         )  # fmt: skip
 
 
@@ -90,6 +92,7 @@ def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData,
             ScoreData(
                 str(task), str(metric), tuple(rows["method_id"]), tuple(rows["run_id"]), np.log(column("n_params")),
                 losses, value, standard_errors(value, column("stderr"), items, low, high), typical, low, high, better,
+                np.log(column("n_tokens")) if "n_tokens" in rows.columns else None,
             )
         )  # fmt: skip
     return tuple(sorted(found, key=lambda d: (d.task_id, d.metric)))

@@ -16,7 +16,7 @@ from astraios.fit.curve import Array, Mask
 from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.scores.data import ScoreData
-from astraios.fit.scores.rolling import NEAR, Member, by_link, members, weigh, weights_at
+from astraios.fit.scores.rolling import NEAR, Member, by_link, members, rungs, weigh, weights_at
 from astraios.fit.scores.scale import Scale
 
 LEAST = 4
@@ -84,6 +84,10 @@ class ScoreModel:
     form: float
     """Error of the average beyond the data that noise does not explain, per spread of the losses."""
     shifts: Shifts
+    splits: tuple[Mask, ...] = ()
+    """Rows that each rolling hold-out kept."""
+    tried: tuple[tuple[LinkFit, ...], ...] = ()
+    """Fits of each member to each of them."""
 
     @property
     def best(self) -> LinkFit:
@@ -227,13 +231,36 @@ def build(data: ScoreData, only: str = "auto") -> ScoreModel:
     errors = [_errors(data, splits, mine[1:]) for mine in made]
     weights, rolled = weigh(found, errors, float(np.mean(data.stderr**2)))
     form = _form(data, splits, errors, weights, found)
-    return ScoreModel(own, data, scale, found, whole, weights, rolled, form, _shifts(data, whole, weights))
+    return ScoreModel(
+        own,
+        data,
+        scale,
+        found,
+        whole,
+        weights,
+        rolled,
+        form,
+        _shifts(data, whole, weights),
+        tuple(splits),
+        tuple(tuple(mine[1:]) for mine in made),
+    )
+
+
+def errors_at(model: ScoreModel, seen: Mask, loss: Array) -> Array:
+    """Errors of the average at what one rolling hold-out hid, were the losses there `loss`; shares."""
+    s = next(k for k, mask in enumerate(model.splits) if (mask == seen).all())
+    data, fits = model.shares, [mine[s] for mine in model.tried]
+    train, hidden = data.keep(seen), data.keep(~seen)
+    far = _outside(loss, train.loss, float(train.loss.std()) or 1.0)
+    shifts = _shifts(train, fits, model.weights)
+    each = np.stack([fit.predict(loss) for fit in fits])
+    moved = np.array([shifts.of(group)[0] for group in hidden.group])
+    return (weights_at(model.weights, model.members, far) * each).sum(0) + moved - hidden.value
 
 
 def _splits(data: ScoreData) -> list[Mask]:
     """What rolling hold-outs keep: all but the one, two and three largest sizes, and the worse losses alone."""
-    sizes = np.unique(data.log_size)
-    masks = [data.log_size < cut - 1e-9 for cut in sizes[:0:-1][:3]]
+    masks = [data.log_size < cut - 1e-9 for cut in rungs(data.log_size)[:0:-1][:3]]
     if len(data) >= 3 * LEAST:
         masks += [data.loss > np.quantile(data.loss, share) for share in (0.35, 0.55)]
     kept: list[Mask] = []

@@ -25,6 +25,16 @@ UNTESTED = "constant"
 """The link that has no weight where nothing could be hidden, if there are others."""
 
 
+SAME = 0.25
+"""Sizes of different methods are one rung where their logs differ by no more."""
+
+
+def rungs(log_size: Array) -> list[float]:
+    """Where sizes begin that are larger than others by more than `SAME`, ascending."""
+    sizes = np.unique(log_size)
+    return [float(sizes[0]), *map(float, sizes[1:][np.diff(sizes) > SAME])]
+
+
 @dataclass(frozen=True)
 class Member:
     """A link with a chance level, and how likely it is before an error is seen."""

@@ -35,6 +35,8 @@ class Scale:
         sign = 1.0 if data.higher_is_better else -1.0
         if is_fraction(data):
             return cls(sign, 0.5 * sign * data.ceiling if sign < 0 else 0.5)
+        if limited(data):
+            return cls(sign, 0.5 * sign * data.ceiling, data.ceiling)
         logs = bool(data.value.min() > 0 and data.value.max() > TIMES * data.value.min())
         values = sign * (np.log(data.value) if logs else data.value)
         reach = float(np.ptp(values)) or float(np.abs(values).max()) or 1.0
@@ -54,17 +56,22 @@ class Scale:
         if self == Scale():
             return data
         slope = self.span * (data.value if self.logs else 1.0)
-        errors, fraction = data.stderr / slope, is_fraction(data)
+        errors, fraction = data.stderr / slope, limited(data)
         guessing = np.isfinite(data.chance) or self.sign > 0
         chance = float(self.inside(np.array([data.chance]))[0]) if fraction and guessing else 0.0
         items = data.items if fraction else 0.25 / float(np.median(errors)) ** 2
-        top = data.ceiling if fraction else 1.0
+        top = data.ceiling if is_fraction(data) else 1.0
         return replace(
             data, value=self.inside(data.value), stderr=errors, chance=chance, items=items, ceiling=top,
             higher_is_better=True,
         )  # fmt: skip
 
 
+def limited(data: ScoreData) -> bool:
+    """Whether values lie between 0 and a ceiling."""
+    return bool(np.isfinite(data.ceiling) and data.value.min() >= 0 and data.value.max() <= data.ceiling + 1e-9)
+
+
 def is_fraction(data: ScoreData) -> bool:
     """Whether values lie between 0 and the ceiling, and the ceiling is one of a fraction."""
-    return bool(data.ceiling <= 1 and data.value.min() >= 0 and data.value.max() <= data.ceiling + 1e-9)
+    return limited(data) and data.ceiling <= 1
