@@ -9,7 +9,7 @@ from astraios.cli.app import app
 
 _ROOMS = (
     "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation", "composite",
-    "task", "machine",
+    "task", "quality", "machine",
 )  # fmt: skip
 """In the order in which help shows them."""
 for _room in _ROOMS:

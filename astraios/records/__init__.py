@@ -25,6 +25,7 @@ from astraios.records.fits import (
     ProjectionRow,
 )
 from astraios.records.loads import ImportLoad
+from astraios.records.quality import PassPointRow, QualityRow
 from astraios.records.results import (
     EvaluationRow,
     LossPoint,
@@ -70,7 +71,9 @@ __all__ = [
     "LossSummaryRow",
     "MetricPoint",
     "ParameterCount",
+    "PassPointRow",
     "ProjectionRow",
+    "QualityRow",
     "RunRow",
     "SampleScore",
     "Score",

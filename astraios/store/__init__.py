@@ -15,6 +15,7 @@ from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
 from astraios.store.loads import Load, add_results, alike, stored_runs, undo
 from astraios.store.named import named_queries, named_query
+from astraios.store.quality import replace_of_study
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import import_frames
 from astraios.store.schema import sql_files
@@ -61,6 +62,7 @@ __all__ = [
     "reading",
     "rebuild",
     "remove_composite",
+    "replace_of_study",
     "rows_hash",
     "run_query",
     "scored_metrics",

@@ -9,6 +9,7 @@ from astraios.workflow.examining import doctor
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
+from astraios.workflow.quality import benchmark_quality
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
@@ -25,6 +26,7 @@ __all__ = [
     "ScoreRequest",
     "Subject",
     "backtest",
+    "benchmark_quality",
     "collect",
     "compare",
     "compose",

@@ -29,5 +29,4 @@ constant = Constant(
     citation="the baseline",
     anchored=False,
     far=4.0,
-    trust=0.3,
 )

@@ -44,5 +44,4 @@ isotonic = Isotonic(
     citation="Ramsay (1988), Monotone regression splines in action (order 1)",
     anchored=False,
     far=4.0,
-    trust=0.3,
 )

@@ -33,5 +33,4 @@ linear = Linear(
     citation="Zhuo et al. (2024), Astraios: parameter-efficient instruction tuning code large language models, sec. 6",
     anchored=False,
     far=1.0,
-    trust=0.5,
 )

@@ -100,6 +100,11 @@ class SizeModel:
         """Weight of each link within the data, over the chance levels."""
         return by_link(self.members, self.weights)
 
+    @property
+    def levels(self) -> int:
+        """Sizes that there are."""
+        return len(rungs(self.shares.log_size))
+
     def distance(self, log_size: float) -> Array:
         """How far a size lies beyond the largest of each method, in spreads of the log sizes, (methods,)."""
         return np.maximum(log_size - self.largest, 0.0) / self.best.scale
@@ -110,13 +115,13 @@ class SizeModel:
 
     def _share(self, log_size: float) -> Array:
         parts = [fit.curve(log_size, self.shares.ceiling) for fit in self.fits]
-        weights = weights_at(self.weights, self.members, self.distance(log_size))
+        weights = weights_at(self.weights, self.members, self.distance(log_size), self.levels)
         return np.clip((weights * np.stack(parts)).sum(0), 0.0, self.shares.ceiling)
 
     def draw(self, rng: np.random.Generator, log_size: float, count: int) -> tuple[Array, Array]:
         """The mean at a size and one new evaluation there, (methods, draws) each, methods drawn jointly."""
         mean, far = self._share(log_size), self.distance(log_size)
-        shares = rng.multinomial(count, weights_at(self.weights, self.members, float(np.median(far))))
+        shares = rng.multinomial(count, weights_at(self.weights, self.members, float(np.median(far)), self.levels))
         parts = [self._curves(fit, rng, log_size, int(n)) for fit, n in zip(self.fits, shares, strict=True)]
         score = np.concatenate(parts, axis=1)[:, rng.permutation(count)]
         reach = np.hypot(far, NEAR)[:, None]
@@ -261,7 +266,14 @@ def _averages(
         names = tuple(sorted(set(train.group)))
         last = _largest(train, names)[[names.index(g) for g in hidden.group]]
         far = np.maximum(hidden.log_size - last, 0.0) / (float(train.log_size.std()) or 1.0)
-        result.append(((weights_at(weights, found, far) * np.stack([mine[s] for mine in errors])).sum(0), far))
+        result.append(
+            (
+                (
+                    weights_at(weights, found, far, len(rungs(train.log_size))) * np.stack([mine[s] for mine in errors])
+                ).sum(0),
+                far,
+            )
+        )
     return result
 
 

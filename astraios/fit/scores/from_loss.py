@@ -112,14 +112,16 @@ class ScoreModel:
     def point(self, loss: Array, group: str) -> Array:
         """Best estimate at losses (points,)."""
         each = np.stack([fit.predict(loss) for fit in self.fits])
-        weights = weights_at(self.weights, self.members, self.distance(loss))
+        weights = weights_at(self.weights, self.members, self.distance(loss), _levels(self.shares))
         score = (weights * each).sum(0) + self.shifts.of(group)[0]
         return self.scale.outside(np.clip(score, 0.0, self.shares.ceiling))
 
     def draw(self, rng: np.random.Generator, loss: Array, group: str) -> tuple[Array, Array]:
         """Scores for draws of the loss (draws,): the mean there and one new evaluation, (draws,) each."""
         count, far = len(loss), self.distance(loss)
-        which = rng.choice(len(self.fits), count, p=weights_at(self.weights, self.members, float(np.median(far))))
+        which = rng.choice(
+            len(self.fits), count, p=weights_at(self.weights, self.members, float(np.median(far)), _levels(self.shares))
+        )
         score = np.empty(count)
         for k, fit in enumerate(self.fits):
             rows = np.flatnonzero(which == k)
@@ -135,6 +137,10 @@ class ScoreModel:
         scatter = np.hypot(np.sqrt((score * (1 - score) + 1 / items) / items), self.best.dispersion)
         new = np.clip(score + scatter * rng.standard_normal(count), 0.0, top)
         return self.scale.outside(score), self.scale.outside(new)
+
+
+def _levels(data: ScoreData) -> int:
+    return len(np.unique(data.loss))
 
 
 def _outside(loss: Array, seen: Array, scale: float) -> Array:
@@ -255,7 +261,7 @@ def errors_at(model: ScoreModel, seen: Mask, loss: Array) -> Array:
     shifts = _shifts(train, fits, model.weights)
     each = np.stack([fit.predict(loss) for fit in fits])
     moved = np.array([shifts.of(group)[0] for group in hidden.group])
-    return (weights_at(model.weights, model.members, far) * each).sum(0) + moved - hidden.value
+    return (weights_at(model.weights, model.members, far, _levels(train)) * each).sum(0) + moved - hidden.value
 
 
 def _splits(data: ScoreData) -> list[Mask]:
@@ -291,7 +297,7 @@ def _form(
     for s, seen in enumerate(splits):
         train, hidden = data.keep(seen), data.keep(~seen)
         far = _outside(hidden.loss, train.loss, float(train.loss.std()) or 1.0)
-        average = (weights_at(weights, found, far) * np.stack([mine[s] for mine in errors])).sum(0)
+        average = (weights_at(weights, found, far, _levels(train)) * np.stack([mine[s] for mine in errors])).sum(0)
         excess = np.maximum(average**2 - hidden.stderr**2, 0.0) / (far**2 + NEAR**2)
         total, worth = total + float(excess.mean()), worth + 1
     return float(np.sqrt(total / worth))

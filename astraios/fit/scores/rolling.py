@@ -77,9 +77,19 @@ def weigh(found: Sequence[Member], errors: Sequence[Sequence[Array]], noise: flo
     return weights / weights.sum(), rolled
 
 
-def weights_at(weights: Array, found: Sequence[Member], distance: Array | float) -> Array:
-    """Weights at distances from the data: (members,) for one distance, (members, points) for several."""
-    costs = np.array([one.link.far for one in found])
+def weights_at(weights: Array, found: Sequence[Member], distance: Array | float, levels: int) -> Array:
+    """Weights at distances from the data: (members,) for one distance, (members, points) for several.
+
+    Two levels say little of the slope itself, and flat forms stand in for what is not known: the costs of distance
+    count from three levels on, and the more the more there are.
+
+    Args:
+        weights: within the data.
+        found: members.
+        distance: in spreads of the data.
+        levels: different values of what the score is a function of.
+    """
+    costs = np.array([one.link.far for one in found]) * (1 - 1 / max(levels - 1, 1))
     far = np.asarray(distance, float)
     moved = (weights * np.exp(-far[..., None] * (costs - costs.min()))).T
     return np.asarray(moved / moved.sum(0), np.float64)
