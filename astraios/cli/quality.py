@@ -60,5 +60,48 @@ def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
         "signal to noise": number(row["signal_to_noise"]), "noise of": row["noise_from"],
         "items": number(row["n_items"]), f"items for {row['difference']:g}": number(row["n_needed"]),
         "power": share(row["power"]), f"runs for {row['difference']:g}": number(row["seeds_needed"]),
-        "above chance": "-" if row["distance_from_chance"] is None else f"{100 * row['distance_from_chance']:.1f} points",
+        "points above chance": number(None if (far := row["distance_from_chance"]) is None else 100 * far),
     }  # fmt: skip
+
+
+@app.command(
+    name="pass-at-k",
+    epilog=example(
+        "astraios pass-at-k",
+        "astraios pass-at-k --task humanevalsynthesize-python --k 200",
+        "astraios pass-at-k --task humanevalsynthesize-python --target 16B --json",
+    ),
+)
+def pass_at_k(
+    study: Study = None,
+    task: Annotated[str | None, typer.Option(metavar="TASK", help="One task alone.")] = None,
+    k: Annotated[
+        int | None, typer.Option("--k", metavar="K", help="Largest k; else ten times the samples there are.")
+    ] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(metavar="SIZE", help="A larger model to project to; may be repeated.")
+    ] = None,
+    db: Db = None,
+    as_json: Json = False,
+) -> None:
+    """Show pass@k over k from the samples that are stored, and what more samples would give (table pass_curve)."""
+    from astraios import store, workflow
+
+    rows = workflow.pass_curves(store.database_path(db), study, task, k, target or ())
+    if as_json:
+        terminal.print_json(rows)
+        return
+    shown = [
+        {
+            "task": row["task_id"],
+            "method": row["method_id"],
+            "n_params": int(row["n_params"]),
+            "k": row["k"],
+            "pass@k": row["value"],
+            "low": row["low"],
+            "high": row["high"],
+            "projected": "yes" if row["is_projected"] else "-",
+        }
+        for row in rows
+    ]
+    terminal.print_table(shown, "pass@k, with 90 % intervals over problems")

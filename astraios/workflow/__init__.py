@@ -9,6 +9,7 @@ from astraios.workflow.examining import doctor
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
+from astraios.workflow.passing import pass_curves
 from astraios.workflow.quality import benchmark_quality
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import ScoreRequest, compare, score
@@ -46,6 +47,7 @@ __all__ = [
     "known_tasks",
     "load_fit",
     "one_of_machines",
+    "pass_curves",
     "plan",
     "reuse",
     "run_cell",

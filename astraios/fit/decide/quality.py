@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from astraios.fit.curve import Array
 from astraios.fit.scores.data import ScoreData
@@ -79,7 +80,7 @@ class Quality:
         found = []
         ratio = self.signal_to_noise
         if self.at_chance:
-            found.append("the smaller sizes are at chance level")
+            found.append("the smaller sizes are at chance level or below")
         if ratio is not None and ratio < 1:
             found.append(f"methods differ less ({self.signal:.3g}) than a repeated score does ({self.noise:.3g})")
         if self.last is not None and self.last.accuracy <= UNSURE:
@@ -131,11 +132,12 @@ def assess(
     items = _items(data)
     share = float(np.clip(data.value[place == largest].mean(), 0.02, 0.98)) if data.ceiling <= 1 else None
     needed, power = power_of_items(share, difference, items, paired)
+    seeds = None if noise_from == "items" else power_of_runs(noise, difference)
+    at_chance = distance is not None and sign * distance < 2 * float(np.median(data.stderr[below]))
     return Quality(
         data.task_id, data.metric, methods, float(np.exp(data.log_size[place == largest].mean())), decisions,
         float(np.std(list(top.values()), ddof=1)) if len(top) > 1 else None, noise, noise_from, difference, items,
-        needed, None if noise_from == "items" else power_of_runs(noise, difference), power, paired is not None, distance,
-        distance is not None and sign * distance < 2 * float(np.median(data.stderr[below])), groups_of(top, errors, sign),
+        needed, seeds, power, paired is not None, distance, at_chance, groups_of(top, errors, sign),
     )  # fmt: skip
 
 
@@ -155,7 +157,9 @@ def _agreement(small: Mapping[str, float], large: Mapping[str, float]) -> tuple[
     return float(np.mean(right)), len(pairs)
 
 
-def _noise(data: ScoreData, place: Array, tails: Mapping[tuple[str, float], Sequence[float]]) -> tuple[float, str]:
+def _noise(
+    data: ScoreData, place: NDArray[np.intp], tails: Mapping[tuple[str, float], Sequence[float]]
+) -> tuple[float, str]:
     """Standard deviation of a repeated score: between seeds, else between the last checkpoints, else over items."""
     group, squares, free = np.array(data.group), 0.0, 0
     for name in set(group):
@@ -225,7 +229,7 @@ def _solved(test: object, effect: float) -> float:
 
 
 def power_of_runs(noise: float, difference: float) -> float | None:
-    """Runs of each of two methods that show a difference with a power of 80 %, by the t test; None where no noise is."""
+    """Runs of each of two methods that show a difference with a power of 80 %, by the t test; None without noise."""
     from statsmodels.stats.power import TTestIndPower
 
     if noise <= 0 or difference <= 0:
