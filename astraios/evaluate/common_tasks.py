@@ -120,7 +120,7 @@ def _tasks() -> tuple[CommonTask, ...]:
         # Programs.
         t("humaneval", 0, "Chen et al. (2021), arXiv:2107.03374", r"human_?eval(_.*|plus)?", 164),
         t("mbpp", 0, "Austin et al. (2021), arXiv:2108.07732", r"mbpp(_.*|plus)?", 500),
-        t("multiple", 0, "Cassano et al. (2023), arXiv:2208.08227 (MultiPL-E)", r"multiple_.*"),
+        t("multipl_e", 0, "Cassano et al. (2023), arXiv:2208.08227 (MultiPL-E)", r"multiple?_(e|.*)"),
         t("ds1000", 0, "Lai et al. (2022), arXiv:2211.11501", r"ds_?1000(_.*)?", 1000),
         t("apps", 0, "Hendrycks et al. (2021), arXiv:2105.09938", r"apps(_.*)?"),
         t("livecodebench", 0, "Jain et al. (2024), arXiv:2403.07974", r"live_?code_?bench(_.*)?"),

@@ -12,8 +12,7 @@ from dataclasses import replace
 from statistics import fmean, stdev
 from typing import Any
 
-from astraios.importers._runs import Found
-from astraios.records import SampleScore, Score, TaskRow
+from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 BITS_PER_BYTE = "answer_bits_per_byte"
 """Mean over items of minus the log-likelihood of the right answer, bits a UTF-8 byte of it."""
@@ -54,24 +53,27 @@ def describe_task(task: TaskRow, samples: Sequence[SampleScore]) -> TaskRow:
     return replace(task, chance=chance, chance_from=told, citation=citation, lower_is_better=lower)
 
 
-def add_answers(run: Found) -> set[str]:
-    """Adds the metrics of the right answers to a run's scores; gives the tasks that have them.
+def answer_scores(
+    evaluations: Iterable[EvaluationRow], samples: Iterable[SampleScore], scores: Iterable[Score]
+) -> list[Score]:
+    """The metrics of the right answers of a run's tasks, as far as its samples tell.
 
     A metric of the source that has the same name stays as it is.
     """
-    whole = {(row.task_id, row.n_shot) for row in run.evaluations if _output(row.settings) == ROLLING}
+    whole = {(row.task_id, row.n_shot) for row in evaluations if _output(row.settings) == ROLLING}
     groups: dict[tuple[str, int], list[SampleScore]] = {}
-    for one in run.samples:
+    for one in samples:
         if one.loglikelihood is not None and (one.task_id, one.n_shot) not in whole:
             groups.setdefault((one.task_id, one.n_shot), []).append(one)
-    there = {(score.task_id, score.n_shot, score.metric) for score in run.scores}
-    for (task, shots), samples in groups.items():
+    there = {(score.task_id, score.n_shot, score.metric) for score in scores}
+    more = []
+    for (task, shots), mine in groups.items():
         for metric, measure in ((BITS_PER_BYTE, _bits), (PROBABILITY, _probability)):
-            found = [value for one in samples if (value := measure(one)) is not None]
+            found = [value for one in mine if (value := measure(one)) is not None]
             if found and (task, shots, metric) not in there:
                 error = stdev(found) / math.sqrt(len(found)) if len(found) > 1 else None
-                run.scores.append(Score.told(task, metric, fmean(found), n_shot=shots, stderr=error, n=len(found)))
-    return {task for task, _ in groups}
+                more.append(Score.told(task, metric, fmean(found), n_shot=shots, stderr=error, n=len(found)))
+    return more
 
 
 def with_direction(task: TaskRow) -> TaskRow:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import AstraiosError, DataError, UsageError
 from astraios.importers import Arrival, Imported, Wanted
+from astraios.importers._answers import answer_scores, describe_task, with_direction
 from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
 from astraios.records import (
@@ -202,8 +203,6 @@ def imported(
         UsageError: no run is left, or --set names one run and several were found.
         DataError: nothing could be read, or under --strict two runs of the source are one and the same.
     """
-    from astraios.importers._answers import add_answers, describe_task, with_direction
-
     described: list[_Described] = []
     seen: dict[str, Found] = {}
     for found in runs:
@@ -235,7 +234,11 @@ def imported(
     plain = {row.task_id: row for row in told}
     told += [replace(plain[base], task_id=name, title=name) for name in sorted(names_used)
              if (base := name.partition(" [")[0]) in plain]  # fmt: skip
-    likely = {task for found in seen.values() for task in add_answers(found)}
+    likely: set[str] = set()
+    for found in seen.values():
+        answered = answer_scores(found.evaluations, found.samples, found.scores)
+        found.scores += answered
+        likely |= {score.task_id for score in answered}
     samples: dict[str, list[SampleScore]] = {}
     for sample in (sample for found in seen.values() for sample in found.samples):
         samples.setdefault(sample.task_id, []).append(sample)

@@ -40,7 +40,8 @@ def correct_task(
         metrics = [row["metric"] for row in known_tasks(db, name)]
         raise UsageError(f"task {name!r} has no metric {metric!r}: {did_you_mean(str(metric), metrics)}")
     for row in rows:
-        _check(row, chance if metric or row["higher_is_better"] else None, ceiling)
+        if metric or row["higher_is_better"]:
+            _check(row, chance, ceiling)
     store.set_task_fact(db, name, metric, chance, ceiling)
     return known_tasks(db, name)
 

@@ -6,7 +6,9 @@ select
     coalesce(o.chance, case when
         coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true)
         then coalesce(e.chance, t.chance) end) as chance,
-    coalesce(o.ceiling, e.ceiling, t.ceiling, 1) as ceiling,
+    coalesce(o.ceiling, case when
+        coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true)
+        then e.ceiling end, t.ceiling, 1) as ceiling,
     coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true) as higher_is_better,
     coalesce(s.metric = t.metric, true) as is_main_metric, s.n_shot = f.n_shot as is_main_n_shot
 from score s

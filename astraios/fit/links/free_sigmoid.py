@@ -28,6 +28,10 @@ class FreeSigmoid(Link):
         slope = room * part * share * (1 - share)
         return value, np.stack([slope, slope * z, 1 - part * share, room * share * part * (1 - part)], axis=1)
 
+    def hessian(self, theta: Array, x: Array, jacobian: Array, outer: Array, curve: Array) -> Array:
+        """By Gauss and Newton: near the optimum of a smooth curve the rest is small, and this is never indefinite."""
+        return np.asarray((jacobian * outer[:, None, :]) @ jacobian.transpose(0, 2, 1), np.float64)
+
     def prior(self, level: float, chance: float, ceiling: float) -> tuple[Array, Array]:
         start = logit((level - chance) / max(ceiling - chance, 1e-9))
         return np.array([start, 0.0, 0.0, TOP[0]]), np.array([2.0, 1.0, FLOOR, TOP[1]])

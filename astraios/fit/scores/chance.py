@@ -18,6 +18,8 @@ NOTHING = re.compile(r"(?i)^(exact[_ ]?match|em|pass|rouge|bleu|sacrebleu|chrf|m
 """Metrics of written answers: guessing scores nothing."""
 REACH = 0.12
 """How far above chance the smallest models of a ladder typically are, a fraction: the rate of an exponential."""
+RARE = 0.05
+"""Weight below which a level is left out."""
 ERRORS = 2.0
 """Standard errors by which the lowest score may lie below chance."""
 
@@ -37,9 +39,8 @@ def levels(data: ScoreData) -> tuple[tuple[float, float], ...]:
     above = {level: edge - level for level in LEVELS if level <= edge}
     weights = {level: LEVELS[level] * float(np.exp(-far / REACH)) for level, far in above.items()}
     total = sum(weights.values())
-    if not total:
-        return ((0.0, 1.0),)
-    return tuple((level, weight / total) for level, weight in weights.items() if weight > 0.02 * total)
+    kept = {level: weight for level, weight in weights.items() if weight > RARE * total} or {0.0: 1.0}
+    return tuple((level, weight / sum(kept.values())) for level, weight in kept.items())
 
 
 def is_guessed(data: ScoreData) -> bool:

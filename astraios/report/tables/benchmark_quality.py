@@ -23,9 +23,9 @@ TABLE = Table(
     section="trust",
     order=45,
     corner="Task",
-    caption="Pairs of methods that the largest size but one orders as the largest does; the spread between methods over "
-    "that of a repeated score; items that would show the difference asked about (two points, unless told otherwise) "
-    "with 80 % power, and the power of those that there are.",
+    caption="Pairs of methods that the largest size but one orders as the largest does; the spread between methods "
+    "over that of a repeated score; items that would show the difference asked about (two points, unless told "
+    "otherwise) with 80 % power, and the power of those that there are.",
     sql=SQL,
     missing="No task has been judged: run astraios benchmark-quality.",
 )
