@@ -6,8 +6,8 @@ OMP_NUM_THREADS=1 python benchmarks/task_quality.py
 from __future__ import annotations
 
 import polars as pl
-from score_accuracy import GADRE_CHANCE, frame_data
 from fit_common import TABLES
+from score_accuracy import GADRE_CHANCE, frame_data
 
 from astraios.fit.decide.quality import assess
 

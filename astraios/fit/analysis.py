@@ -19,7 +19,7 @@ from astraios.fit.notes import FitWarning
 from astraios.fit.observations import read, require_sizes
 from astraios.fit.request import FitRequest
 from astraios.fit.scores import routes, sized
-from astraios.fit.scores.data import ScoreData, read_scores
+from astraios.fit.scores.data import AT, ScoreData, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
 from astraios.fit.targets import of_targets, targets
@@ -222,7 +222,16 @@ def _scores_of(selection: Selection, points: Points) -> Sequence[ScoreData]:
         return ()
     named = pl.DataFrame({"run_id": list(points.series_of), "series": list(points.series_of.values())})
     mine = scores.join(named, on="run_id").with_columns(method_id="series").drop("series")
-    return () if mine.is_empty() else read_scores(mine)
+    if mine.is_empty():
+        return ()
+    found, along = read_scores(mine), selection.along
+    if along is None or along.is_empty():
+        return found
+    marked = along.join(named, on="run_id").with_columns(
+        method_id="series", run_id=pl.concat_str("run_id", pl.lit(AT), pl.col("step").cast(pl.String))
+    )
+    beside = {(one.task_id, one.metric): one for one in read_scores(marked)}
+    return [replace(one, along=beside.get((one.task_id, one.metric))) for one in found]
 
 
 def _of_scores(selection: Selection, request: FitRequest) -> Analysis:

@@ -93,6 +93,7 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
     return Selection(
         losses=losses.drop("bytes_per_token").join(facts.frame.select(columns), on="run_id", maintain_order="left"),
         scores=with_guessing(store.run_query(connection, _scores_sql(request, study))),
+        along=store.run_query(connection, _along_sql(request, study)),
         costs=store.run_query(connection, _costs_sql(request, study)),
         ladder=_ladder(connection, study),
         names=_names(connection, study),
@@ -218,6 +219,20 @@ def _scores_sql(request: FitRequest, study: store.Study) -> str:
         f"ceiling, higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
         f" and (is_main_metric or metric in ({own})) and is_main_n_shot and {study.condition}\n"
         "order by task_id, method_id, n_params, run_id"
+    )
+
+
+def _along_sql(request: FitRequest, study: store.Study) -> str:
+    """Scores along training, but for those at the last step, with the loss that was measured at the same step."""
+    return (
+        "select p.run_id, p.step, p.method_id, p.n_params, l.loss_nats as loss, p.task_id, p.metric, p.value, p.stderr,"
+        " p.n, any_value(f.chance) as chance, any_value(f.ceiling) as ceiling,"
+        " any_value(f.higher_is_better) as higher_is_better\nfrom score_curve p\n"
+        "join loss_curve l on l.run_id = p.run_id and l.step = p.step\n"
+        "join final_score f on f.run_id = p.run_id and f.task_id = p.task_id and f.metric = p.metric\n"
+        f"where l.split = {_literal(request.split)} and f.is_main_metric and f.is_main_n_shot and p.{study.condition}\n"
+        "and p.step < (select max(step) from score_point q where q.run_id = p.run_id and q.task_id = p.task_id)\n"
+        "group by all\norder by all"
     )
 
 

@@ -9,11 +9,14 @@ import polars as pl
 import pytest
 
 from astraios.errors import UsageError
+from astraios.fit import analysis
 from astraios.fit.links import LINKS
+from astraios.fit.request import FitRequest
 from astraios.fit.scores import by_size, from_loss, rolling, routes
 from astraios.fit.scores.chance import levels
 from astraios.fit.scores.data import ScoreData, standard_errors
 from astraios.fit.scores.scale import Scale
+from astraios.fit.selection import Selection
 from tests.fit.analysing import analyse, analyse_scores
 
 NOBODY_SAYS = float("nan")
@@ -161,6 +164,34 @@ def test_ways_are_weighed_and_one_can_be_named() -> None:
         assert p.new_low <= truth <= p.new_high
     with pytest.raises(UsageError, match="no such way"):
         analyse(losses, both, targets=[3e9], through="no_such_metric")
+
+
+def test_scores_along_training_are_points_of_the_link() -> None:
+    """Checkpoints of the two smallest sizes reach losses that no final has; a run's checkpoints weigh as one point."""
+    data = scored(3, methods=2)
+    finals = data.keep(data.log_size < np.log(2e8))
+    rng, rows = np.random.default_rng(0), []
+    for run, name, size, last in zip(finals.run_id, finals.group, finals.log_size, finals.loss, strict=True):
+        for step, extra in ((100, 1.2), (200, 0.6), (300, 0.3), (400, 0.1)):
+            loss = last + extra
+            truth = 0.25 + 0.75 / (1 + np.exp(3.2 * (loss - 2.3)))
+            rows.append({"run_id": run, "step": step, "method_id": name, "n_params": np.exp(size), "loss": loss,
+                         "task_id": "made", "metric": "accuracy", "value": rng.binomial(2000, truth) / 2000, "n": 2000,
+                         "chance": 0.25, "ceiling": 1.0, "higher_is_better": True})  # fmt: skip
+    scores, along = frame(finals), pl.DataFrame(rows)
+    losses = scores.select("run_id", "method_id", "n_params", "loss")
+    request = FitRequest(targets=(1e9,), holdout=None)
+    whole = analysis.analyse(Selection(losses, scores, along=along), request)
+    part = next(part for part in whole.parts if part.role == "target").scores[0]  # type: ignore[attr-defined]
+    assert part.model is not None
+    assert len(part.model.data) == len(finals) + len(rows)
+    near = np.array(["@" in run for run in part.model.data.run_id])
+    own = np.sqrt(part.model.data.value * (1 - part.model.data.value) / 2000)
+    assert (part.model.data.stderr[near] > 1.9 * own[near]).all(), "four of one run weigh as one"
+    assert {way.name for way in part.routes.ways} == {"test", "size"}
+    truth = 0.25 + 0.75 / (1 + np.exp(3.2 * (1.7 + 1.9 * 100**-0.22 - 2.3)))
+    for p in whole.of("target", "score"):
+        assert p.new_low <= truth <= p.new_high
 
 
 def test_scores_alone_go_through_a_loss_of_their_own() -> None:

@@ -13,6 +13,8 @@ from astraios.fit.curve import Array, Mask
 if TYPE_CHECKING:
     import polars as pl
 
+AT = "@"
+"""Between a run and the step of a score along its training."""
 UNKNOWN_ERROR = 0.02
 """Standard error assumed for a score that comes with neither its own nor a number of items."""
 
@@ -38,6 +40,8 @@ class ScoreData:
     higher_is_better: bool
     log_tokens: Array | None = None
     """Log of the tokens that each run was trained on; None where nobody says."""
+    along: ScoreData | None = None
+    """Scores along training with the loss at that step, for links; run ids are `run@step`."""
 
     def __len__(self) -> int:
         return len(self.value)
@@ -45,10 +49,15 @@ class ScoreData:
     def keep(self, mask: Mask) -> ScoreData:
         """The rows where `mask` is true."""
         rows = np.flatnonzero(mask)
+        along = None
+        if self.along is not None:
+            kept = {self.run_id[i] for i in rows}
+            along = self.along.keep(np.array([run.rpartition(AT)[0] in kept for run in self.along.run_id]))
         return ScoreData(
             self.task_id, self.metric, tuple(self.group[i] for i in rows), tuple(self.run_id[i] for i in rows),
             self.log_size[rows], self.loss[rows], self.value[rows], self.stderr[rows], self.items, self.chance,
             self.ceiling, self.higher_is_better, None if self.log_tokens is None else self.log_tokens[rows],
+            along if along else None,
         )  # fmt: skip
 
 
@@ -113,3 +122,30 @@ def standard_errors(value: Array, stderr: Array, items: Array, chance: float, ce
     binomial = np.sqrt((share * (1 - share) + 0.5 / n) / n)
     fallback = np.where(known, binomial, UNKNOWN_ERROR * max(ceiling, 1e-9))
     return np.where(given, np.where(given, stderr, 1.0), fallback)
+
+
+def with_checkpoints(data: ScoreData) -> ScoreData:
+    """Final scores and those along training as points of one link.
+
+    Scores of one run depend on each other: together they weigh as much as one, with the spread of neighbours around
+    their line beside their own error.
+    """
+    along = data.along
+    if along is None or not len(along):
+        return data
+    owner = np.array([run.rpartition(AT)[0] for run in along.run_id])
+    step = np.array([int(run.rpartition(AT)[2]) for run in along.run_id])
+    stderr = along.stderr.copy()
+    for run in set(owner):
+        mine = np.flatnonzero(owner == run)
+        mine = mine[np.argsort(step[mine])]
+        values = along.value[mine]
+        bend = values[1:-1] - (values[:-2] + values[2:]) / 2
+        spread = float(np.sqrt(np.mean(bend**2) / 1.5)) if len(bend) else 0.0
+        stderr[mine] = np.hypot(along.stderr[mine], spread) * np.sqrt(len(mine))
+    return ScoreData(
+        data.task_id, data.metric, data.group + along.group, data.run_id + along.run_id,
+        np.concatenate([data.log_size, along.log_size]), np.concatenate([data.loss, along.loss]),
+        np.concatenate([data.value, along.value]), np.concatenate([data.stderr, stderr]), data.items, data.chance,
+        data.ceiling, data.higher_is_better,
+    )  # fmt: skip

@@ -20,7 +20,7 @@ from astraios.fit.notes import FitWarning
 from astraios.fit.observations import Ladder, Series
 from astraios.fit.scores import by_size, from_loss
 from astraios.fit.scores.by_size import SizeModel
-from astraios.fit.scores.data import ScoreData
+from astraios.fit.scores.data import AT, ScoreData, with_checkpoints
 from astraios.fit.scores.from_loss import ScoreModel
 from astraios.fit.scores.rolling import COUNTED, rungs
 from astraios.fit.targets import FLOPS_PER_TOKEN
@@ -163,7 +163,7 @@ def build(
     ways: list[Route] = []
     apart = losses is not None and losses_apart(data)
     if losses is not None and through in ("auto", TEST) and not (apart and through == "auto"):
-        model = from_loss.build(data, link)
+        model = from_loss.build(with_checkpoints(data), link)
         ways.append(ThroughLoss(TEST, model, _errors_of(model, losses)))
     if apart:
         notes.append(_apart(data))
@@ -300,11 +300,11 @@ def _errors_of(model: ScoreModel, losses: Ensemble) -> Errors:
     for projected in _projected(losses):
         for seen in model.splits:
             hidden = model.shares.keep(~seen)
-            runs = set(hidden.run_id)
+            runs = {run for run in hidden.run_id if AT not in run}
             if runs and runs <= projected.keys() and not set(model.shares.keep(seen).run_id) & projected.keys():
-                loss = np.array([projected[run] for run in hidden.run_id])
-                errors = from_loss.errors_at(model, seen, loss)
-                found[_key(hidden.log_size.min())] = dict(zip(hidden.run_id, map(float, errors), strict=True))
+                loss = np.array([projected.get(run, own) for run, own in zip(hidden.run_id, hidden.loss, strict=True)])
+                errors = dict(zip(hidden.run_id, map(float, from_loss.errors_at(model, seen, loss)), strict=True))
+                found[_key(hidden.log_size.min())] = {run: errors[run] for run in runs}
     return found
 
 
