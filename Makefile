@@ -7,22 +7,21 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # skip and say so.
 SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless gcc:gcc npm:npm
 
-.PHONY: demo test lint verify system bench gpu-check gallery lake trackers help
+.PHONY: demo test lint verify system bench gpu-check gallery docs lake trackers help
 
 help:
 	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
 	@echo "make test    set up, lint, check types, run the tests"
 	@echo "make verify  run the long tests too and print which promises to users held"
 	@echo "make gallery draw docs/gallery.md anew from the demo and the paper's numbers"
+	@echo "make docs    build the documentation site (site/index.html)"
 	@echo "make lake    an environment with DuckLake (.venv-lake), for its tests in \`make verify\`"
 	@echo "make trackers an environment with TRL, Lightning and inspect_ai (.venv-trackers), for their tests in \`make verify\`"
 	@echo "make bench   run the benchmarks (see benchmarks/RESULTS.md)"
 	@echo "make gpu-check  prove the GPU path on one GPU (40 minutes on an H100; docs/training.md)"
 
 demo: $(VENV)/train.stamp
-	$(BIN)/astraios collect tiny
-	$(BIN)/astraios fit-scaling
-	@$(BIN)/astraios report --output report.html
+	$(BIN)/astraios demo
 
 test: $(VENV)/dev.stamp system lint
 	$(BIN)/pytest -n 2
@@ -38,6 +37,9 @@ verify: $(VENV)/dev.stamp system
 
 gallery: demo
 	$(BIN)/python docs/draw_gallery.py astraios.duckdb
+
+docs: $(VENV)/dev.stamp
+	$(BIN)/zensical build --clean --strict --config-file mkdocs.yml
 
 bench: $(VENV)/dev.stamp
 	for file in $(filter-out %_peers.py %_common.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done

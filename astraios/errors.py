@@ -61,11 +61,21 @@ def one_line(error: BaseException, during: str = "") -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, AstraiosError):
         return text
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if is_full(error):
         return "the disk is full; free some space and run the same command again"
     if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", text, re.IGNORECASE):
         return _out_of_memory(text, during)
     return f"{type(error).__name__}: {text[:500]}"
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether the disk has no room left, or the user's share of it, or a file may not grow."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def why(error: OSError) -> str:
+    """The system's reason in words."""
+    return "the disk is full" if is_full(error) else error.strerror or str(error)
 
 
 def _out_of_memory(text: str, during: str) -> str:

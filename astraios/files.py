@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from astraios.errors import StoreError
+from astraios.errors import StoreError, why
 
 
 def cache_dir() -> Path:
@@ -33,9 +35,11 @@ def exclusive(path: Path, *, wait: float, what: str) -> Iterator[None]:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o644)
     except OSError as error:
-        raise StoreError(f"{path.parent}: can't be written ({error.strerror})") from None
+        if error.errno == errno.ELOOP:
+            raise StoreError(f"{path} is a link, and what it leads to is not opened: remove the link") from None
+        raise StoreError(f"{path.parent}: can't be written ({why(error)})") from None
     try:
         until = time.monotonic() + wait
         while True:
@@ -54,15 +58,26 @@ def exclusive(path: Path, *, wait: float, what: str) -> Iterator[None]:
 def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file so that it is there whole or not at all, even when the machine stops.
 
+    One that is there stays as open to others as it is; what could not be written whole leaves nothing behind.
+
     Args:
         path: the file; its folder is there.
         content: all of it.
         durable: False where a stop of the machine, not of the process, may leave it empty.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content)
-        if durable:
-            file.flush()
-            os.fsync(file.fileno())
-    os.replace(temporary, path)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o666
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    try:
+        with open(temporary, "wb", opener=lambda name, _: os.open(name, flags, mode)) as file:
+            if path.is_file():
+                os.fchmod(file.fileno(), mode)
+            file.write(content)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise

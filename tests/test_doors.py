@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import signal
 import socket
 import time
 from pathlib import Path
@@ -10,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from astraios.cli.terminal import cell_text, say, visible
-from astraios.errors import UsageError
+from astraios.errors import CellError, StoreError, UsageError
+from astraios.files import exclusive, write_atomically
 from astraios.report.serve import ReportServer, make_server
 from astraios.train.checkpoint import Checkpoint
 
@@ -82,6 +85,21 @@ def test_a_checkpoint_that_can_not_be_read_is_none(tmp_path: Path, content: byte
     assert Checkpoint(path).load() is None
 
 
+def test_a_checkpoint_that_does_not_fit_is_set_aside(tmp_path: Path) -> None:
+    from astraios.collect.cell.run import _fitting
+
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"of another model")
+    with pytest.raises(RuntimeError, match="out of memory"), _fitting(Checkpoint(path)):
+        raise RuntimeError("CUDA out of memory")
+    assert path.exists()
+    with pytest.raises(CellError, match=r"size mismatch.*checkpoint.pt.unfit now.*same command"):  # noqa: SIM117
+        with _fitting(Checkpoint(path)):
+            raise RuntimeError("size mismatch for layer 1\nand many more lines")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["checkpoint.pt.unfit"]
+    assert (tmp_path / "checkpoint.pt.unfit").read_bytes() == b"of another model"
+
+
 def test_only_our_own_left_overs_are_cleaned(tmp_path: Path) -> None:
     ours = [tmp_path / f".checkpoint.pt.{pid}.tmp" for pid in (1, 123456)]
     names = ".checkpoint.pt.tmp .checkpoint.pt.1.tmp.bak x.checkpoint.pt.1.tmp .checkpointXpt.1.tmp checkpoint.pt"
@@ -130,3 +148,49 @@ def test_a_ray_that_is_started_here_asks_for_a_token() -> None:
             assert "ran 6" not in done.stdout
     finally:
         ours.communicate("\n", timeout=60)
+
+
+def test_no_lock_is_taken_through_a_link(tmp_path: Path) -> None:
+    """Nor made at its end, nor waited for in a pipe."""
+    lock = tmp_path / "lock"
+    lock.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a link"), exclusive(lock, wait=0, what="it"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+    lock.unlink()
+    os.mkfifo(lock)
+    begin = time.monotonic()
+    with exclusive(lock, wait=0, what="it"):
+        assert time.monotonic() - begin < 5
+
+
+def test_a_file_that_is_replaced_stays_as_private_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    write_atomically(path, b"first")
+    path.chmod(0o600)
+    write_atomically(path, b"second")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"second", 0o600)
+    planted = tmp_path / f".report.html.{os.getpid()}.tmp"
+    planted.symlink_to(tmp_path / "precious")
+    with pytest.raises(OSError, match="symbolic links"):
+        write_atomically(path, b"third")
+    assert not (tmp_path / "precious").exists()
+    assert path.read_bytes() == b"second"
+
+
+def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path: Path) -> None:
+    import resource
+
+    path = tmp_path / "report.html"
+    path.write_text("kept")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OSError, match="too large"):
+            write_atomically(path, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["report.html"]
+    assert path.read_text() == "kept"

@@ -23,6 +23,7 @@ FLOW = {
     "files": {"errors"},
     "records": set(),
     "settings": {"errors"},
+    "hub": {"errors", "files"},
     "ray_cluster": {"errors"},
     "runs": {"files", "records", "errors"},
     "data": {"runs"},
@@ -35,16 +36,18 @@ FLOW = {
     "collect/cell": {"collect/plan", "evaluate", "models", "train", "data", "runs"},
     "collect/launch": {"collect/cell", "collect/plan", "models", "train", "runs", "ray_cluster"},
     "collect/run": {"collect/launch", "collect/plan", "models", "train", "runs"},
+    "collect/schema": {"collect/launch", "collect/plan", "evaluate", "models", "train", "data"},
     "fit": set(),
     "report": set(),
     "store": {"runs"},
     "workflow": {
-        "collect/run", "collect/cell", "collect/plan", "collect/launch", "track", "importers", "evaluate", "models",
-        "runs", "store", "fit", "report", "ray_cluster",
+        "collect/run", "collect/cell", "collect/plan", "collect/launch", "collect/schema", "track", "importers",
+        "evaluate", "models", "runs", "store", "fit", "report", "ray_cluster",
     },
-    "cli": {"workflow", "store", "collect/plan", "collect/launch"},
+    "mcp": {"workflow", "store"},
+    "cli": {"workflow", "store", "collect/plan", "collect/launch", "mcp"},
 }  # fmt: skip
-GROUND = {"errors", "registry", "files", "records", "settings"}
+GROUND = {"errors", "registry", "files", "records", "settings", "hub"}
 """Rooms that all others may import."""
 TORCH = {"data", "train", "models", "evaluate", "collect"}
 HEAVY = {"torch", "transformers", "peft", "accelerate", "bitsandbytes"}

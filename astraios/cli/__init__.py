@@ -8,8 +8,8 @@ from importlib import import_module
 from astraios.cli.app import app
 
 _ROOMS = (
-    "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation", "composite",
-    "task", "quality", "machine",
+    "demo", "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation",
+    "composite", "task", "quality", "machine", "mcp",
 )  # fmt: skip
 """In the order in which help shows them."""
 for _room in _ROOMS:
@@ -20,7 +20,7 @@ __all__ = ["app", "main"]
 
 def main() -> None:
     """Entry point: errors become one line on stderr and an exit code."""
-    from astraios.errors import AstraiosError
+    from astraios.errors import AstraiosError, is_full, why
 
     try:
         app()
@@ -32,8 +32,8 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(1)
     except OSError as error:
-        hint = "; free some space and run the same command again" if error.errno == 28 else ""
-        _die(f"{error.filename or 'file system'}: {error.strerror or error}{hint}", 1)
+        hint = "; free some space and run the same command again" if is_full(error) else ""
+        _die(f"{error.filename or 'file system'}: {why(error)}{hint}", 1)
     except ImportError as error:
         _die(f"{error}: pip install 'astraios[train]'", 1)
 

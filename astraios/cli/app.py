@@ -32,6 +32,14 @@ Study = Annotated[
         "--study", metavar="NAME", help="A study, or the beginning of its name; several with commas are joined."
     ),
 ]
+FailIf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--fail-if",
+        metavar="CONDITION",
+        help="End with exit code 1 where it holds, as 'p_best < 0.9'; may be repeated. A wrong name lists all.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, Json, Study, app, example
+from astraios.cli.app import Db, FailIf, Json, Study, app, example
+from astraios.errors import UsageError
 
 
 @app.command(
@@ -22,6 +23,7 @@ from astraios.cli.app import Db, Json, Study, app, example
         "astraios fit-scaling --study tiny --where rank=8 --target 7B --target-tokens 140B",
         "astraios fit-scaling --backtest",
         "astraios fit-scaling --reuse 1a2b3c --target 30B",
+        "astraios fit-scaling --target 16B --fail-if 'p_best < 0.9' --fail-if few_sizes",
     ),
 )
 def fit_scaling(
@@ -94,6 +96,7 @@ def fit_scaling(
     reuse: Annotated[
         str | None, typer.Option(metavar="FIT_ID", help="Project a stored fit again, without its data.")
     ] = None,
+    fail_if: FailIf = None,
     as_json: Json = False,
 ) -> None:
     """Project the final loss of each tuning method to a larger size, and what it will score.
@@ -125,8 +128,11 @@ def fit_scaling(
         through=through,
         ladder=ladder,
     )
-    path = store.database_path(db)
+    path, conditions = store.database_path(db), fail_if or ()
+    workflow.check_names(conditions, workflow.FIT_NAMES)
     if reuse is not None or backtest:
+        if conditions:
+            raise UsageError("--fail-if is about a new projection: leave --reuse and --backtest away")
         frame = workflow.backtest(path, request) if backtest else workflow.reuse(path, str(reuse), request.targets)
         terminal.write_frame(frame, "json" if as_json else "table")
         return
@@ -138,6 +144,7 @@ def fit_scaling(
         terminal.print_json(content)
     else:
         _print_analysis(content)
+    workflow.check_gates(conditions, workflow.fit_facts(content) if conditions else {})
 
 
 @app.command(epilog=example("astraios design --budget 10", "astraios design --budget 200 --target 16B --json"))

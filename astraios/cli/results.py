@@ -8,10 +8,13 @@ from typing import Annotated
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, Json, Out, app, example
+from astraios.cli.app import Db, FailIf, Json, Out, app, example
 from astraios.settings import pairs
 
 GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
+GoldRevision = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of gold data from the hub.")
+]
 Size = Annotated[str | None, typer.Option(metavar="SIZE", help="Parameters of a model that is not known.")]
 LanguageLevel = Annotated[int | None, typer.Option(metavar="N", help="Java language level; 8 compares with the paper.")]
 Nominal = Annotated[
@@ -35,6 +38,7 @@ def score(
     ],
     task: Annotated[str, typer.Option(help="The task that they answer.")],
     data: GoldData = None,
+    revision: GoldRevision = None,
     model: Annotated[str | None, typer.Option(metavar="ID", help="Base model; else read from the name.")] = None,
     method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the name.")] = None,
     size: Size = None,
@@ -56,6 +60,7 @@ def score(
 
     options = {
         "data_dir": data,
+        "revision": revision,
         "language_level": language_level,
         "nominal": nominal,
         "n_shot": shots,
@@ -83,18 +88,28 @@ def score(
         "astraios evaluate bigcode/starcoderbase-1b --task humanevalsynthesize-python --dry-run",
         "astraios evaluate bigcode/starcoderbase-1b --adapter runs/1a2b3c/adapter --task devign --data gold",
         "astraios evaluate ./my-model --base 1B --method fft --task recode-format --engine vllm",
+        "astraios evaluate runs/1a2b3c --checkpoints --task next-token",
     )
 )
 def evaluate(
-    model: Annotated[str, typer.Argument(help="Hub id, folder, or a base model of a ladder.")],
+    model: Annotated[
+        str, typer.Argument(help="Hub id, folder, or a base model of a ladder; with --checkpoints a run directory.")
+    ],
     task: Annotated[list[str], typer.Option(help="A task; may be repeated.")],
+    checkpoints: Annotated[
+        bool, typer.Option("--checkpoints", help="Score each checkpoint that the run kept: scores along training.")
+    ] = False,
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A PEFT adapter to put on the model.")] = None,
     method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the adapter.")] = None,
     base: Annotated[
         str | None, typer.Option(metavar="ID", help="Base model of a folder that holds a tuned one.")
     ] = None,
     size: Size = None,
+    revision: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Branch, tag or commit of a model from the hub.")
+    ] = None,
     data: GoldData = None,
+    gold_revision: GoldRevision = None,
     records: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Held-out prompts and completions, for perplexity.")
     ] = None,
@@ -127,6 +142,7 @@ def evaluate(
 
     subject = workflow.Subject(
         model=model,
+        revision=revision,
         adapter=adapter,
         engine=engine,
         ray=ray,
@@ -141,6 +157,7 @@ def evaluate(
     )
     options = {
         "data_dir": data,
+        "revision": gold_revision,
         "n_samples": samples,
         "limit": limit,
         "batch": batch,
@@ -155,7 +172,11 @@ def evaluate(
         base=base,
         size=size,
     )
-    rows = workflow.evaluate(None if dry_run else store.database_path(db), request, out, terminal.say)
+    path = None if dry_run else store.database_path(db)
+    if checkpoints:
+        rows = workflow.evaluate_checkpoints(path, request, terminal.say)
+    else:
+        rows = workflow.evaluate(path, request, out, terminal.say)
     if as_json:
         terminal.print_json(rows)
     else:
@@ -166,6 +187,7 @@ def evaluate(
     epilog=example(
         "astraios compare 1a2b3c 4d5e6f --task next-token",
         "astraios compare bigcode/starcoderbase-1b:lora bigcode/starcoderbase-1b:fft --task humanevalfix-python",
+        "astraios compare 1a2b3c 4d5e6f --task next-token --fail-if 'high < 0'",
     )
 )
 def compare(
@@ -174,13 +196,16 @@ def compare(
     task: Annotated[str, typer.Option(help="The task.")],
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     db: Db = None,
+    fail_if: FailIf = None,
     as_json: Json = False,
 ) -> None:
     """Say whether two runs differ on the same samples of a task."""
     from astraios import store, workflow
 
+    workflow.check_names(fail_if or (), workflow.COMPARED)
     numbers, words = workflow.compare(store.database_path(db), a, b, task, seed)
     if as_json:
         terminal.print_json(numbers)
     else:
         typer.echo(words)
+    workflow.check_gates(fail_if or (), numbers)

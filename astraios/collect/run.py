@@ -15,7 +15,7 @@ from astraios.collect.plan.job import Job
 from astraios.collect.plan.keep import check_disk
 from astraios.collect.plan.known import Near, found_in, nearest, with_stored
 from astraios.collect.plan.sweep import Sweep
-from astraios.errors import StoreError, UsageError
+from astraios.errors import StoreError, UsageError, why
 from astraios.models.ladders import resolve
 from astraios.runs.directory import RunDirectory, UnreadableError
 from astraios.runs.place import Place
@@ -187,7 +187,7 @@ def collect(
     try:
         place.path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{place.path}: can't be made ({error.strerror}); choose another folder with --out") from None
+        raise StoreError(f"{place.path}: can't be made ({why(error)}); choose another folder with --out") from None
     place.fetch()
     jobs = jobs_for(plans, place.path, sweep.compute.stages)
     stopped = _stopped_before(jobs, place.path) if sweep.compute.stop_hopeless else {}

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 LOCATIONS = ("path", "test_path")
+NAMES = (*LOCATIONS, "revision")
+"""Options that say where the data are; what they are is in a cell's `data_identity`."""
 IGNORED = -100
 """Label of a token that does not count in the loss (PyTorch's convention)."""
 

@@ -18,7 +18,7 @@ from astraios.evaluate.generate.vllm import Server, adapter_rank
 from astraios.evaluate.options import EvaluateOptions, Subject
 from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.models.counting import count_parameters
-from astraios.models.devices import allow_tf32, has_bfloat16
+from astraios.models.devices import allow_tf32, found_device, has_bfloat16
 from astraios.models.ladders import positions, resolve
 from astraios.models.methods import METHODS, recognise
 from astraios.models.quantized import keep_precision
@@ -27,13 +27,37 @@ from astraios.records import TaskResult
 ENGINES = ("auto", "transformers", "vllm")
 
 
-def identity(subject: Subject) -> str:
-    """Hash of what answers: the model's name, its files where it is a folder (name, size, time of change), the
-    adapter's content, and how they are run."""
+def pinned(subject: Subject) -> tuple[str, str | None]:
+    """Hub id, folder or ladder's name of the model, and the commit of the hub that is taken; None for none, or where
+    nobody can tell.
+
+    Raises:
+        UsageError: no such model or revision, or a revision of what does not come from the hub.
+    """
+    ladder, rung = resolve(subject.model)
+    if not ladder.has_revisions(rung.model_id):
+        if subject.revision:
+            raise UsageError(f"--revision {subject.revision}: {subject.model} does not come from the hub")
+        return rung.model_id, None
+    if subject.revision and rung.revision not in (None, subject.revision):
+        raise UsageError(f"--revision {subject.revision}: {subject.model} names another one")
+    asked = subject.revision or rung.revision
+    return rung.model_id, ladder.revision(f"{rung.model_id}@{asked}" if asked else rung.model_id)
+
+
+def is_named(subject: Subject) -> bool:
+    """Whether whoever asks leaves open which revision of a model of the hub it is."""
+    return subject.revision is None and resolve(subject.model)[1].revision is None
+
+
+def identity(subject: Subject, commit: str | None = None) -> str:
+    """Hash of what answers: the model's name and commit, its files where it is a folder (name, size, time of change),
+    the adapter's content, and how they are run."""
     parts = [json.dumps([subject.model, engine_of(subject), subject.dtype, subject.quantization]).encode()]
     if Path(subject.model).is_dir():
         files = [(path.name, path.stat()) for path in sorted(Path(subject.model).iterdir()) if path.is_file()]
         parts += [json.dumps([name, facts.st_size, facts.st_mtime_ns]).encode() for name, facts in files]
+    parts += [commit.encode()] if commit else []
     if subject.adapter:
         parts += [path.read_bytes() for path in sorted(subject.adapter.glob("adapter_*")) if path.is_file()]
     return hashlib.sha256(b"\n".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()[:16]
@@ -82,7 +106,7 @@ def model_size(model: str) -> int:
     if rung.n_params is not None:
         return rung.n_params
     fft = METHODS.get("fft")
-    return count_parameters(ladder.config(rung.model_id), fft, fft.with_defaults({})).n_params
+    return count_parameters(ladder.config(model), fft, fft.with_defaults({})).n_params
 
 
 def load(subject: Subject) -> TunedModel:
@@ -97,14 +121,13 @@ def load(subject: Subject) -> TunedModel:
         raise UsageError(f"--engine {subject.engine!r}: {did_you_mean(subject.engine, ENGINES)}")
     if engine_of(subject) == "vllm":
         return _served(subject)
-    import torch
-
     allow_tf32()
-    ladder, rung = resolve(subject.model)
-    ladder.prepare(rung.model_id)
-    device = subject.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    model_id, commit = pinned(subject)
+    ladder, _ = resolve(model_id)
+    ladder.prepare(model_id)
+    device = subject.device or found_device()
     model, tokenizer = ladder.load(
-        rung.model_id,
+        f"{model_id}@{commit}" if commit else model_id,
         quantization=subject.quantization,
         dtype=_dtype(subject.dtype, device),
         device=device,
@@ -130,8 +153,11 @@ def _served(subject: Subject) -> TunedModel:
         raise UsageError("--ray runs vLLM engines: leave --engine transformers away")
     if subject.quantization:
         raise UsageError(f"--quantization {subject.quantization}: choose --engine transformers")
-    arguments = (subject.model, subject.adapter, subject.seed)
+    model_id, commit = pinned(subject)
+    arguments = (model_id, subject.adapter, subject.seed)
     options: dict[str, Any] = {"trust_remote_code": subject.trust_remote_code, "dtype": subject.dtype}
+    if commit:
+        options |= {"revision": commit, "tokenizer_revision": commit}
     if subject.tensor_parallel < 1:
         raise UsageError(f"--tensor-parallel {subject.tensor_parallel}: must be at least 1")
     if subject.tensor_parallel > 1:

@@ -34,6 +34,8 @@ class ScoreOptions:
 
     data_dir: Path | None = None
     """Folder of gold files; None is the hub."""
+    revision: str | None = None
+    """Branch, tag or commit of gold data that come from the hub; None is its main branch."""
     limit: int | None = setting(None, minimum=1, unit="problems")
     """Only the first problems, for a trial."""
     workers: int | None = setting(None, minimum=1)
@@ -101,7 +103,9 @@ class Subject:
     """The model to be scored."""
 
     model: str
-    """Hub id, folder, or a base model of a ladder."""
+    """Hub id (organisation/name, organisation/name@revision), folder, or a base model of a ladder."""
+    revision: str | None = None
+    """Branch, tag or commit of a model of the hub, where its name does not say it."""
     adapter: Path | None = None
     """Folder of a PEFT adapter."""
     engine: str = "auto"

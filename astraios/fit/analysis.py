@@ -23,7 +23,7 @@ from astraios.fit.scores.data import AT, ScoreData, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
 from astraios.fit.targets import of_targets, targets
-from astraios.records.fitted import Fitted, FittedPoint, Projection
+from astraios.records.fitted import CurvePoint, Fitted, FittedPoint, Projection
 
 
 class Part(Protocol):
@@ -93,9 +93,23 @@ class Analysis:
             "query_hash": self.query_hash,
         }  # fmt: skip
         found = [fit for part in self.parts for fit in part.fitted(self.request, self.sql, self.warnings)]
+        curves = self._curves()
         return [
-            replace(fit, settings={**fit.settings, **kept}, points=[*fit.points, *self._members(fit)]) for fit in found
-        ]
+            replace(
+                fit, settings={**fit.settings, **kept}, points=[*fit.points, *self._members(fit)],
+                curve=curves.get(fit.fit_id, ()),
+            )
+            for fit in found
+        ]  # fmt: skip
+
+    def _curves(self) -> dict[str, Sequence[CurvePoint]]:
+        """The projection over size by fit_id, of the losses of all data."""
+        largest = max((p.n_params for p in self.of("target", "loss")), default=None)
+        parts = [part for part in self.parts if part.role == "target" and isinstance(part, losses.LossPart)]
+        if largest is None or not parts:
+            return {}
+        drawn = losses.curves(parts[0], largest, self.request.level)
+        return {parts[0].ids[name]: points for name, points in drawn.items()}
 
     def _members(self, fit: Fitted) -> list[FittedPoint]:
         """The runs behind tuned points: each counts through its point."""

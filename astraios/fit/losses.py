@@ -24,10 +24,13 @@ from astraios.fit.scores.part import ScorePart
 from astraios.fit.selection import Selection
 from astraios.fit.targets import FLOPS_PER_TOKEN, SAME, Target, Tokens, number
 from astraios.fit.weigh import candidates, estimator_name, varies
-from astraios.records.fitted import Fitted, Projection
+from astraios.records.fitted import CurvePoint, Fitted, Projection
 
 if TYPE_CHECKING:
     import polars as pl
+
+CURVE = 33
+"""Sizes at which a projection is kept as a curve."""
 
 
 @dataclass(frozen=True)
@@ -261,6 +264,20 @@ def _scored(
     log_tokens = None if tokens is None else float(np.log(tokens))
     at = routes.At(part.ensemble.ladder.names, log_size, log_tokens, losses, losses.shape[1])
     return [one.routes.draw(np.random.default_rng([*seed, one.seed()]), at) for one in part.scores]
+
+
+def curves(part: LossPart, largest: float, level: float) -> dict[str, list[CurvePoint]]:
+    """Each series' projection over size, from its smallest run to `largest`; none where the law takes data too."""
+    ladder = part.ensemble.ladder
+    if {name for fit in part.ensemble.fits for name in fit.law.inputs} != {"n_params"}:
+        return {}
+    ends = [(float(one.inputs["n_params"].min()), float(np.log(largest))) for one in ladder.series]
+    sizes = np.stack([np.linspace(low, max(low, high), CURVE) for low, high in ends])
+    drawn = part.ensemble.project({"n_params": sizes})
+    low, high = drawn.interval(level)
+    new_low, new_high = drawn.interval(level, new=True)
+    columns = np.stack([np.exp(sizes), np.exp(drawn.mean), low, high, new_low, new_high, np.full_like(sizes, level)])
+    return {name: [CurvePoint(*at) for at in columns[:, g].T.tolist()] for g, name in enumerate(ladder.names)}
 
 
 def project_hidden(part: LossPart, request: FitRequest, tokens_of: Tokens) -> list[Projection]:

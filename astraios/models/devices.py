@@ -1,6 +1,13 @@
-"""What a GPU computes in."""
+"""The device that is here, and what it computes in."""
 
 from __future__ import annotations
+
+
+def found_device() -> str:
+    """cuda where torch finds a GPU, else cpu."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def allow_tf32() -> None:

@@ -18,6 +18,7 @@ from astraios.records.describing import (
 from astraios.records.fits import (
     BacktestRow,
     CorrelationRow,
+    FitCurveRow,
     FitDrawRow,
     FitParameterRow,
     FitPointRow,
@@ -62,6 +63,7 @@ __all__ = [
     "DatasetRow",
     "EnvironmentRow",
     "EvaluationRow",
+    "FitCurveRow",
     "FitDrawRow",
     "FitParameterRow",
     "FitPointRow",

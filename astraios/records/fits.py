@@ -92,6 +92,21 @@ class FitDrawRow:
     value: Annotated[float, Column("double", "Value.")]
 
 
+@row_of("fit_curve", of="fit")
+@dataclass(frozen=True, kw_only=True)
+class FitCurveRow:
+    """The projection of a series over size, from its smallest run to the largest target, for drawing."""
+
+    fit_id: Annotated[str, Column("varchar", "The fit.")]
+    n_params: Annotated[float, Column("double", "Total parameters.", "parameters")]
+    mean: Annotated[float, Column("double", "Projected loss.", "nats a token")]
+    low: Annotated[float, Column("double", "Low end of the interval of the mean.", "nats a token")]
+    high: Annotated[float, Column("double", "High end of the interval of the mean.", "nats a token")]
+    new_low: Annotated[float, Column("double", "Low end of the interval of one new run.", "nats a token")]
+    new_high: Annotated[float, Column("double", "High end of the interval of one new run.", "nats a token")]
+    level: Annotated[float, Column("double", "Nominal coverage.", "fraction")]
+
+
 @row_of("projection", of="fit")
 @dataclass(frozen=True, kw_only=True)
 class ProjectionRow:

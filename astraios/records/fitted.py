@@ -58,6 +58,19 @@ class DrawnColumn:
     """One a draw, in natural units."""
 
 
+@dataclass(frozen=True)
+class CurvePoint:
+    """The projected loss at one size of a series, with its intervals."""
+
+    n_params: float
+    mean: float
+    low: float
+    high: float
+    new_low: float
+    new_high: float
+    level: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
     """One fit as it is kept: of one series' losses, or of one metric of one task."""
@@ -84,6 +97,8 @@ class Fitted:
     parameters: Mapping[str, ParameterValue]
     points: Sequence[FittedPoint]
     draws: Sequence[DrawnColumn] = ()
+    curve: Sequence[CurvePoint] = ()
+    """The projection over size, from the smallest run to the largest target; empty where it is no curve over size."""
 
 
 @dataclass(frozen=True)

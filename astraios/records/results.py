@@ -118,6 +118,10 @@ class EvaluationRow:
     settings: Annotated[
         Json | None, Column("json", "Temperature, samples, language level, hash of the gold data, as JSON.")
     ] = None
+    gold_revision: Annotated[
+        str | None,
+        Column("varchar", "The commit on the hub that the gold data came from; null for those from elsewhere."),
+    ] = None
 
 
 @row_of("score", of="run", address=OfAttempt, file="scores.parquet")
@@ -218,6 +222,8 @@ class TaskResult:
     """Level at which generated programs ran; None where none were run."""
     settings: Mapping[str, Any] = field(default_factory=dict)
     """How it was done: temperature, language level, hash of the gold data, ..."""
+    gold_revision: str | None = None
+    """Commit on the hub that the gold data came from."""
 
     def evaluation(self, task_id: str, seconds: float, **settings: Any) -> EvaluationRow:
         """The row that says how it was done.
@@ -234,4 +240,5 @@ class TaskResult:
             isolation=self.isolation,
             wall_seconds=seconds,
             settings={**self.settings, **settings},
+            gold_revision=self.gold_revision,
         )

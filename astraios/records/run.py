@@ -54,6 +54,17 @@ class RunRow:
         float | None, Column("double", "UTF-8 bytes a token in the test set.", "bytes a token")
     ] = None
     settings: Annotated[Json | None, Column("json", "The whole configuration of the run, as JSON.")] = None
+    base_revision: Annotated[
+        str | None,
+        Column(
+            "varchar",
+            "The base model that was loaded: its commit on the hub, or a hash of the recipe or the files of one that "
+            "is not from there. Null where nobody could tell.",
+        ),
+    ] = None
+    data_revision: Annotated[
+        str | None, Column("varchar", "The commit on the hub that the data came from; null for data from elsewhere.")
+    ] = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from astraios.errors import DataError, UsageError, did_you_mean
+from astraios.errors import DataError, UsageError, did_you_mean, why
 from astraios.files import write_atomically
 from astraios.report.base import FIGURES, TABLES, Figure, Query, Table, find_figure, find_table
 from astraios.report.draw import Drawn, draw, resize
@@ -57,7 +57,7 @@ def save_figure(
     try:
         write_atomically(path, data)
     except OSError as error:
-        raise DataError(f"{path}: can't be written ({error.strerror})") from None
+        raise DataError(f"{path}: can't be written ({why(error)})") from None
     return path
 
 

@@ -37,7 +37,9 @@ OF_RUNS = (
 """Views with the columns study_key and series."""
 WITHOUT_RUNS = ("method_size_grid", "mean_task_score")
 """Those of them that have no run_id: each row is a mean over runs already."""
-OF_FITS = ("latest_projection", "latest_backtest", "ranking", "fit_study", "task_quality", "pass_at_k")
+OF_FITS = (
+    "latest_curve", "latest_projection", "latest_backtest", "ranking", "fit_study", "task_quality", "pass_at_k",
+)  # fmt: skip
 """Views of fits, with the column study_key."""
 
 
@@ -125,10 +127,7 @@ class Study:
             return f"select * from main.{view} where study_key = {_literal(self.key)}"
         limited = f"select * replace (series as method_id) from main.{view} where study_key in ({keys})"
         if view == "method_size_grid" and shown:
-            return (
-                f"{limited} qualify n_tokens is not distinct from max(n_tokens) over "
-                "(partition by study_key, origin, ladder, dataset_id, model_id, series, n_params, split)"
-            )
+            return f"{limited} and is_most_data"
         return limited if view in WITHOUT_RUNS else limited + shown
 
 

@@ -3,10 +3,11 @@
     cell.json            what was asked, written first
     attempts.jsonl       a line when an attempt starts or fails
     rows.json            of a run that others start: the rows that are known so far
-    losses.jsonl         a line an evaluation, appended while training
+    losses.jsonl         a line an evaluation, appended while training; a log may end in zero bytes while it grows
     points.jsonl         scores along training, a line each
     metrics.jsonl        what else was logged, a line a call
-    checkpoint.pt        where an interrupted try goes on
+    checkpoint.pt        where an interrupted attempt goes on
+    checkpoints/         weights along training, where the sweep keeps them
     trained.json         where training is a cell of its own: its cost and environment, written when it is over
     task-NAME.json       a task's result, each written whole
     adapter/             what was tuned
@@ -28,7 +29,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import StoreError
+from astraios.errors import StoreError, why
 from astraios.files import write_atomically
 from astraios.records import (
     TABLES,
@@ -44,6 +45,7 @@ from astraios.records import (
     values,
 )
 from astraios.runs.log import Log, read_lines
+from astraios.runs.mapped_log import MappedLog
 from astraios.runs.rows import Ending, RunRows
 
 if TYPE_CHECKING:
@@ -81,15 +83,21 @@ class RunDirectory:
     Args:
         path: the directory.
         pause: seconds between two writes of a log; at 0 what is appended is written at once.
+        mapped: write logs at once, through mappings of their files.
     """
 
-    def __init__(self, path: Path, pause: float = PAUSE_S) -> None:
+    def __init__(self, path: Path, pause: float = PAUSE_S, *, mapped: bool = False) -> None:
         self.path = path
-        self._losses, self._points, self._metrics = (Log(path / name, pause) for name in (LOSSES, POINTS, METRICS))
+        logs = [path / name for name in (LOSSES, POINTS, METRICS)]
+        self._losses, self._points, self._metrics = (MappedLog(log) if mapped else Log(log, pause) for log in logs)
 
     @property
     def checkpoint_path(self) -> Path:
         return self.path / "checkpoint.pt"
+
+    @property
+    def kept_path(self) -> Path:
+        return self.path / "checkpoints"
 
     @property
     def adapter_path(self) -> Path:
@@ -117,7 +125,7 @@ class RunDirectory:
             return number, now
         except OSError as error:
             raise StoreError(
-                f"run directory {self.path.name}: can't be written ({error.strerror}); "
+                f"run directory {self.path.name}: can't be written ({why(error)}); "
                 "free some space or choose another --out"
             ) from None
 
@@ -135,7 +143,26 @@ class RunDirectory:
         What is still to be written goes out with the next loss or with `flush`, which comes before a checkpoint: what a
         kill may lose is trained, and logged, again.
         """
-        self._losses.add(_loss_line(point))
+        if point.regularizer is None:
+            rate = None if point.learning_rate is None else float(point.learning_rate)
+            self.log_loss(point.split, point.step, point.n_tokens, float(point.loss_nats), rate)
+        else:
+            line = {name: value for name, value in asdict(point).items() if value is not None or name == "n_tokens"}
+            self._losses.add(json.dumps(line).encode() + b"\n")
+
+    def log_loss(self, split: str, step: int, n_tokens: int | None, loss: float, rate: float | None) -> None:
+        """As `append_loss`, of a loss that need not be made a record for it; finite or not.
+
+        The line is written by hand: a step of training waits for it.
+        """
+        tokens = "null" if n_tokens is None else n_tokens
+        line = f'{_begin(split)}{step}, "n_tokens": {tokens}, "loss_nats": {loss!r}'
+        if loss - loss != 0.0 or (rate is not None and rate - rate != 0.0):
+            plain = {"split": split, "step": step, "n_tokens": n_tokens, "loss_nats": loss, "learning_rate": rate}
+            line = json.dumps({k: v for k, v in plain.items() if v is not None or k == "n_tokens"})[:-1]
+        elif rate is not None:
+            line = f'{line}, "learning_rate": {rate!r}'
+        self._losses.add(f"{line}}}\n".encode())
 
     def append_point(self, point: ScorePoint) -> None:
         """Adds a score along training, as `append_loss` does a loss."""
@@ -409,27 +436,9 @@ def current_lines(content: bytes) -> list[dict[str, Any]]:
     return kept
 
 
-def _loss_line(point: LossPoint) -> bytes:
-    """A loss as a line of JSON: by hand where it is a plain number, for it is written while a model trains."""
-    loss, rate, n_tokens = point.loss_nats, point.learning_rate, point.n_tokens
-    if point.regularizer is None and n_tokens is not None and type(loss) is float and loss - loss == 0.0:
-        if rate is None:
-            facts = (_quoted(point.split), point.step, n_tokens, loss)
-            return b'{"split": %b, "step": %d, "n_tokens": %d, "loss_nats": %r}\n' % facts
-        if type(rate) is float and rate - rate == 0.0:
-            with_rate = (_quoted(point.split), point.step, n_tokens, loss, rate)
-            return b'{"split": %b, "step": %d, "n_tokens": %d, "loss_nats": %r, "learning_rate": %r}\n' % with_rate
-    line = {"split": point.split, "step": point.step, "n_tokens": n_tokens, "loss_nats": float(loss)}
-    if point.regularizer is not None:
-        line["regularizer"] = float(point.regularizer)
-    if rate is not None:
-        line["learning_rate"] = float(rate)
-    return json.dumps(line).encode() + b"\n"
-
-
 @cache
-def _quoted(text: str) -> bytes:
-    return json.dumps(text).encode()
+def _begin(split: str) -> str:
+    return f'{{"split": {json.dumps(split)}, "step": '
 
 
 def read_manifest(path: Path) -> dict[str, Any] | None:

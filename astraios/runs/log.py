@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+_STRIDE = 1 << 16
+
 
 class Log:
     """A file of lines, kept open by its one writer.
@@ -50,12 +52,15 @@ class Log:
             self._file = _opened(self.path)
         content = self._waiting[0] if len(self._waiting) == 1 else b"".join(self._waiting)
         self._waiting = [content]
-        written = os.write(self._file, content)
+        self._write(self._file, content)
+        self._waiting = []
+
+    def _write(self, file: int, content: bytes) -> None:
+        written = os.write(file, content)
         while written < len(content):  # A full disk takes a part, and says so the next time.
             content = content[written:]
             self._waiting = [content]
-            written = os.write(self._file, content)
-        self._waiting = []
+            written = os.write(file, content)
 
     def close(self) -> None:
         """Writes what is left and lets go of the file; the next line opens it again."""
@@ -68,9 +73,39 @@ class Log:
 def _opened(path: Path) -> int:
     file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
     size = os.fstat(file).st_size
-    if size and os.pread(file, 1, size - 1) != b"\n":
+    end = _end_of_lines(file, size)
+    if end < size:
+        os.ftruncate(file, end)
+    if end and os.pread(file, 1, end - 1) != b"\n":
         os.write(file, b"\n")  # What an earlier writer left torn stays a line of its own.
     return file
+
+
+def _end_of_lines(file: int, size: int) -> int:
+    """Where the zero bytes begin that a mapped log ends in when its process was killed."""
+    while size:
+        begin = max(0, size - _STRIDE)
+        written = os.pread(file, size - begin, begin).rstrip(b"\0")
+        if written:
+            return begin + len(written)
+        size = begin
+    return 0
+
+
+def last_lines(path: Path, n_bytes: int) -> bytes:
+    """Whole lines at the end of a log, at least one where it has any that is not longer.
+
+    Args:
+        path: the log.
+        n_bytes: how much of it to read.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with open(path, "rb") as stream:
+        end = _end_of_lines(stream.fileno(), os.fstat(stream.fileno()).st_size)
+        tail = os.pread(stream.fileno(), min(n_bytes, end), max(0, end - n_bytes))
+    return tail[: tail.rfind(b"\n") + 1]
 
 
 def read_lines(content: bytes) -> list[dict[str, Any]]:

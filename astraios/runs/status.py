@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astraios.runs.directory import MANIFEST, RunDirectory
+from astraios.runs.directory import LOSSES, MANIFEST, RunDirectory
+from astraios.runs.log import last_lines
 
 STATES = ("waiting", "running", "interrupted", "failed", "done")
 LATELY_S = 600.0
@@ -139,13 +140,10 @@ def in_hand(lock: Path) -> bool:
 def last_step(path: Path) -> int:
     """The last step whose loss was logged; only the end of the file is read."""
     try:
-        with open(path / "losses.jsonl", "rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - 2048))
-            tail = file.read()
+        tail = last_lines(path / LOSSES, 2048)
     except OSError:
         return 0
-    for line in reversed(tail[: tail.rfind(b"\n") + 1].splitlines()):
+    for line in reversed(tail.splitlines()):
         try:
             return int(json.loads(line)["step"])
         except (ValueError, KeyError, TypeError):

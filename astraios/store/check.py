@@ -9,7 +9,7 @@ from astraios.records import TABLES
 from astraios.store.connect import reading, run_query
 from astraios.store.ingest import known_hashes
 from astraios.store.rows import quoted
-from astraios.store.schema import sql_files
+from astraios.store.schema import MAIN, sql_files
 from astraios.store.source import Growing, RunFiles, Source
 
 
@@ -23,7 +23,8 @@ def failed_checks(path: Path) -> dict[str, int]:
         counts = {
             name: len(run_query(connection, sql.rstrip().rstrip(";"))) for name, sql in sql_files("checks").items()
         }
-        for (table,) in run_query(connection, "select table_name from duckdb_tables() where not internal").iter_rows():
+        held = run_query(connection, f"select table_name from duckdb_tables() where {MAIN}")["table_name"]
+        for table in (name for name in held if name in TABLES or name == "schema_migration"):
             run_query(
                 connection, f"select count(columns(*)) from {quoted(table)}"
             )  # reads every block, and its checksum
@@ -40,11 +41,15 @@ def own_objects(path: Path) -> list[str]:
     with reading(path) as connection:
         rows = run_query(
             connection,
-            "select table_name as name from duckdb_tables() where database_name = current_database() union all "
-            "select view_name from duckdb_views() where database_name = current_database() and not internal "
-            "order by name",
+            "select schema_name, table_name as name from duckdb_tables() where database_name = current_database() "
+            "union all select schema_name, view_name from duckdb_views() where database_name = current_database() "
+            "and not internal order by name",
         )
-    return [name for name in rows["name"] if name not in ours]
+    return [
+        name if schema == "main" else f"{schema}.{name}"
+        for schema, name in rows.iter_rows()
+        if schema != "main" or name not in ours
+    ]
 
 
 def check_directories(path: Path, out: str | Path) -> dict[str, str]:

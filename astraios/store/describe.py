@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astraios.store.connect import reading, run_query, writing
-from astraios.store.schema import sql_files, sql_root
+from astraios.store.schema import MAIN, sql_files, sql_root
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,14 +38,14 @@ def catalogue(path: Path) -> Catalogue:
         relations = run_query(
             connection,
             "select table_name as name, 'table' as kind, comment from duckdb_tables() "
-            "where database_name = current_database() and table_name <> 'schema_migration' union all "
+            f"where {MAIN} and table_name <> 'schema_migration' union all "
             "select view_name, 'view', comment from duckdb_views() "
-            "where database_name = current_database() and not internal order by kind, name",
+            f"where {MAIN} and not internal order by kind, name",
         )
         columns = run_query(
             connection,
             "select table_name as relation, column_name as name, data_type as type, comment from duckdb_columns() "
-            "where database_name = current_database() and not internal order by table_name, column_index",
+            f"where {MAIN} and not internal order by table_name, column_index",
         )
         macros = run_query(
             connection,

@@ -7,11 +7,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import StoreError, UsageError, did_you_mean
+from astraios.errors import StoreError, UsageError, did_you_mean, why
 from astraios.files import write_atomically
 from astraios.store.connect import reading
 from astraios.store.rows import LOAD_KEY, quoted
-from astraios.store.schema import sql_files
+from astraios.store.schema import MAIN, sql_files
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,14 +66,14 @@ def export(path: Path, folder: Path, form: str = "parquet") -> dict[str, int]:
             os.replace(folder / f".{table}.{form}.{os.getpid()}.tmp", folder / f"{table}.{form}")
         write_atomically(folder / INDEX, json.dumps(index, indent=1).encode())
     except OSError as error:
-        raise StoreError(f"{folder}: can't be written ({error.strerror or error})") from None
+        raise StoreError(f"{folder}: can't be written ({why(error)})") from None
     return {table: facts["rows"] for table, facts in index["tables"].items()}
 
 
 def _columns(connection: Any) -> dict[str, dict[str, str]]:
     rows = connection.execute(
-        "select table_name, column_name, data_type from duckdb_columns() where database_name = current_database() "
-        "and not internal and table_name in (select table_name from duckdb_tables()) "
+        f"select table_name, column_name, data_type from duckdb_columns() where {MAIN} "
+        f"and not internal and table_name in (select table_name from duckdb_tables() where {MAIN}) "
         "and table_name <> 'schema_migration' order by table_name, column_index"
     ).fetchall()
     tables: dict[str, dict[str, str]] = {}

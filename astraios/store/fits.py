@@ -1,4 +1,4 @@
-"""Rows of the tables fit, fit_parameter, fit_point, fit_draw, projection and backtest."""
+"""Rows of the tables fit, fit_parameter, fit_point, fit_draw, fit_curve, projection and backtest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,16 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.records import BacktestRow, FitParameterRow, FitPointRow, FitRow, ProjectionRow, columns_of, from_values
+from astraios.records import (
+    BacktestRow,
+    FitCurveRow,
+    FitParameterRow,
+    FitPointRow,
+    FitRow,
+    ProjectionRow,
+    columns_of,
+    from_values,
+)
 from astraios.records.fitted import Fitted, Projection
 from astraios.store.connect import writing
 from astraios.store.rows import FIT_TABLES, arrow_table, insert
@@ -56,6 +65,7 @@ def fit_rows(fits: Sequence[Fitted], projections: Sequence[Projection], created_
             for name, value in fit.parameters.items()
         ],
         "fit_point": [FitPointRow(fit_id=fit.fit_id, **asdict(point)) for fit in fits for point in fit.points],
+        "fit_curve": [FitCurveRow(fit_id=fit.fit_id, **asdict(point)) for fit in fits for point in fit.curve],
         "projection": [from_values(ProjectionRow, vars(p)) for p in projections],
         "backtest": backtest_rows(fits, projections),
     }

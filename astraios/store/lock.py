@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from astraios.errors import StoreError
+from astraios.errors import StoreError, why
 
 PATIENCE_S = 30.0
 """How long a writer waits for another one, and anybody for a foreign program."""
@@ -74,7 +74,7 @@ def writer_lock(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise StoreError(f"{lock} is a link, and what it leads to is not opened: remove the link") from None
-        raise StoreError(f"{path.parent}: can't be written ({error.strerror})") from None
+        raise StoreError(f"{path.parent}: can't be written ({why(error)})") from None
     try:
         patience = Patience(path)
         while not _taken(descriptor, lock):

@@ -8,7 +8,6 @@ each write: none on file systems that share blocks (Btrfs, XFS), a second for a 
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -16,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from astraios.errors import StoreError
+from astraios.errors import StoreError, is_full
 
 _FICLONE = 0x40049409
 """Linux: let the other file share this one's blocks until either changes."""
@@ -86,7 +85,7 @@ def discard(work: Path) -> None:
 
 def reason(error: OSError) -> str:
     """An operating system's error in words."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if is_full(error):
         return "the disk is full; the database is as it was: free some space and run the same command again"
     return f"can't be written ({error.strerror or error})"
 
@@ -98,7 +97,7 @@ def _in_kernel(old: int, new: int) -> bool:
         while count := os.copy_file_range(old, new, 1 << 30):
             done += count
     except OSError as error:
-        if done or error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if done or is_full(error):
             raise
         return False
     return True

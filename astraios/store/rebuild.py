@@ -13,7 +13,7 @@ from astraios.store.ingest import add_runs, reading_ahead
 from astraios.store.lake import attach_lake, is_lake
 from astraios.store.publish import keep
 from astraios.store.rows import KEYS, LOAD_KEY, OWN_TABLES, RUN_TABLES, columns_of, merge, next_load_key, quoted
-from astraios.store.schema import refuse_changed, refuse_foreign
+from astraios.store.schema import MAIN, refuse_changed, refuse_foreign
 from astraios.store.source import Source
 
 if TYPE_CHECKING:
@@ -152,7 +152,5 @@ def differences(a: Path, b: Path) -> dict[str, int]:
 
 
 def _tables(connection: DuckDBPyConnection) -> list[str]:
-    rows = connection.execute(
-        "select table_name from duckdb_tables() where database_name = current_database() order by table_name"
-    ).fetchall()
+    rows = connection.execute(f"select table_name from duckdb_tables() where {MAIN} order by table_name").fetchall()
     return [row[0] for row in rows]

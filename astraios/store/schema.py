@@ -30,10 +30,15 @@ def sql_files(folder: str) -> dict[str, str]:
     return {f.name.removesuffix(".sql"): f.read_text(encoding="utf-8") for f in sorted(files, key=lambda f: f.name)}
 
 
+MAIN = "database_name = current_database() and schema_name = 'main'"
+"""Where our tables are; what lies in a schema of somebody's own is theirs, whatever its name."""
+
+
 def migrations_done(connection: DuckDBPyConnection) -> bool:
     rows = connection.execute(
         "select count(*) from information_schema.tables "
-        "where table_catalog = current_database() and table_name = 'schema_migration' and table_type = 'BASE TABLE'"
+        "where table_catalog = current_database() and table_schema = 'main' "
+        "and table_name = 'schema_migration' and table_type = 'BASE TABLE'"
     ).fetchall()
     return bool(rows[0][0])
 
@@ -57,14 +62,14 @@ def refuse_changed(connection: DuckDBPyConnection, path: Path) -> None:
     A stranger's file may have a view in a table's place, or columns whose names are made to be run.
     """
     rows = connection.execute(
-        "select table_name, column_name, data_type from duckdb_columns() where database_name = current_database() "
-        "and table_name in (select table_name from duckdb_tables() where database_name = current_database())"
+        f"select table_name, column_name, data_type from duckdb_columns() where {MAIN} "
+        f"and table_name in (select table_name from duckdb_tables() where {MAIN})"
     ).fetchall()
     held: dict[str, set[tuple[str, str]]] = {}
     for table, column, kind in rows:
         held.setdefault(table, set()).add((column, kind))
     if "schema_migration" not in held:
-        views = connection.execute("select view_name from duckdb_views() where database_name = current_database()")
+        views = connection.execute("select view_name from duckdb_views() where " + MAIN)
         if ("schema_migration",) in views.fetchall():
             raise StoreError(f"{path}: schema_migration is a view, not a table: this is no database of astraios")
         return
@@ -193,7 +198,6 @@ def _text(name: str) -> str:
 
 def _recorded_views(connection: DuckDBPyConnection) -> str:
     rows = connection.execute(
-        "select comment from duckdb_tables() "
-        "where database_name = current_database() and table_name = 'schema_migration'"
+        f"select comment from duckdb_tables() where {MAIN} and table_name = 'schema_migration'"
     ).fetchall()
     return str(rows[0][0] or "").rsplit(" ", 1)[-1] if rows else ""

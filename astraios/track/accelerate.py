@@ -11,7 +11,8 @@ from typing import Any
 
 from accelerate.tracking import GeneralTracker, on_main_process
 
-from astraios.track.run import Run, init
+from astraios.track.begin import init
+from astraios.track.run import Run
 
 
 class AstraiosTracker(GeneralTracker):  # type: ignore[misc]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from astraios.errors import UsageError
-from astraios.records import BaseModelRow, DatasetRow, RunRow
+from astraios.records import BaseModelRow, DatasetRow, RunRow, values
 from astraios.runs.rows import RunRows
 
 ORIGIN = "live"
@@ -48,6 +48,14 @@ class Facts:
         if value is not None and self.sources.get(name, "estimated") == "estimated":
             self.values[name], self.sources[name] = value, "estimated"
 
+    def take(self, others: Facts) -> None:
+        """Takes what others say where nothing is known."""
+        for name, value in others.values.items():
+            self.add(others.sources.get(name, "hook"), {name: value})
+        self.settings = {**others.settings, **self.settings}
+        self.train = {**others.train, **self.train}
+        self.about = {**others.about, **self.about}
+
     def complete(self) -> None:
         """Adds what the configuration says, and what a named ladder knows of the model.
 
@@ -73,6 +81,21 @@ class Facts:
             )
         if not self.values.get("model"):
             raise UsageError('astraios.init: which base model is it? model="Qwen/Qwen3-1.7B", or the model itself')
+
+    @classmethod
+    def of_rows(cls, rows: RunRows) -> Facts:
+        """The facts behind rows that were written."""
+        run, about = rows.run, dict(about_run(rows))
+        facts = cls(settings=about.pop("settings"), train=about.pop("train"), sources=about.pop("sources"))
+        facts.about = {name: value for name, value in about.items() if name not in ("source", "ids", "code")}
+        told = {**values(rows.base_model), **{name: getattr(run, name) for name in COLUMNS}}
+        told |= {"model": run.model_id, "method": run.method_id, "dataset": run.dataset_id}
+        told |= {"steps": about.get("planned_steps") or run.steps}
+        if rows.dataset:
+            told["eval_hash"] = rows.dataset.eval_hash
+        kept = ("model_id", "settings")
+        facts.values = {name: value for name, value in told.items() if value is not None and name not in kept}
+        return facts
 
     def rows(self, run_id: str) -> RunRows:
         """Rows as a manifest has them, without what a process or an evaluation adds."""
@@ -100,6 +123,12 @@ class Facts:
             tuning_method=method_row(method),
             dataset=data,
         )  # fmt: skip
+
+
+def about_run(rows: RunRows) -> dict[str, Any]:
+    """All that is known of a logged run beside its columns: settings, train, sources, and what the user named."""
+    assert isinstance(rows.run.settings, dict)
+    return rows.run.settings
 
 
 def _dataset(dataset_id: str, eval_hash: str | None) -> DatasetRow:

@@ -15,8 +15,9 @@ from typing import Any
 from inspect_ai.hooks import Hooks, TaskEnd, hooks
 
 from astraios.track import note
+from astraios.track.begin import reopen
 from astraios.track.names import number
-from astraios.track.run import Run, active, reopen
+from astraios.track.run import Run, active
 
 RUN = "ASTRAIOS_RUN"
 """Environment variable that names the run that is evaluated."""

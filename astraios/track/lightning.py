@@ -14,9 +14,10 @@ from typing import Any
 from lightning.pytorch.loggers.logger import Logger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from astraios.track.begin import init, reopen
 from astraios.track.facts import Facts
 from astraios.track.model import model_facts
-from astraios.track.run import Run, init, reopen
+from astraios.track.run import Run
 
 
 class AstraiosLogger(Logger):  # type: ignore[misc]

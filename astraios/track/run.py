@@ -18,7 +18,6 @@ import datetime
 import json
 import os
 import re
-import secrets
 import sys
 import threading
 import time
@@ -30,149 +29,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from astraios.errors import StoreError, UsageError, one_line
+from astraios.errors import StoreError, UsageError, one_line, why
 from astraios.files import exclusive
-from astraios.records import LossPoint, Score, ScorePoint, TaskResult, values
-from astraios.runs.directory import ROWS, RunDirectory, utc_now
+from astraios.records import RunRow, Score, ScorePoint, TaskResult
+from astraios.runs.directory import RunDirectory, utc_now
 from astraios.runs.environment import current
+from astraios.runs.mapped_log import can_map
 from astraios.runs.place import Place
 from astraios.runs.rows import Ending, RunRows
-from astraios.runs.status import in_hand
 from astraios.track import process
-from astraios.track.facts import COLUMNS, Facts
+from astraios.track.facts import Facts, about_run
 from astraios.track.names import COUNT, LEARNING_RATE, METRIC, meaning, number
 
-OUT = "ASTRAIOS_RUNS"
-"""Environment variable that says where runs go where the script does not."""
 UPLOAD_S = 30.0
 """Seconds between two uploads to object storage."""
 WAIT_S = 10.0
 """Seconds to wait for another process that has a run in hand: one that was killed lets go of it at once."""
 _LARGEST = 2**31 - 1
 """Largest step that the database holds."""
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,119}")
 _FRACTIONS = re.compile(r"^(?:accuracy|acc|acc_norm|exact_match|f1(?:_\w+)?|pass@?\d+|precision|recall)$")
-_RESUME = (None, True, False, "allow", "must", "never", "auto")
 _live: weakref.WeakSet[Run] = weakref.WeakSet()
-
-
-def init(
-    model: Any = None,
-    method: str | None = None,
-    dataset: str | None = None,
-    n_params: float | None = None,
-    *,
-    out: str | Path | None = None,
-    seed: int | None = None,
-    learning_rate: float | None = None,
-    n_trainable: float | None = None,
-    n_params_nonembedding: float | None = None,
-    steps: int | None = None,
-    tokens_per_step: float | None = None,
-    bytes_per_token: float | None = None,
-    revision: str | None = None,
-    ladder: str | None = None,
-    method_settings: Mapping[str, Any] | None = None,
-    config: Mapping[str, Any] | None = None,
-    project: str | None = None,
-    name: str | None = None,
-    tags: Sequence[str] = (),
-    group: str | None = None,
-    notes: str | None = None,
-    job_type: str | None = None,
-    id: str | None = None,
-    resume: bool | str | None = None,
-    mode: str | None = None,
-    facts: Facts | None = None,
-) -> Run:
-    """Begins a run, or goes on with one that was interrupted.
-
-    Args:
-        model: base model by its hub id or name; or the model itself, which is asked for its size, its trainable
-            parameters and its adapter.
-        method: tuning method: lora, fft, ...
-        dataset: name of the data, with @ and a version or hash where there is one.
-        n_params: parameters of the base model in all.
-        out: folder of the run directories, or URL of a folder on object storage; else $ASTRAIOS_RUNS, else runs.
-        seed: of initialisation, order of data and dropout.
-        learning_rate: its peak.
-        n_trainable: parameters that are trained.
-        n_params_nonembedding: parameters of the base without embeddings.
-        steps: optimizer steps that are planned.
-        tokens_per_step: tokens in a global batch; with it `log` needs no `tokens`.
-        bytes_per_token: UTF-8 bytes a token in the test set: turns nats into bits a byte.
-        revision: of the base model.
-        ladder: family of sizes that the base belongs to, where astraios does not know it.
-        method_settings: rank, alpha, ... where the model itself is not given.
-        config: the rest of the configuration; facts that are not given are looked up in it under their usual names.
-        project, name, tags, group, notes, job_type: as other trackers have them; kept with the run.
-        id: name of the run and its directory; by default a new one. A run of this id that was not finished goes on.
-        resume: True or "allow": go on with `id`, finished or not, or begin it; "must": it has to be there; "never": it
-            must not. "auto": go on with the interrupted run of the same facts in `out`, or begin one. An id means
-            `id=ID, resume="allow"`.
-        mode: "disabled" writes nothing.
-        facts: what a hook found out.
-
-    Raises:
-        UsageError: a fact that a run needs is missing, or a value makes no sense.
-        StoreError: the run can't be written, or is in another process's hands.
-    """
-    if resume not in _RESUME:
-        id, resume = id or str(resume), "allow"
-    facts = facts or Facts()
-    given = {
-        "method": method, "dataset": dataset, "n_params": n_params, "seed": seed, "learning_rate": learning_rate,
-        "n_trainable": n_trainable, "n_params_nonembedding": n_params_nonembedding, "steps": steps,
-        "tokens_per_step": tokens_per_step, "bytes_per_token": bytes_per_token, "revision": revision, "ladder": ladder,
-    }  # fmt: skip
-    told = Facts()
-    told.add("argument", {**given, "model": model if isinstance(model, str) else None})
-    told.settings = dict(method_settings or {})
-    told.about = {"config": _plain(config)} if config else {}
-    named = {
-        "project": project, "name": name, "tags": list(tags), "group": group, "notes": notes, "job_type": job_type
-    }  # fmt: skip
-    told.about |= {what: value for what, value in named.items() if value}
-    if model is not None and not isinstance(model, str):
-        from astraios.track.model import model_facts
-
-        _take(told, model_facts(model))
-    _take(told, facts)
-    if mode == "disabled" or process.rank() > 0:
-        return Run(None, id or "disabled", Facts())
-    told.complete()
-    return _begun(told, str(out or os.environ.get(OUT) or "runs"), id, resume)
 
 
 def active() -> Run | None:
     """The run of this process that was begun last and is not finished."""
     runs = [run for run in _live if run.is_open]
     return max(runs, key=lambda run: run.began, default=None)
-
-
-def reopen(run_id: str, out: str | Path | None = None, wait: float = WAIT_S) -> Run:
-    """A run that is there, to be scored, gone on with or finished.
-
-    Args:
-        run_id: its id.
-        out: as for `init`.
-        wait: seconds to wait for a process that has it in hand.
-
-    Raises:
-        UsageError: there is none of this id, or it is no run of `init`.
-        StoreError: it is in another process's hands.
-    """
-    place = Place(str(out or os.environ.get(OUT) or "runs"), role="work")
-    _check_id(run_id)
-    place.fetch(run_id, whole=True)
-    directory = RunDirectory(place.path / run_id, pause=0)
-    rows = directory.rows()
-    if rows is None:
-        what = "was not begun by astraios.init" if directory.path.is_dir() else "is not there"
-        raise UsageError(f"run {run_id} {what} ({place.address})")
-    run = Run(place, run_id, _facts_of(rows), known=rows, wait=wait)
-    run._timed = False
-    return run
 
 
 class Run:
@@ -221,7 +103,9 @@ class Run:
         return self._place.address if self._place else ""
 
     def _open(self, place: Place, wait: float) -> None:
-        directory = RunDirectory(place.path / self.id, pause=0)
+        # A mapping is no write that object storage would notice by the file's time.
+        mapped = place.url is None and can_map(place.path)
+        directory = RunDirectory(place.path / self.id, pause=0, mapped=mapped)
         self._held.enter_context(exclusive(directory.path / "lock", wait=wait, what=f"run {self.id}"))
         try:
             self._begin(directory)
@@ -236,7 +120,8 @@ class Run:
 
     def _begin(self, directory: RunDirectory) -> None:
         before = directory.attempts()
-        self._number, self._started = directory.start(json.dumps(self._asked()))
+        rows = self.facts.rows(self.id)
+        self._number, self._started = directory.start(json.dumps(self._asked(rows.run)))
         self._before = _seconds_before(directory, before, self._number)
         session = {"session_at": utc_now(), "seconds_before": self._before}
         directory.note(self._number, self._started, session)
@@ -246,29 +131,29 @@ class Run:
         self._directory = directory
         self._clock = time.perf_counter()
         self._environment = current(process.device_name())
-        self._tell()
+        self._tell(rows)
 
-    def _asked(self) -> dict[str, Any]:
+    def _asked(self, run: RunRow) -> dict[str, Any]:
         """What `astraios status` reads of a run that has no manifest yet."""
-        told, run = self.facts.values, self.facts.rows(self.id).run
         return {
             "run_id": self.id, "model_id": run.model_id, "method_id": run.method_id, "seed": run.seed,
-            "train": {"steps": told.get("steps")},
+            "train": {"steps": self.facts.values.get("steps")},
         }  # fmt: skip
 
-    def _rows(self) -> RunRows:
-        rows, known = self.facts.rows(self.id), self._known
-        about = _settings(rows)
-        about["ids"] = {**((known and _settings(known).get("ids")) or {}), **process.other_ids()}
+    def _rows(self, rows: RunRows | None = None) -> RunRows:
+        """All that is known of the run now; `rows` where the facts are rows already."""
+        rows, known = rows or self.facts.rows(self.id), self._known
+        about = about_run(rows)
+        about["ids"] = {**((known and about_run(known).get("ids")) or {}), **process.other_ids()}
         if commit := process.code_commit():
             about["code"] = commit
         rows.environment, rows.tasks = self._environment, list((known and known.tasks) or ())
         return rows
 
-    def _tell(self) -> None:
+    def _tell(self, rows: RunRows | None = None) -> None:
         """Writes what is known of the run now."""
         assert self._directory is not None
-        self._known = self._rows()
+        self._known = self._rows(rows)
         self._directory.write_rows(self._known)
 
     def describe(self, facts: Facts | None = None, **values: Any) -> None:
@@ -282,7 +167,7 @@ class Run:
             if self._directory is None:
                 return
             self.facts.add("argument", values)
-            _take(self.facts, facts or Facts())
+            self.facts.take(facts or Facts())
             self.facts.complete()
             self._tokens_per_step = self.facts.values.get("tokens_per_step")
             self._tell()
@@ -341,7 +226,7 @@ class Run:
             failure = None
             for split, value in losses:
                 try:
-                    directory.append_loss(LossPoint(split, step, tokens, value, None, rate))
+                    directory.log_loss(split, step, tokens, value, rate)
                 except OSError as error:
                     failure = error
             if others:
@@ -554,7 +439,7 @@ class Run:
     def _rows_at_end(self, directory: RunDirectory) -> RunRows:
         """The rows, with the steps and tokens that were logged in place of those that were planned."""
         rows = self._rows()
-        run, about = rows.run, _settings(rows)
+        run, about = rows.run, about_run(rows)
         reached = directory.reached()
         steps, n_tokens, peak = run.steps, run.n_tokens, run.learning_rate
         if reached.step is not None:
@@ -611,99 +496,6 @@ class Run:
             self._forget()
 
 
-def _begun(facts: Facts, out: str, run_id: str | None, resume: bool | str | None) -> Run:
-    if run_id is None and resume in ("auto", True):
-        run_id = _interrupted(facts, out)
-        resume = "allow"
-    if run_id is None:
-        if resume == "must":
-            raise UsageError('astraios.init: resume="must" of which run? id=ID')
-        return Run(Place(out, role="work"), f"live-{secrets.token_hex(8)}", facts)
-    _check_id(run_id)
-    place = Place(out, role="work")
-    place.fetch(run_id, whole=True)
-    directory = RunDirectory(place.path / run_id)
-    known = directory.rows()
-    if known is None:
-        if directory.path.is_dir() and (directory.path / "cell.json").exists():
-            raise UsageError(f"run {run_id} in {out} is one of `astraios collect`: choose another id")
-        if resume == "must":
-            raise UsageError(f'astraios.init: resume="must", but there is no run {run_id} in {out}')
-        return Run(place, run_id, facts)
-    manifest = directory.manifest()
-    if resume in ("never", False) or (resume is None and manifest is not None and manifest["state"] == "done"):
-        ended = "is finished" if manifest else "is there"
-        raise UsageError(f'run {run_id} {ended} in {out}: resume="allow" to go on with it, or choose another id')
-    _check_same(run_id, facts, known)
-    _take(facts, _facts_of(known))
-    return Run(place, run_id, facts, known)
-
-
-def _interrupted(facts: Facts, out: str) -> str | None:
-    """The one run of these facts in `out` that has no end."""
-    place = Place(out)
-    place.fetch()
-    asked, found = _identity(facts.rows("-")), []
-    for path in sorted(place.path.glob(f"*/{ROWS}")):
-        directory = RunDirectory(path.parent)
-        rows = directory.rows()
-        waits = directory.manifest() is None and not in_hand(path.parent / "lock")
-        if rows is not None and waits and _identity(rows) == asked:
-            found.append(path.parent.name)
-    if len(found) > 1:
-        raise UsageError(f"several interrupted runs of these facts in {out}: {', '.join(found)}: choose with id=")
-    return found[0] if found else None
-
-
-def _identity(rows: RunRows) -> str:
-    run, about = rows.run, _settings(rows)
-    facts = [run.model_id, run.method_id, run.dataset_id, run.seed, run.n_params, run.learning_rate]
-    names = ("settings", "train", "config", "name", "project", "tags", "group")
-    return json.dumps([facts, {what: about.get(what) for what in names}], sort_keys=True, default=str)
-
-
-def _check_same(run_id: str, facts: Facts, known: RunRows) -> None:
-    ours = facts.rows(run_id).run
-    for name in ("model_id", "method_id", "seed", "n_params"):
-        mine, theirs = getattr(ours, name), getattr(known.run, name)
-        if None not in (mine, theirs) and mine != theirs:
-            raise UsageError(f"run {run_id} has {name} {theirs}, not {mine}: choose another id")
-
-
-def _check_id(run_id: str) -> None:
-    if not _ID.fullmatch(run_id):
-        raise UsageError(f"id {run_id!r}: letters, digits and . _ + - are allowed, a letter or digit first")
-
-
-def _settings(rows: RunRows) -> dict[str, Any]:
-    assert isinstance(rows.run.settings, dict)
-    return rows.run.settings
-
-
-def _facts_of(rows: RunRows) -> Facts:
-    """The facts behind rows that were written."""
-    run, about = rows.run, dict(_settings(rows))
-    facts = Facts(settings=about.pop("settings"), train=about.pop("train"), sources=about.pop("sources"))
-    facts.about = {name: value for name, value in about.items() if name not in ("source", "ids", "code")}
-    told = {**values(rows.base_model), **{name: getattr(run, name) for name in COLUMNS}}
-    told |= {"model": run.model_id, "method": run.method_id, "dataset": run.dataset_id}
-    told |= {"steps": about.get("planned_steps") or run.steps}
-    if rows.dataset:
-        told["eval_hash"] = rows.dataset.eval_hash
-    kept = ("model_id", "settings")
-    facts.values = {name: value for name, value in told.items() if value is not None and name not in kept}
-    return facts
-
-
-def _take(facts: Facts, others: Facts) -> None:
-    """Takes what others say where nothing is known."""
-    for name, value in others.values.items():
-        facts.add(others.sources.get(name, "hook"), {name: value})
-    facts.settings = {**others.settings, **facts.settings}
-    facts.train = {**others.train, **facts.train}
-    facts.about = {**others.about, **facts.about}
-
-
 def _seconds_before(directory: RunDirectory, attempts: Sequence[Mapping[str, Any]], number: int) -> float:
     """Seconds that earlier processes spent on this attempt: to its end, or to the last thing that they wrote."""
     last = attempts[-1] if attempts else {}
@@ -749,21 +541,9 @@ def _whole(step: Any) -> int:
     return int(found)
 
 
-def _plain(config: Any) -> Any:
-    """A configuration as JSON types: mappings, dataclasses and namespaces; what is none is kept as text."""
-    import dataclasses
-
-    if dataclasses.is_dataclass(config) and not isinstance(config, type):
-        config = dataclasses.asdict(config)
-    elif not isinstance(config, Mapping) and hasattr(config, "__dict__"):
-        config = vars(config)
-    return json.loads(json.dumps(dict(config), default=str))
-
-
 def _unwritten(run_id: str, error: OSError) -> StoreError:
-    reason = "the disk is full" if error.errno == 28 else error.strerror or str(error)
     return StoreError(
-        f"run {run_id}: can't be written ({reason}); what was given is kept and written with the next call"
+        f"run {run_id}: can't be written ({why(error)}); what was given is kept and written with the next call"
     )
 
 

@@ -15,11 +15,12 @@ from transformers import TrainerCallback
 from transformers.integrations import integration_utils
 
 from astraios.track import note, trl
+from astraios.track.begin import init, reopen
 from astraios.track.data import dataset_id, fingerprint
 from astraios.track.facts import Facts
 from astraios.track.model import is_language_model, model_facts
 from astraios.track.process import n_devices
-from astraios.track.run import Run, init, reopen
+from astraios.track.run import Run
 
 RECIPE = ("lr_scheduler_type", "warmup_steps", "warmup_ratio", "weight_decay", "optim", "max_grad_norm",
           "num_train_epochs", "bf16", "fp16", "gradient_checkpointing", "label_smoothing_factor", "neftune_noise_alpha",

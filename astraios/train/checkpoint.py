@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 
 from astraios.train.loop import TrainState
@@ -57,7 +58,37 @@ class Checkpoint:
         state = self.load()
         return state.step if state else 0
 
+    def set_aside(self) -> Path:
+        """Renames the file, so that it is kept and no run goes on from it; its new name."""
+        aside = self.path.with_name(self.path.name + ".unfit")
+        os.replace(self.path, aside)
+        return aside
+
     def remove(self) -> None:
         """Deletes the checkpoint, once what it led to has been written."""
         self.clean()
         self.path.unlink(missing_ok=True)
+
+
+class KeptCheckpoints:
+    """Weights along training, a file a step; they are kept where somebody made the folder.
+
+    Args:
+        folder: `checkpoints/` of a run directory.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, state: TrainState) -> None:
+        """Keeps the weights of a state, without what only the next step needs."""
+        if self.folder.is_dir():
+            weights = {"model": state.tensors["model"]}
+            Checkpoint(self.folder / f"step-{state.step:08}.pt").save(replace(state, tensors=weights))
+
+    def states(self) -> Iterator[TrainState]:
+        """What was kept, by step; a file that can't be read is passed over as if it had not been kept."""
+        for path in sorted(self.folder.glob("step-*.pt")):
+            state = Checkpoint(path).load()
+            if state is not None:
+                yield state

@@ -53,6 +53,8 @@ class TrainSpec:
     """Steps between records of the training batch's loss."""
     checkpoint_every: int = setting(10, minimum=1, counts=False, unit="steps")
     """Steps between states from which an interrupted run goes on."""
+    score_every: int | None = setting(None, minimum=1, later=True, counts=False, unit="steps")
+    """Steps between scores of the sweep's tasks while training (and of the losses there); None scores the end alone."""
     dtype: str = setting("auto", choices=("auto", "float32", "bfloat16"))
     """Of the base: float32, bfloat16, or auto (bfloat16 where the device has it). What is trained is kept in float32
     while it is trained: in bfloat16 a step at 1e-6 would be lost in rounding."""
@@ -78,6 +80,11 @@ class TrainSpec:
             )
         if self.fsdp and self.processes < 2:
             raise UsageError("[train] fsdp = true shares a model among processes: set processes to 2 or more")
+        if self.score_every and self.processes > 1:
+            raise UsageError(
+                f"[train] score_every scores in the one process that trains, and processes = {self.processes}: set "
+                "[keep] checkpoints = true instead, and then run `astraios evaluate RUN_DIRECTORY --checkpoints`"
+            )
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -132,6 +139,7 @@ class Trainer:
         learning_rate: peak.
         seed: of the order of blocks and of dropout.
         on_loss: called with each LossPoint.
+        on_score: called with the model and the state after every `score_every`th step but the last.
         on_step: called with the number of steps done.
         save: called with a TrainState at checkpoints.
         group: the processes that train together; by default this one alone.
@@ -148,13 +156,14 @@ class Trainer:
         learning_rate: float,
         seed: int,
         on_loss: Callable[[LossPoint], None],
+        on_score: Callable[[nn.Module, TrainState], None] = lambda model, state: None,
         on_step: Callable[[int], None] = lambda step: None,
         save: Callable[[TrainState], None] = lambda state: None,
         group: Group = ALONE,
     ) -> None:
         self.data, self.spec, self.method, self.group = data, spec, method, group
         self.learning_rate, self.seed = learning_rate, seed
-        self.on_loss, self.on_step, self.save = on_loss, on_step, save
+        self.on_loss, self.on_score, self.on_step, self.save = on_loss, on_score, on_step, save
         self.n_virtual = method.n_virtual_tokens(settings or {}) if method else 0
         if spec.batch_size % (spec.micro_batch * group.size):
             raise CellError(
@@ -200,8 +209,11 @@ class Trainer:
             if step % self.spec.log_every == 0:
                 self.on_loss(self._point("batch", step, loss, regularizer))
             last = step == self.spec.steps
-            if step % self.spec.eval_every == 0 or last:
+            scored = self.spec.score_every is not None and step % self.spec.score_every == 0
+            if step % self.spec.eval_every == 0 or scored or last:
                 self._evaluate(step)
+            if scored and not last:
+                self._score()
             if step % self.spec.checkpoint_every == 0 or last:
                 self.save(self._checkpoint())
             self.on_step(step)
@@ -276,6 +288,17 @@ class Trainer:
                         f"no token of the {split} split counts in the loss: set [data] answers_only = false"
                     )
                 self.on_loss(self._point(split, step, total / count))
+        self.state.eval_seconds += time.perf_counter() - start
+
+    def _score(self) -> None:
+        """Scores the model as it is; training goes on as if nothing had been drawn meanwhile."""
+        start = time.perf_counter()
+        generators = self.group.generators(self.device)
+        self.model.eval()
+        with self._autocast():
+            self.on_score(self.model, self.state)
+        self.model.train()
+        self.group.load_generators(self.device, generators)
         self.state.eval_seconds += time.perf_counter() - start
 
     def _checkpoint(self) -> TrainState:

@@ -4,20 +4,24 @@ from astraios.fit.request import FitRequest
 from astraios.workflow.collecting import Hardware, collect, estimated, join, one_of_machines, plan, run_cell, status
 from astraios.workflow.composing import compose
 from astraios.workflow.curating import curate, show, sweep_again
-from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate
+from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate, evaluate_checkpoints
 from astraios.workflow.examining import doctor
 from astraios.workflow.finishing import finish
-from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, reuse
+from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, preview, reuse
+from astraios.workflow.gates import FIT_NAMES, check_gates, check_names, fit_facts
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
 from astraios.workflow.passing import pass_curves
 from astraios.workflow.quality import benchmark_quality
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
-from astraios.workflow.scoring import ScoreRequest, compare, score
+from astraios.workflow.scoring import COMPARED, ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
 from astraios.workflow.studies import hints, studies
+from astraios.workflow.sweeping import first_sweep, schema_text, write_schema
 from astraios.workflow.tasks import correct_task, forget_task, known_tasks
 
 __all__ = [
+    "COMPARED",
+    "FIT_NAMES",
     "EvaluateRequest",
     "FileColumns",
     "FitRequest",
@@ -28,6 +32,8 @@ __all__ = [
     "Subject",
     "backtest",
     "benchmark_quality",
+    "check_gates",
+    "check_names",
     "collect",
     "compare",
     "compose",
@@ -37,7 +43,10 @@ __all__ = [
     "doctor",
     "estimated",
     "evaluate",
+    "evaluate_checkpoints",
     "finish",
+    "first_sweep",
+    "fit_facts",
     "fit_file",
     "fit_scaling",
     "forget_task",
@@ -49,8 +58,10 @@ __all__ = [
     "one_of_machines",
     "pass_curves",
     "plan",
+    "preview",
     "reuse",
     "run_cell",
+    "schema_text",
     "score",
     "serve_report",
     "show",
@@ -59,4 +70,5 @@ __all__ = [
     "sweep_again",
     "undo_import",
     "write_report",
+    "write_schema",
 ]

@@ -48,13 +48,16 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     """
     import dataclasses
 
-    from astraios.evaluate.model import check, evaluate, identity, load, model_size, tuning_method
+    from astraios.evaluate.model import check, evaluate, identity, is_named, load, model_size, pinned, tuning_method
     from astraios.evaluate.tasks import options_of
 
     subject = request.subject
     options = options_of(request.tasks, EvaluateOptions, request.options)
     check(subject, request.tasks)
-    who = identity(subject)
+    name, commit = pinned(subject)
+    who, before = identity(subject, commit), identity(subject)
+    if is_named(subject) and not (out / "evaluations" / who).exists() and (out / "evaluations" / before).exists():
+        who, commit = before, None  # answers from a time when a model's name was all that is known
     folder, trial = out / "evaluations" / who, request.options.get("limit") is not None
     told = tuning_method(subject)
     method = request.method or (told[0] if told else None)
@@ -66,10 +69,13 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     base, size = request.base or subject.model, request.size
     records = db is not None and not trial
     if records and size is None:
-        size = str(model_size(base))
+        size = str(model_size(request.base or (f"{name}@{commit}" if commit else name)))
     settings = told[1] if told and told[0] == method else None
+    came = commit if request.base is None else None
     described = (
-        {task: describe_scored(base, method, size, task, who, settings) for task in request.tasks} if records else {}
+        {task: describe_scored(base, method, size, task, who, settings, came) for task in request.tasks}
+        if records
+        else {}
     )
     tuned = load(subject)
     rows = []
@@ -84,3 +90,42 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
         record_scores(db, subject.model, task, result, rows_of_run, time.perf_counter() - start)
         tell(f"{task}: recorded as run {rows_of_run.run.run_id} in {db}")
     return rows
+
+
+def evaluate_checkpoints(db: Path | None, request: EvaluateRequest, tell: Recorded) -> list[dict[str, Any]]:
+    """Scores the weights that a run of ours has kept along its training, and records the scores with it.
+
+    Args:
+        db: the database, or None to record nothing but in the run directory.
+        request: options; its subject's model is a run directory, of which the rest is known.
+        tell: told of each checkpoint.
+
+    Returns:
+        One object a step, task and metric.
+
+    Raises:
+        UsageError: something was said that the run directory tells, or a trial was asked for; unknown task or option.
+        CellError: no finished run with kept checkpoints there.
+        DataError: the gold data can't be had.
+    """
+    import dataclasses
+
+    from astraios import store
+    from astraios.collect.cell.scoring import score_checkpoints
+    from astraios.models.devices import found_device
+
+    subject = request.subject
+    told = {"adapter": subject.adapter, "method": request.method, "base": request.base, "size": request.size}
+    told |= {"ray": subject.ray, "quantization": subject.quantization, "records": subject.records}
+    told |= {"revision": subject.revision}
+    for name, value in told.items():
+        if value is not None:
+            raise UsageError(f"--checkpoints takes --{name} from the run directory: leave it away")
+    if request.options.get("limit") is not None:
+        raise UsageError("--checkpoints with --limit: scores of a trial would stand among real ones; leave it away")
+    path = Path(subject.model)
+    points = score_checkpoints(path, request.tasks, request.options, subject.device or found_device(), tell)
+    if db is not None:
+        report = store.ingest(db, path.parent)
+        tell(report.skipped.get(path.name, f"recorded with run {path.name} in {db}"))
+    return [dataclasses.asdict(point) for point in points]

@@ -45,6 +45,18 @@ def fit_scaling(db: Path, request: FitRequest) -> dict[str, Any]:
     return {**analysis.to_json(), "since_last_fit": _changes(before, analysis)}
 
 
+def preview(db: Path, request: FitRequest) -> dict[str, Any]:
+    """The same from a database in which nothing is recorded.
+
+    Raises:
+        StoreError, UsageError, FitError: as `fit_scaling`.
+    """
+    from astraios.fit.analysis import analyse
+
+    request.check()
+    return analyse(select(db, request), request).to_json()
+
+
 def _changes(before: pl.DataFrame, analysis: Analysis) -> list[dict[str, Any]]:
     """Projections that an earlier fit made too: then and now, and how many runs came in between."""
     now = {(p.method_id, round(p.n_params), p.n_tokens): p for p in analysis.of("target", "loss")}

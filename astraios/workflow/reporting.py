@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from astraios import store
-from astraios.errors import StoreError, UsageError
+from astraios.errors import StoreError, UsageError, why
 from astraios.files import write_atomically
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def write_report(db: Path, output: Path | None, request: ReportRequest) -> Path:
             output.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(output, page.encode())
         except OSError as error:
-            raise StoreError(f"{output}: can't be written ({error.strerror}); choose another file with -o") from None
+            raise StoreError(f"{output}: can't be written ({why(error)}); choose another file with -o") from None
     return output
 
 

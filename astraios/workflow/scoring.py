@@ -14,6 +14,9 @@ from astraios.records import AttemptRow, BaseModelRow, RunRow, SampleScore, Task
 from astraios.workflow.curating import find_run
 from astraios.workflow.sizes import rung_names
 
+COMPARED = ("a", "b", "difference", "low", "high", "p_value", "n", "only_a", "only_b", "differ")
+"""Numbers of a comparison of two runs that conditions of --fail-if may name; `differ` is 0 or 1."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
@@ -84,6 +87,7 @@ def describe_scored(
     task: str,
     identity: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    base_revision: str | None = None,
 ) -> Scored:
     """What the database says of a run that was not tuned here.
 
@@ -94,6 +98,7 @@ def describe_scored(
         task: the task.
         identity: of the tuned model, where there may be several by the same method.
         settings: of the tuning method, where its adapter states them.
+        base_revision: commit of the hub that the base came from.
 
     Raises:
         UsageError: one of them is unknown.
@@ -122,6 +127,7 @@ def describe_scored(
             origin="imported",
             method_id=method.name,
             settings={"settings": dict(settings)} if settings else None,
+            base_revision=base_revision,
         ),
     )
 

@@ -5,9 +5,7 @@ with cell as (
         -max(loss_nats) filter (where split = 'test') as test_loss,
         max(mean_score) as mean_score
     from (
-        select * from method_size_grid
-        qualify n_tokens is not distinct from max(n_tokens) over (
-            partition by study_key, origin, ladder, dataset_id, model_id, series, n_params, split)
+        select * from method_size_grid where is_most_data
         union all by name select * from mean_task_score where is_main)
     group by study_key, origin, ladder, dataset_id, n_params, series
 )

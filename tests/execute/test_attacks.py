@@ -15,6 +15,8 @@ from astraios.evaluate.execute import Limits, Program
 from astraios.evaluate.execute.isolation import isolation
 from astraios.evaluate.execute.pool import PythonPool
 from tests.execute import attacks, attacks_java
+from tests.execute.attacks_forged import FORGED
+from tests.execute.attacks_java_forged import FORGED as FORGED_JAVA
 
 pytestmark = pytest.mark.promise("attacks on the judge fail")
 LIMITS = Limits(cpu_seconds=1, memory_bytes=256 << 20, wall_factor=2)
@@ -113,6 +115,27 @@ def test_python_attacks(level: str, user_namespace: bool, canary: Canary) -> Non
     assert set(Path.cwd().iterdir()) == folder
 
 
+@pytest.mark.parametrize(("level", "user_namespace"), LEVELS)
+def test_lies_over_the_channel(level: str, user_namespace: bool, request: pytest.FixtureRequest) -> None:
+    """A right program passes after each; a third of them without --verify."""
+    if isolation().reasons[level] != "available":
+        pytest.skip(f"{level}: {isolation().reasons[level]}")
+    names = list(FORGED)[:: 1 if request.config.getoption("--verify") else 3]
+    before, programs = processes(), []
+    for name in names:
+        code, test = FORGED[name] if isinstance(FORGED[name], tuple) else (FORGED[name], attacks.TEST)
+        programs += [Program("python", code, test, limits=LIMITS), Program("python", GOOD, attacks.TEST, limits=LIMITS)]
+    pool = PythonPool(level, 2, user_namespace)
+    try:
+        verdicts = [verdict for _, verdict in sorted(pool.judge(programs), key=lambda pair: pair[0])]
+    finally:
+        pool.close()
+    assert [name for name, verdict in zip(names, verdicts[::2], strict=True) if verdict.passed] == []
+    assert {n: v for n, v in zip(names, verdicts[1::2], strict=True) if not v.passed} == {}
+    assert all(verdict.detail.isprintable() and len(verdict.detail) < 200 for verdict in verdicts)
+    assert settled(before, 0) == set()
+
+
 @pytest.mark.parametrize("level", ["namespaces", "confined"])
 def test_hog_dies_of_the_memory_limit(level: str) -> None:
     hog = "def f(x):\n    a = []\n    while True:\n        a.append(bytearray(1 << 20))"
@@ -134,10 +157,14 @@ def test_java_attacks(canary: Canary, request: pytest.FixtureRequest) -> None:
     bodies = {**attacks.JAVA, **attacks_java.BODIES}
     texts = {name: attacks.JAVA_HEAD + canary.fill(body) + attacks.JAVA_TAIL for name, body in bodies.items()}
     texts |= attacks_java.PROGRAMS
-    names, before = list(texts)[:: 1 if request.config.getoption("--verify") else 3], processes()
+    tested = {name: (text, attacks.JAVA_TEST) for name, text in texts.items()}
+    tested |= {name: one if isinstance(one, tuple) else (one, attacks.JAVA_TEST) for name, one in FORGED_JAVA.items()}
+    names, before = list(tested)[:: 1 if request.config.getoption("--verify") else 3], processes()
     right = attacks.JAVA_HEAD + "return x * x;" + attacks.JAVA_TAIL
     programs = [
-        Program("java", text, attacks.JAVA_TEST, limits=LIMITS) for name in names for text in (texts[name], right)
+        Program("java", text, test, limits=LIMITS)
+        for name in names
+        for text, test in (tested[name], (right, attacks.JAVA_TEST))
     ]
     pool = JavaPool("namespaces", 2)
     try:

@@ -13,18 +13,18 @@ from astraios.evaluate.execute.isolation import isolation
 from astraios.evaluate.execute.pool import PythonPool
 from astraios.evaluate.score import score_generations, score_options
 from astraios.evaluate.tasks._humaneval import HELPER
-from tests.execute import attacks, carried, grammar, results
+from tests.execute import attacks, carried, grammar, results, right
 
 LIMITS = Limits(cpu_seconds=2, memory_bytes=512 << 20, wall_factor=2)
 GOOD = "def f(x):\n    return x * x"
 LEVELS = [("namespaces", False), ("namespaces", True), ("confined", False)]
 
 
-def judged(level: str, user_namespace: bool, programs: list[Program]) -> list[str]:
+def judged(level: str, user_namespace: bool, programs: list[Program], workers: int = 2) -> list[str]:
     """Verdicts in words."""
     if isolation().reasons[level] != "available":
         pytest.skip(f"{level}: {isolation().reasons[level]}")
-    pool = PythonPool(level, 2, user_namespace)
+    pool = PythonPool(level, workers, user_namespace)
     try:
         verdicts = sorted(pool.judge(programs), key=lambda pair: pair[0])
     finally:
@@ -58,7 +58,7 @@ def test_nothing_carries_over(level: str, user_namespace: bool) -> None:
         statements = statements.replace("NICE", str(os.nice(0)))
         pairs += [attack, f"{statements}\n{GOOD}"]
     programs = [Program("python", text, attacks.TEST, limits=LIMITS) for text in pairs]
-    said = judged(level, user_namespace, programs)
+    said = judged(level, user_namespace, programs, workers=1)  # so that each follows upon the last in one jail
     names = list(carried.CARRIED)
     assert [names[i] for i, word in enumerate(said[::2]) if word == "passed"] == []
     assert {names[i]: word for i, word in enumerate(said[1::2]) if word != "passed"} == {}
@@ -109,3 +109,15 @@ def test_a_program_may_end_its_jail_without_harm_to_others() -> None:
     said = judged("namespaces", False, [Program("python", slow, test, limits=Limits(1)), right, right])
     assert said[0].startswith("timeout")
     assert said[1:] == ["passed", "passed"]
+
+
+def test_five_hundred_right_programs_pass(request: pytest.FixtureRequest) -> None:
+    """All of them with --verify, a fifth without; each passes in one process, too."""
+    found = right.programs()
+    assert len(found) >= 500
+    names = list(found)[:: 1 if request.config.getoption("--verify") else 5]
+    for name in names:
+        code, test = found[name]
+        exec(f"{code}\n{test}", {})
+    said = judged("namespaces", False, [Program("python", *found[name], limits=LIMITS) for name in names])
+    assert {name: word for name, word in zip(names, said, strict=True) if word != "passed"} == {}

@@ -92,6 +92,8 @@ def test_own_tables_and_views_are_left_alone_and_never_run(ours: Path, secret: P
     changed(
         ours,
         'create table "my; drop table run" (a integer)',
+        "create schema theirs",
+        "create table theirs.run (x integer)",
         f"create view mine as select content from read_text('{secret}')",
         f"create view \"select\" as select error(content) as e from read_text('{secret}')",
     )
@@ -107,7 +109,7 @@ def test_own_tables_and_views_are_left_alone_and_never_run(ours: Path, secret: P
     with duckdb.connect(str(ours), read_only=True) as connection:
         names = {name for (name,) in connection.execute("select view_name from duckdb_views()").fetchall()}
     assert {"mine", "select"} <= names
-    assert store.own_objects(ours) == ["mine", "my; drop table run", "select"]
+    assert store.own_objects(ours) == ["mine", "my; drop table run", "theirs.run", "select"]
     commands[-1]()
 
 

@@ -154,8 +154,10 @@ def _joined(device: str) -> str:
     import torch
     import torch.distributed as dist
 
+    from astraios.models.devices import found_device
+
     if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = found_device()
     if device.startswith("cuda"):
         local = int(os.environ["LOCAL_RANK"])
         if local >= torch.cuda.device_count():
@@ -172,7 +174,7 @@ def _train_part(directory: Path, device: str) -> None:
 
     from astraios.collect.cell.training import Training, prepared_data
     from astraios.runs.directory import RunDirectory
-    from astraios.train.checkpoint import Checkpoint
+    from astraios.train.checkpoint import Checkpoint, KeptCheckpoints
     from astraios.train.group import Replicas, Shards
 
     cell = _told_cell(directory)
@@ -194,6 +196,7 @@ def _train_part(directory: Path, device: str) -> None:
 
     def save(state: Any) -> None:
         run.flush()
+        KeptCheckpoints(run.kept_path).keep(state)
         checkpoint.save(state)
 
     def nothing(_: Any) -> None:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.cell.environment import current
+from astraios.collect.cell.scoring import Scorer
 from astraios.collect.cell.training import Training, prepared_data
 from astraios.collect.plan.cell_plan import Plan, describe
 from astraios.collect.plan.compute import KeepSpec
 from astraios.collect.plan.keep import check_disk, is_kept
 from astraios.collect.plan.sweep import Cell
 from astraios.data import packing as instruction_data
-from astraios.data.sources import Record
 from astraios.errors import AstraiosError, CellError, one_line
-from astraios.evaluate.options import EvaluateOptions
-from astraios.evaluate.tasks import TASKS, TunedModel
+from astraios.evaluate.tasks import TASKS
 from astraios.files import exclusive
-from astraios.models.ladders import positions, resolve
+from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import EnvironmentRow, TaskResult, from_values, values
 from astraios.runs.directory import RunDirectory, utc_now
 from astraios.runs.rows import Ending, RunRows
-from astraios.train.checkpoint import Checkpoint
+from astraios.train.checkpoint import Checkpoint, KeptCheckpoints
 
 if TYPE_CHECKING:
     from torch import nn
@@ -180,6 +180,22 @@ def _found(device: str, planned: str) -> str:
     return ("cuda" if here else "cpu") if device == "auto" else device
 
 
+@contextlib.contextmanager
+def _fitting(checkpoint: Checkpoint) -> Iterator[None]:
+    """A checkpoint that can be read and is none of this model must not fail the cell for ever: it is set aside."""
+    try:
+        yield
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
+        if "out of memory" in str(error).lower():
+            raise
+        aside = checkpoint.set_aside()
+        line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CellError(
+            f"its checkpoint does not fit the model ({line[:200]}) and is {aside.name} now: run the same command "
+            "again, which trains from the start"
+        ) from error
+
+
 class _Work:
     """The steps of a cell; `record` is filled as facts become known."""
 
@@ -214,13 +230,25 @@ class _Work:
         model, tokenizer = self.training.load_base()
         packed, dataset, held_out = prepared_data(self.cell, tokenizer)
         self.rows.dataset = dataset
-        self.rows.run = replace(self.rows.run, dataset_id=dataset.dataset_id, bytes_per_token=dataset.bytes_per_token)
-        tuned, cost = self._tuned(model, packed)
+        came = dataset.settings.get("revision") if isinstance(dataset.settings, Mapping) else None
+        self.rows.run = replace(
+            self.rows.run,
+            dataset_id=dataset.dataset_id,
+            bytes_per_token=dataset.bytes_per_token,
+            base_revision=self.training.came or self.rows.run.base_revision,
+            data_revision=came,
+        )
+        tokens_per_step = self.cell.train.batch_size * int(packed.train.shape[1])
+        scorer = Scorer(self.cell, self.directory, tokenizer, held_out, tokens_per_step)
+        tuned, cost = self._tuned(model, packed, scorer)
         if train_only:
             self.directory.write_trained({"cost": cost, "environment": values(self.rows.environment)})
             return {}
         self._keep(tuned, tokenizer)
-        tasks = self._score(tuned, tokenizer, held_out)
+        tasks = self._score(tuned, scorer)
+        if self.cell.train.score_every:
+            for name, (result, _) in tasks.items():
+                scorer.record(name, result, self.cell.train.steps, cost["device_seconds"])
         price = json.loads(self.rows.sweep_json).get("compute", {}).get("price_per_device_hour")
         self.record.note(
             **cost,
@@ -250,14 +278,18 @@ class _Work:
 
         if self._finished_before() is not None:
             return
-        ladder, rung = resolve(self.cell.model_id)
-        self.training.check(ladder.config(rung.model_id))
+        if self.keep.checkpoints:
+            self.directory.kept_path.mkdir(exist_ok=True)
+        ladder, _ = resolve(self.cell.base)
+        self.training.check(ladder.config(self.cell.base))
         check_disk([self.facts], self.keep, self.directory.path.parent)
         checkpoint = Checkpoint(self.directory.checkpoint_path)
         if self.cell.train.processes > 1 and checkpoint.step() < self.cell.train.steps:
             distributed.train(self.cell, self.directory.path, self.device, self.report)
 
-    def _tuned(self, base: Any, packed: instruction_data.PackedData) -> tuple[nn.Module, dict[str, Any]]:
+    def _tuned(
+        self, base: Any, packed: instruction_data.PackedData, scorer: Scorer
+    ) -> tuple[nn.Module, dict[str, Any]]:
         """The tuned model and what tuning it cost: trained, or loaded where an earlier attempt had finished."""
         known = self._finished_before()
         if known is not None:
@@ -266,14 +298,23 @@ class _Work:
         checkpoint.clean()
         saved = checkpoint.load()
         if saved and saved.step == self.cell.train.steps:
+            with _fitting(checkpoint):
+                tuned = self.training.trained(base, saved)
             elsewhere = self.directory.trained()
             if elsewhere:
                 self._set_environment(from_values(EnvironmentRow, elsewhere["environment"]))
             cost = elsewhere["cost"] if elsewhere else self._cost(saved)
-            return self.training.trained(base, saved), cost
+            return tuned, cost
+
+        kept = KeptCheckpoints(self.directory.kept_path)
+
+        def score(model: nn.Module, state: Any) -> None:
+            self.report(f"scoring step {state.step}", state.step, self.cell.train.steps)
+            scorer.along(model, state, self.cell.tasks)
 
         def save(state: Any) -> None:
             self.directory.flush()
+            kept.keep(state)
             checkpoint.save(state)
             self.keep_safe()
 
@@ -281,10 +322,12 @@ class _Work:
             base,
             packed,
             on_loss=self.directory.append_loss,
+            on_score=score,
             on_step=lambda step: self.report("training", step, self.cell.train.steps),
             save=save,
         )
-        trainer.restore(saved)
+        with _fitting(checkpoint):
+            trainer.restore(saved)
         del saved
         state = trainer.run()
         return trainer.finished(), self._cost(state)
@@ -310,34 +353,15 @@ class _Work:
                 # A whole model stands for itself: with its tokenizer every engine can load the folder.
                 tokenizer.save_pretrained(str(self.directory.adapter_path))
 
-    def _score(
-        self, model: nn.Module, tokenizer: PreTrainedTokenizerBase, held_out: list[Record]
-    ) -> dict[str, tuple[TaskResult, float]]:
-        cell = self.cell
+    def _score(self, model: nn.Module, scorer: Scorer) -> dict[str, tuple[TaskResult, float]]:
+        self.rows.tasks = [TASKS.get(name).describe() for name in self.cell.tasks]
         results: dict[str, tuple[TaskResult, float]] = {}
-        self.rows.tasks = [TASKS.get(name).describe() for name in cell.tasks]
-        n_virtual = self.method.n_virtual_tokens(cell.settings)
-        for number, name in enumerate(cell.tasks):
-            self.report(f"scoring {name}", number, len(cell.tasks))
+        for number, name in enumerate(self.cell.tasks):
+            self.report(f"scoring {name}", number, len(self.cell.tasks))
             known = self.directory.read_task(name)
             if known is None:
-                tuned = TunedModel(
-                    model=model,
-                    tokenizer=tokenizer,
-                    n_virtual=n_virtual,
-                    n_positions=min(positions(model.config) - n_virtual, cell.data.sequence_length),
-                    data=cell.data,
-                    held_out=held_out,
-                    seed=cell.seed,
-                    options=replace(
-                        TASKS.get(name).read_options(
-                            EvaluateOptions, cell.task_options.get(name, {}), f"[task.{name}] "
-                        ),
-                        folder=self.directory.path / "tasks",
-                    ),
-                )
                 start = time.perf_counter()
-                result = TASKS.get(name).evaluate(tuned)
+                result = scorer.result(model, name)
                 known = result, time.perf_counter() - start
                 self.directory.write_task(name, *known)
                 self.keep_safe()

@@ -14,6 +14,7 @@ from astraios.data import packing as instruction_data
 from astraios.data.sources import Record
 from astraios.errors import CellError
 from astraios.files import cache_dir, exclusive
+from astraios.hub import came
 from astraios.models.devices import allow_tf32, has_bfloat16
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
@@ -41,22 +42,33 @@ class Training:
     def __init__(self, cell: Cell, device: str, computes_on: str | None = None) -> None:
         self.cell, self.device, self.computes_on = cell, device, computes_on or device
         self.method = METHODS.get(cell.method_id)
+        self.came: str | None = None
+        """The commit of the hub that the base came from, once it is loaded."""
 
     def load_base(self, bare: bool = False) -> tuple[Any, PreTrainedTokenizerBase]:
         """The base model as the recipe wants it, and its tokenizer.
 
         Args:
             bare: without weights, on torch's meta device.
+
+        Raises:
+            CellError: it can't be had, or another revision of it came.
         """
-        ladder, rung = resolve(self.cell.model_id)
+        ladder, base = resolve(self.cell.base)[0], self.cell.base
         how: dict[str, Any] = {
             "dtype": self._dtype(),
             "trust_remote_code": self.cell.trust_remote_code,
             "attention": None if self.cell.train.attention == "auto" else self.cell.train.attention,
         }
         if bare:
-            return ladder.load_bare(rung.model_id, **how)
-        return ladder.load(rung.model_id, quantization=self._quantization, device=self.device, **how)
+            loaded = ladder.load_bare(base, **how)
+        else:
+            loaded = ladder.load(base, quantization=self._quantization, device=self.device, **how)
+        if ladder.has_revisions(self.cell.model_id):
+            self.came = came(self.cell.model_id, self.cell.revision)
+            if self.came and self.cell.revision not in (None, self.came):
+                raise CellError(f"base model {base}: revision {self.came} came; the sweep asked for another")
+        return loaded
 
     @property
     def _quantization(self) -> str | None:
@@ -122,9 +134,13 @@ class Training:
             state: what the checkpoint holds.
         """
         model = self.attached(base)
-        ALONE.load_weights(model, self.method, state.tensors["model"])
+        self.set_weights(model, state)
         ALONE.load_generators(next(model.parameters()).device, state.tensors)
         return model.train()
+
+    def set_weights(self, model: Any, state: Any) -> None:
+        """Gives the tuned model the weights of a state."""
+        ALONE.load_weights(model, self.method, state.tensors["model"])
 
     def _recompute(self, base: Any) -> None:
         """Gradient checkpointing.
@@ -151,8 +167,9 @@ def check_identity(cell: Cell) -> None:
             f"the data of source {cell.data.source!r} are not here what they were where the sweep was planned "
             "(for python-stdlib: another Python): use the same installation everywhere"
         )
-    ladder, rung = resolve(cell.model_id)
-    if rung.revision != cell.revision or (cell.weights and ladder.weights(rung.model_id) != cell.weights):
+    ladder, rung = resolve(cell.base)
+    known = cell.revision is None or ladder.revision(cell.base) == cell.revision
+    if not known or (cell.weights and ladder.weights(rung.model_id) != cell.weights):
         raise CellError(f"base model {cell.model_id} is not here what it was where the sweep was planned")
 
 

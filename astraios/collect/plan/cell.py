@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from astraios.data.packing import LOCATIONS, DataSpec
+from astraios.data.packing import NAMES, DataSpec
+from astraios.models.ladders import resolve
 from astraios.runs.identity import decisive
 from astraios.settings import Rule, as_setting
 from astraios.train.loop import TrainSpec
@@ -39,6 +40,8 @@ class Cell:
     """Per task: how it is evaluated (data_dir, n_samples, language_level, ...)."""
     weights: str | None = None
     """Hash of a local base's files; None where id and revision say which base it is."""
+    named: Mapping[str, Any] = field(default_factory=dict)
+    """What `revision` and `data_identity` were before the hub told which commits they mean."""
     stored_as: str | None = None
     """Its run_id where a run directory of before, under an earlier form of the hash, holds it already."""
 
@@ -46,6 +49,17 @@ class Cell:
     def run_id(self) -> str:
         """Hash of what decides the trained model: the same request is the same run, whichever sweep asks."""
         return self.stored_as or run_id_of(self.decisive)
+
+    @property
+    def named_id(self) -> str:
+        """The id under which a run was made before commits counted, when a name on the hub was all that is known."""
+        return run_id_of({**self.decisive, **self.named})
+
+    @property
+    def base(self) -> str:
+        """The name under which a ladder gives this revision of the base model."""
+        pinned = self.revision and resolve(self.model_id)[0].has_revisions(self.model_id)
+        return f"{self.model_id}@{self.revision}" if pinned else self.model_id
 
     @cached_property
     def decisive(self) -> dict[str, Any]:
@@ -56,6 +70,8 @@ class Cell:
         """What was asked, for the record; JSON types only."""
         content = {name: value for name, value in _values(self).items() if name not in ("weights", "stored_as")}
         known = {} if self.weights is None else {"weights": self.weights}
+        if not self.named:
+            del content["named"]
         return {**content, "tasks": list(self.tasks), "data": self.data.asked, "train": self.train.asked, **known}
 
     def to_json(self) -> str:
@@ -89,7 +105,7 @@ def decisive_of(content: Mapping[str, Any]) -> dict[str, Any]:
         ValueError, KeyError, TypeError: it is none that this astraios knows.
     """
     data = decisive(DataSpec, content["data"])
-    data["options"] = {name: value for name, value in data["options"].items() if name not in LOCATIONS}
+    data["options"] = {name: value for name, value in data["options"].items() if name not in NAMES}
     rules = _rules_of(content["method_id"])
     settings = {
         name: as_setting(rules[name], value) if name in rules else value for name, value in content["settings"].items()

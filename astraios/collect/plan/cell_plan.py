@@ -80,7 +80,12 @@ class Plan:
     @property
     def checkpoint_bytes(self) -> int:
         """Estimated size of the state to resume from: parameters and both moments, in float32."""
-        return self.count.n_trainable * 12
+        return self.weights_bytes * 3
+
+    @property
+    def weights_bytes(self) -> int:
+        """Estimated size of what is trained, in float32."""
+        return self.count.n_trainable * 4
 
     def rows(self, sweep_json: str) -> RunRows:
         """What a run directory says of the cell before it is run.
@@ -89,7 +94,7 @@ class Plan:
             sweep_json: the sweep that asks.
         """
         cell = self.cell
-        ladder, rung = resolve(cell.model_id)
+        ladder, rung = resolve(cell.base)
         run = RunRow(
             run_id=cell.run_id,
             origin="measured",
@@ -105,6 +110,7 @@ class Plan:
             train_flops=self.train_flops,
             learning_rate=cell.train.learning_rate,
             settings=cell.to_dict(),
+            base_revision=cell.revision or cell.weights,
         )
         base = BaseModelRow(
             model_id=cell.model_id,
@@ -131,7 +137,7 @@ def describe(cell: Cell, device: str = "auto") -> Plan:
     Raises:
         AstraiosError: the base model can't be had.
     """
-    facts = facts_of(cell.model_id, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device)
+    facts = facts_of(cell.base, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device)
     n_tokens = cell.train.steps * cell.train.batch_size * cell.data.sequence_length
     if cell.train.fsdp and not facts.problem:
         try:

@@ -85,6 +85,8 @@ class KeepSpec:
     """What a method adds to the base; the base itself is named, not copied."""
     full_models: bool = True
     """The whole model, of methods that change all of it."""
+    checkpoints: bool = False
+    """The weights at every `checkpoint_every`th step, so that they can be scored afterwards."""
     disk_gb: float | None = setting(None, above=0, unit="GB")
     """Most that the folder of run directories may hold, in gigabytes (10^9 bytes); asked before anything is trained."""
 

@@ -106,8 +106,8 @@ def _versions() -> str:
 
 
 def _worked_out(model_id: str, method_id: str, settings: str, recipe: str, length: int, device: str) -> Facts:
-    ladder, rung = resolve(model_id)
-    config, method, chosen = ladder.config(rung.model_id), METHODS.get(method_id), json.loads(settings)
+    ladder, _ = resolve(model_id)
+    config, method, chosen = ladder.config(model_id), METHODS.get(method_id), json.loads(settings)
     train = TrainSpec(**json.loads(recipe))
     try:
         count, problem = count_parameters(config, method, chosen, train.steps), None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ def is_kept(kind: str, keep: KeepSpec) -> bool:
 def needed_bytes(plans: Sequence[Plan], keep: KeepSpec) -> int:
     """Bytes that cells will add: what they keep, and the largest of the states that one of them resumes from."""
     kept = sum(p.kept_bytes for p in plans if is_kept(METHODS.get(p.cell.method_id).kind, keep))
+    if keep.checkpoints:
+        kept += sum(p.weights_bytes * math.ceil(p.cell.train.steps / p.cell.train.checkpoint_every) for p in plans)
     return kept + max((p.checkpoint_bytes for p in plans), default=0)
 
 
@@ -37,7 +40,7 @@ def check_disk(plans: Sequence[Plan], keep: KeepSpec, out: Path) -> None:
         StoreError: the line says how much is needed and what to change.
     """
     needed = needed_bytes(plans, keep)
-    ways = "set [keep] full_models = false or adapters = false"
+    ways = f"set [keep] {'checkpoints = false, ' * keep.checkpoints}full_models = false or adapters = false"
     if keep.disk_gb is not None:
         used = sum(f.stat().st_size for f in out.rglob("*") if f.is_file())
         if used + needed > keep.disk_gb * GB:

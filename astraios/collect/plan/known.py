@@ -37,11 +37,18 @@ class Found:
 
     name: str
     decisive: Mapping[str, Any]
+    named: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """As a cell has it."""
 
     @property
     def run_id(self) -> str:
         """As it would be now."""
         return run_id_of(self.decisive)
+
+    @property
+    def named_id(self) -> str:
+        """As it would be where nobody can tell which commits its names stand for."""
+        return run_id_of({**self.decisive, **self.named})
 
 
 @dataclass(frozen=True)
@@ -74,7 +81,7 @@ def found_in(out: Path) -> list[Found]:
         try:
             content = json.loads((out / name / "cell.json").read_bytes())
             content.setdefault("weights", bases.weights_of(content["model_id"], out / name))
-            found.append(Found(name, decisive_of(content)))
+            found.append(Found(name, decisive_of(content), content.get("named") or {}))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # No run directory, or garbage: its next attempt sets it aside.
             continue
@@ -115,7 +122,8 @@ def _began(directory: Path) -> float:
 def with_stored(plans: Sequence[Plan], out: Path, found: Sequence[Found] | None = None) -> list[Plan]:
     """Plans in which a cell that a run directory of before holds has the id of that directory.
 
-    A directory under the cell's own id goes first, then one that is done.
+    A directory under the cell's own id goes first, then one that is done. A run of before commits counted stands for
+    whatever its names mean now; and where nobody can tell what they mean, so does any run of those names.
 
     Args:
         plans: cells of a sweep.
@@ -125,16 +133,20 @@ def with_stored(plans: Sequence[Plan], out: Path, found: Sequence[Found] | None 
     lacking = {p.cell.run_id for p in plans if not (out / p.cell.run_id / "cell.json").exists()}
     if not lacking:
         return list(plans)
-    held: dict[str, list[str]] = {}
+    held: dict[str, set[str]] = {}
+    named: dict[str, set[str]] = {}
     for one in found_in(out) if found is None else found:
-        if one.run_id in lacking:
-            held.setdefault(one.run_id, []).append(one.name)
-    stored = {run_id: min(names, key=lambda name: (not _is_done(out / name), name)) for run_id, names in held.items()}
-    return [_stored_as(p, stored.get(p.cell.run_id)) for p in plans]
+        held.setdefault(one.run_id, set()).add(one.name)
+        named.setdefault(one.named_id, set()).add(one.name)
 
+    def stored(cell: Cell) -> Cell:
+        if cell.run_id not in lacking:
+            return cell
+        names = held.get(cell.run_id) or held.get(cell.named_id) or named.get(cell.run_id) or ()
+        best = min(names, key=lambda name: (not _is_done(out / name), name), default=None)
+        return cell if best is None else dataclasses.replace(cell, stored_as=best)
 
-def _stored_as(plan: Plan, name: str | None) -> Plan:
-    return plan if name is None else dataclasses.replace(plan, cell=dataclasses.replace(plan.cell, stored_as=name))
+    return [dataclasses.replace(p, cell=stored(p.cell)) for p in plans]
 
 
 def _is_done(path: Path) -> bool:

@@ -19,6 +19,8 @@ target_modules = [["c_attn"], ["c_attn", "c_proj"]]     # what is a list itself:
 [method.fft."7B"]                # the same for the cells of one base model
 processes = 4
 fsdp = true
+[model."7B"]                     # which branch, tag or commit of a base from the hub; or models = ["org/name@v1.0"]
+revision = "v1.0"
 [launch.slurm]                   # what a launcher asks its cluster for; [launch.slurm.evaluate] for one stage alone
 partition = "gpu"
 [task.devign]                    # how a task is evaluated: data_dir, n_samples, language_level, limit, ...
@@ -58,7 +60,7 @@ from astraios.train.loop import TrainSpec
 if TYPE_CHECKING:
     from astraios.models.methods import TuningMethod
 
-_NO_AXES = tuple(f.name for f in dataclasses.fields(TrainSpec) if not decides(f))
+NO_AXES = tuple(f.name for f in dataclasses.fields(TrainSpec) if not decides(f))
 """Fields of [train] on which no number depends."""
 
 
@@ -141,7 +143,7 @@ class Sweep:
             raise UsageError("unknown field 'axes': give a list in place of a value, in [train] for instance")
         data, data_axes = _data(table.pop("data", {}))
         train_table = require_table(table.pop("train", {}), "[train] ")
-        train, train_axes = split_axes(rules_of(TrainSpec), train_table, "[train] ", _NO_AXES)
+        train, train_axes = split_axes(rules_of(TrainSpec), train_table, "[train] ", NO_AXES)
         sections = {
             "data": data,
             "train": build(TrainSpec, train, "[train] "),
@@ -149,11 +151,13 @@ class Sweep:
             "keep": build(KeepSpec, table.pop("keep", {}), "[keep] "),
             "axes": {name: axes for name, axes in (("data", data_axes), ("train", train_axes)) if axes},
         }
-        table["models"] = _expand_models(table["models"])
+        table["models"] = _pinned(_expand_models(table["models"]), table.pop("model", {}))
         for key, kind in (("methods", str), ("seeds", int), ("tasks", str)):
             if key in table:
                 table[key] = _list_of(kind, table[key], key)
         sweep = build(cls, {**table, **sections}, "")
+        if sweep.train.score_every and not sweep.tasks:
+            raise UsageError("[train] score_every: the sweep has no tasks to score; name some in tasks = [...]")
         sweep._data_specs()
         for method_id in (*sweep.methods, *sweep.method):
             sweep._check_method(method_id)
@@ -216,7 +220,7 @@ class Sweep:
         return cells
 
     def _cells(self, base: _Base, method_id: str, recipe: _Recipe) -> Iterator[Cell]:
-        for data, identity in self._identified:
+        for data, identity, named in self._identified:
             for seed in self.seeds:
                 yield Cell(
                     sweep=self.sweep_id,
@@ -233,20 +237,29 @@ class Sweep:
                     trust_remote_code=self.compute.trust_remote_code,
                     task_options={name: self.task[name] for name in self.tasks if name in self.task},
                     weights=base.weights,
+                    named={**base.named, **named},
                 )
 
     @cached_property
-    def _identified(self) -> list[tuple[DataSpec, str]]:
-        """The data of the sweep with what identifies their content, which is worked out once for each content."""
+    def _identified(self) -> list[tuple[DataSpec, str, dict[str, str]]]:
+        """The data of the sweep, what identifies their content (worked out once for each content), and what did so
+        before it was known which commit a name on the hub means."""
         from astraios.data.sources import SOURCES
 
-        found: dict[str, str] = {}
+        found: dict[str, tuple[Mapping[str, Any], str, dict[str, str]]] = {}
         specs = self._data_specs()
-        for spec in specs:
-            key = json.dumps(dict(spec.options), sort_keys=True)
+        keys = [json.dumps(dict(spec.options), sort_keys=True) for spec in specs]
+        for spec, key in zip(specs, keys, strict=True):
             if key not in found:
-                found[key] = SOURCES.get(spec.source).identity(spec.options)
-        return [(spec, found[json.dumps(dict(spec.options), sort_keys=True)]) for spec in specs]
+                source = SOURCES.get(spec.source)
+                options = source.pinned(spec.options)
+                identity = source.identity(options)
+                named = source.identity(spec.options) if options != spec.options else identity
+                found[key] = options, identity, {} if named == identity else {"data_identity": named}
+        return [
+            (dataclasses.replace(spec, options=options), identity, named)
+            for spec, (options, identity, named) in zip(specs, map(found.__getitem__, keys), strict=True)
+        ]
 
     def _data_specs(self) -> list[DataSpec]:
         """The [data] table at each combination of its values."""
@@ -289,7 +302,7 @@ class Sweep:
         method, prefix = METHODS.get(method_id), f"[method.{method_id}] "
         table = self._table_of(model_id, method_id)
         rules = {name: rule for name, rule in rules_of(TrainSpec).items() if name not in method.settings}
-        first, axes = split_axes({**rules, **method.rules}, table, prefix, _NO_AXES)
+        first, axes = split_axes({**rules, **method.rules}, table, prefix, NO_AXES)
         method.with_defaults({name: value for name, value in first.items() if name not in rules}, rules)
         check(rules, {name: value for name, value in first.items() if name in rules}, prefix)
         shared = {name: values for name, values in self.axes.get("train", {}).items() if name not in table}
@@ -318,13 +331,38 @@ class _Base:
     model_id: str
     revision: str | None
     weights: str | None
+    named: Mapping[str, Any]
+    """What the revision was before the hub told which commit it means."""
 
     @classmethod
     def of(cls, model_id: str) -> _Base:
         from astraios.models.ladders import resolve
 
         ladder, rung = resolve(model_id)
-        return cls(rung.model_id, rung.revision, ladder.weights(rung.model_id))
+        revision = ladder.revision(model_id)
+        named = {} if revision == rung.revision else {"revision": rung.revision}
+        return cls(rung.model_id, revision, ladder.weights(rung.model_id), named)
+
+
+def _pinned(models: tuple[str, ...], table: Any) -> tuple[str, ...]:
+    """Base models at the revisions that [model.NAME] tables give them."""
+    from astraios.models.ladders import resolve
+
+    require_table(table, "[model] ")
+    known = {name: model_id for model_id in models for name in _names_of(model_id)}
+    found = {model_id: model_id for model_id in models}
+    for name, own in table.items():
+        prefix = f"[model.{name}] "
+        check({"revision": rule_of_type("str")}, require_table(own, prefix), prefix)
+        if name not in known:
+            raise UsageError(f"{prefix}no base model of this sweep; {did_you_mean(name, known)}")
+        ladder, rung = resolve(known[name])
+        if "revision" in own:
+            if rung.revision or not ladder.has_revisions(rung.model_id):
+                why = f"it has revision {rung.revision} already" if rung.revision else "it does not come from the hub"
+                raise UsageError(f"{prefix}revision = {own['revision']!r}: {why}")
+            found[known[name]] = f"{rung.model_id}@{own['revision']}"
+    return tuple(found.values())
 
 
 def _names_of(model_id: str) -> list[str]:

@@ -58,6 +58,10 @@ class Source:
         """
         raise NotImplementedError
 
+    def pinned(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The same options with the content that they mean now: a name that may mean another tomorrow is replaced."""
+        return options
+
     def identity(self, options: Mapping[str, Any]) -> str:
         """What tells these data from others: by default the hash of their content.
 

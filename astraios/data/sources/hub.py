@@ -1,8 +1,8 @@
 """Instruction data from the Hugging Face hub; the paper's is bigcode/guanaco-commits.
 
-Options of the sweep's [data] table: `id`, `revision` ("main"), `prompt_column` and `completion_column`, or
-`messages_column` (conversations), and `train_file` and `test_file` (JSONL or Parquet inside the repository; by default
-the files whose names hold "train" and "test").
+Options of the sweep's [data] table: `id`, `revision` (a branch, a tag or a commit; "main"), `prompt_column` and
+`completion_column`, or `messages_column` (conversations), and `train_file` and `test_file` (JSONL or Parquet inside the
+repository; by default the files whose names hold "train" and "test").
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from astraios import hub as on_hub
 from astraios.data.sources import InstructionData, Source
 from astraios.data.sources._rows import OPTIONS, Columns
 from astraios.data.sources.table import read_records
@@ -30,7 +31,7 @@ class Hub(Source):
     def load(self, options: Mapping[str, Any]) -> InstructionData:
         if "id" not in options:
             raise DataError("[data] source = 'hub' needs id = 'ORGANISATION/NAME'")
-        columns, revision = Columns.of(options), str(options.get("revision", "main"))
+        columns, revision = Columns.of(options), str(self.pinned(options).get("revision", "main"))
         train, test = (
             [
                 record
@@ -43,8 +44,12 @@ class Hub(Source):
             name=options["id"], train=tuple(train), test=tuple(test), settings={"revision": revision}
         )
 
+    def pinned(self, options: Mapping[str, Any]) -> Mapping[str, Any]:
+        known = on_hub.commit(options["id"], options.get("revision"), "dataset") if "id" in options else None
+        return {**options, "revision": known} if known else options
+
     def identity(self, options: Mapping[str, Any]) -> str:
-        # The revision stands for the content: a plan needs no download.
+        # The commit stands for the content: a plan needs no download.
         return f"{options.get('id')}@{options.get('revision', 'main')}"
 
 

@@ -15,7 +15,7 @@ from functools import cached_property
 
 __all__ = ["Limits", "Program", "Verdict"]
 
-RULES = 2
+RULES = 3
 """Raised whenever the same program could get another verdict than before; part of the cache key."""
 
 

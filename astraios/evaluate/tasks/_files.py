@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astraios.errors import DataError
+from astraios.errors import DataError, UsageError
+from astraios.evaluate.options import ScoreOptions
+from astraios.hub import commit, commit_of
 
 LISTS = ("samples", "completions", "generations", "outputs")
 """Keys under which a line holds all samples of its problem."""
@@ -192,19 +194,22 @@ def _checked(path: Path, found: list[list[str]], layout: Layout) -> list[list[st
     return found
 
 
-def gold_rows(name: str, data_dir: Path | None, fields: Sequence[str], hub: str | None = None) -> list[dict[str, Any]]:
-    """Rows of the gold file `name`.jsonl[.gz] (or .json, .parquet) in `data_dir`, or from the hub.
+def gold_rows(name: str, options: ScoreOptions, fields: Sequence[str], hub: str | None = None) -> list[dict[str, Any]]:
+    """Rows of the gold file `name`.jsonl[.gz] (or .json, .parquet) in a folder, or from the hub.
 
     Args:
         name: file name without its ending.
-        data_dir: folder; its subfolder "gold" is looked into too. None is the hub.
+        options: say in which folder; its subfolder "gold" is looked into too. None is the hub, at a revision.
         fields: what each row must have.
         hub: "owner/repo:path" of the data on the hub, where it is there as a file.
 
     Raises:
         DataError: the file is missing or is not what the task needs.
+        UsageError: a revision of a folder.
     """
-    path = _find(name, data_dir) if data_dir is not None else _download(name, hub)
+    if options.data_dir is not None and options.revision is not None:
+        raise UsageError(f"revision = {options.revision!r}: the gold data {name} come from a folder, not from the hub")
+    path = _find(name, options.data_dir) if options.data_dir is not None else _download(name, hub, options.revision)
     rows = read_json(path)
     for number, row in enumerate(rows, 1):
         missing = [field for field in fields if not isinstance(row, dict) or field not in row]
@@ -223,7 +228,12 @@ def _find(name: str, folder: Path) -> Path:
     raise DataError(f"{folder}: no {name}.jsonl.gz there (nor .jsonl, .json, .parquet)")
 
 
-def _download(name: str, hub: str | None) -> Path:
+def gold_commit(name: str, options: ScoreOptions, hub: str) -> str | None:
+    """The commit of the hub that `gold_rows` reads; None where it reads a folder."""
+    return commit_of(_download(name, hub, options.revision)) if options.data_dir is None else None
+
+
+def _download(name: str, hub: str | None, revision: str | None) -> Path:
     if hub is None:
         raise DataError(f"the gold data {name} are not on the hub as a file: name their folder with --data")
     try:
@@ -232,7 +242,10 @@ def _download(name: str, hub: str | None) -> Path:
         raise DataError(f"gold data {name}: name their folder with --data, or pip install huggingface_hub") from None
     repo, _, file = hub.partition(":")
     try:
-        return Path(hf_hub_download(repo, file, repo_type="dataset"))
+        pinned = commit(repo, revision, "dataset") or revision
+        return Path(hf_hub_download(repo, file, revision=pinned, repo_type="dataset"))
+    except UsageError:
+        raise
     except Exception as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise DataError(

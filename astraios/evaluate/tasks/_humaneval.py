@@ -13,7 +13,7 @@ from astraios.evaluate.execute import Limits, Program, Verdict
 from astraios.evaluate.options import Nothing
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring, cut
 from astraios.evaluate.tasks._estimate import pass_scores
-from astraios.evaluate.tasks._files import Layout, digest, gold_rows, read_generations
+from astraios.evaluate.tasks._files import Layout, digest, gold_commit, gold_rows, read_generations
 from astraios.evaluate.tasks._generated import GeneratedTask
 from astraios.records import SampleScore, TaskResult
 from astraios.settings import setting
@@ -114,10 +114,17 @@ class HumanEvalPack(GeneratedTask):
         """Rows of HumanEvalPack."""
         fields = ("task_id", "prompt", "declaration", "test", "canonical_solution", "buggy_solution", "docstring",
                   "instruction", "entry_point")  # fmt: skip
-        hub = f"bigcode/humanevalpack:data/{self.language}/data/humanevalpack.jsonl"
-        return gold_rows(f"humanevalpack_{self.language}", scoring.options.data_dir, fields, hub)[
-            : scoring.options.limit
-        ]
+        return gold_rows(self.gold_name, scoring.options, fields, self.hub)[: scoring.options.limit]
+
+    @property
+    def gold_name(self) -> str:
+        """Of the file of gold data, without its ending."""
+        return f"humanevalpack_{self.language}"
+
+    @property
+    def hub(self) -> str:
+        """Where it is on the hub."""
+        return f"bigcode/humanevalpack:data/{self.language}/data/humanevalpack.jsonl"
 
     def program(self, row: dict[str, Any], sample: str, scoring: Scoring) -> Program:
         """The program that decides over one sample."""
@@ -161,7 +168,8 @@ class HumanEvalPack(GeneratedTask):
 
             settings["language_level"] = scoring.options.of(JavaOptions).language_level or jdk()[1]
         scores = pass_scores(self.name, [[verdict.passed for verdict in group] for group in rows], failed)
-        return TaskResult(scores, samples, len(gold), level, settings)
+        came = gold_commit(self.gold_name, scoring.options, self.hub)
+        return TaskResult(scores, samples, len(gold), level, settings, came)
 
     def ask(self, row: dict[str, Any], instruction: str, start: str, beginning: str) -> Prompt:
         """Figure 17 with this instruction.

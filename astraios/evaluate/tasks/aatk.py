@@ -94,7 +94,7 @@ class AsleepAtTheKeyboard(GeneratedTask):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """All 54 scenarios; the 40 with an automated test count."""
         fields = ("scenario_id", "prompt", "suffix", "language", "check_ql")
-        return gold_rows("aatk_dow", scoring.options.data_dir, fields)[: scoring.options.limit]
+        return gold_rows("aatk_dow", scoring.options, fields)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """valid, and insecure@ANALYSER of the valid files."""

@@ -50,7 +50,7 @@ class BigCloneBench(QuestionTask):
 
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows with id and label."""
-        rows = gold_rows("bigclonebench", scoring.options.data_dir, ("id", "label"))
+        rows = gold_rows("bigclonebench", scoring.options, ("id", "label"))
         return [{**row, "label": int(row["label"])} for row in rows[: scoring.options.limit]]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
@@ -81,7 +81,7 @@ class BigCloneBench(QuestionTask):
             raise DataError("bigclonebench: the gold data hold no functions (func1, func2) to generate from")
         shot = ""
         if self.n_shot(scoring.options):
-            row = gold_rows("bigclonebench_shot", scoring.options.data_dir, ("func1", "func2", "label"))[0]
+            row = gold_rows("bigclonebench_shot", scoring.options, ("func1", "func2", "label"))[0]
             shot = self._question(row) + f" {'Yes' if int(row['label']) else 'No'}\n\n"
         return [Prompt(item_id=str(row["id"]), text=shot + self._question(row), stop=("\n",)) for row in rows]
 

@@ -19,12 +19,13 @@ from astraios.errors import DataError
 from astraios.evaluate.tasks import Decoding, Prompt, Scoring
 from astraios.evaluate.tasks._answers import INVALID, QuestionTask, after_answer, verdict, yes_or_no
 from astraios.evaluate.tasks._estimate import share
-from astraios.evaluate.tasks._files import ANSWERS, Layout, digest, gold_rows, read_generations
+from astraios.evaluate.tasks._files import ANSWERS, Layout, digest, gold_commit, gold_rows, read_generations
 from astraios.records import SampleScore, TaskResult
 
 QUESTION = "Is there a defect in the Code, and respond to YES or NO."
 YES = ("there is a", "ere is a", "has a defect", "contains a defect")
 NO = ("there is no defect",)
+HUB = "google/code_x_glue_cc_defect_detection:data/test-00000-of-00001.parquet"
 
 
 def paper_sample(labels: Sequence[int]) -> list[bool]:
@@ -43,11 +44,13 @@ def paper_sample(labels: Sequence[int]) -> list[bool]:
 class Devign(QuestionTask):
     """Accuracy on the paper's 2,000 rows; an answer that is neither yes nor no is wrong."""
 
+    def _gold_name(self, scoring: Scoring) -> str:
+        return "defect_1shot_gold" if self.n_shot(scoring.options) else "defect_gold"
+
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Rows with id, label and whether the paper scored them."""
-        name = "defect_1shot_gold" if self.n_shot(scoring.options) else "defect_gold"
-        hub = "google/code_x_glue_cc_defect_detection:data/test-00000-of-00001.parquet"
-        rows = gold_rows(name, scoring.options.data_dir, ("id",), hub)
+        name = self._gold_name(scoring)
+        rows = gold_rows(name, scoring.options, ("id",), HUB)
         key = next((key for key in ("true_label", "label", "target") if key in rows[0]), None)
         if key is None:
             raise DataError(f"gold data {name}: rows have no true_label, label or target")
@@ -77,7 +80,8 @@ class Devign(QuestionTask):
             for row, good, word in zip(gold, right, said, strict=True)
         )
         settings = {"gold": digest([{"id": row["id"], "label": row["label"]} for row in gold]), "rows": "paper sample"}
-        return TaskResult(scores, samples, len(scored), None, settings)
+        came = gold_commit(self._gold_name(scoring), scoring.options, HUB)
+        return TaskResult(scores, samples, len(scored), None, settings, came)
 
     def prompts(self, scoring: Scoring) -> list[Prompt]:
         """Figure 15. Needs gold rows that hold the whole function (`func`)."""
@@ -96,7 +100,7 @@ class Devign(QuestionTask):
         """The worked example of a one-shot prompt: the gold folder's file devign_shot (`func`, `target`)."""
         if not self.n_shot(scoring.options):
             return ""
-        row = gold_rows("devign_shot", scoring.options.data_dir, ("func", "target"))[0]
+        row = gold_rows("devign_shot", scoring.options, ("func", "target"))[0]
         return f"Question: {row['func']}\n{QUESTION}\n\nAnswer: {'Yes' if int(row['target']) else 'No'}\n\n"
 
     def decoding(self) -> Decoding:

@@ -55,7 +55,7 @@ class ReCode(GeneratedTask):
     def gold(self, scoring: Scoring) -> list[dict[str, Any]]:
         """Perturbed rows, in ASCII order of the released files' names."""
         fields = ("task_id", "prompt", "entry_point", "test", "perturbation_name", "seed")
-        return gold_rows(FILES[self.category], scoring.options.data_dir, fields)[: scoring.options.limit]
+        return gold_rows(FILES[self.category], scoring.options, fields)[: scoring.options.limit]
 
     def score(self, path: Path, scoring: Scoring) -> TaskResult:
         """Robust Pass@k of the category and of each transformation; Robust Change@1 where the nominal is given."""

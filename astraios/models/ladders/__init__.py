@@ -92,6 +92,15 @@ class Ladder:
         """
         raise NotImplementedError
 
+    def has_revisions(self, model_id: str) -> bool:
+        """Whether the base comes from the hub, where organisation/name@revision names one revision of it."""
+        return False
+
+    def revision(self, model_id: str) -> str | None:
+        """What tells the base from others of its name: a commit of the hub where it is known which, a hash of the
+        recipe of a base that is built here; None where only `weights` tells."""
+        return self._rung(model_id).revision
+
     def weights(self, model_id: str) -> str | None:
         """Hash of the base's files, where neither its id nor its revision says which they are: in a local folder."""
         return None

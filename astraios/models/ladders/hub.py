@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-import socket
-import urllib.parse
-import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from astraios import hub
 from astraios.errors import CellError, MissingExtraError, UsageError
 from astraios.models.ladders import Ladder, Rung
 from astraios.models.quiet import hush
@@ -38,7 +37,17 @@ class HubLadder(Ladder):
         return None
 
     def _named(self, model_id: str) -> Rung | None:
-        return super().find(model_id)
+        """The rung of a ladder that knows its rungs, at the revision that stands behind an @."""
+        name, _, revision = model_id.partition("@")
+        rung = super().find(name)
+        return dataclasses.replace(rung, revision=revision) if rung and revision else rung
+
+    def has_revisions(self, model_id: str) -> bool:
+        return not (Path(model_id) / "config.json").is_file()
+
+    def revision(self, model_id: str) -> str | None:
+        rung = self._rung(model_id)
+        return (hub.commit(rung.model_id, rung.revision) or rung.revision) if self.has_revisions(model_id) else None
 
     def config(self, model_id: str, *, trust_remote_code: bool = False) -> PretrainedConfig:
         """The configuration: what the rung says, else what the hub or the directory says.
@@ -57,7 +66,7 @@ class HubLadder(Ladder):
                 rung.model_id,
                 revision=rung.revision,
                 trust_remote_code=trust_remote_code,
-                local_files_only=_no_network(),
+                local_files_only=hub.no_network(),
             )
 
     def weights(self, model_id: str) -> str | None:
@@ -116,7 +125,7 @@ def bare_pretrained(
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
-    common = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": _no_network()}
+    common = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": hub.no_network()}
     extra: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     with _explained(source, "tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
@@ -153,7 +162,7 @@ def load_pretrained(
     common: dict[str, Any] = {
         "revision": revision,
         "trust_remote_code": trust_remote_code,
-        "local_files_only": _no_network(),
+        "local_files_only": hub.no_network(),
     }
     extra: dict[str, Any] = {"attn_implementation": attention} if attention else {}
     if quantized is not None:
@@ -205,20 +214,6 @@ def quantization_config(quantization: str | None, dtype: str = "float32") -> Bit
         bnb_4bit_use_double_quant=True,
         bnb_4bit_compute_dtype=compute,
     )
-
-
-def _no_network() -> bool:
-    """Whether the hub's name can't even be looked up: then what is cached is used, without minutes of retries."""
-    from huggingface_hub import constants
-
-    proxies = urllib.request.getproxies()
-    if constants.HF_HUB_OFFLINE or "https" in proxies or "all" in proxies:
-        return bool(constants.HF_HUB_OFFLINE)
-    try:
-        socket.getaddrinfo(urllib.parse.urlsplit(constants.ENDPOINT).hostname, 443)
-    except OSError:
-        return True
-    return False
 
 
 class _explained:  # noqa: N801

@@ -252,7 +252,7 @@ def main() -> None:
 
     # Later imports fail where the jail's user may not read the interpreter's folder.
     confined = config["level"] == "confined"
-    worker.preload(config["numpy"] and (confined or not config["judge"]), confined)
+    config["base_bytes"] = worker.preload(config["numpy"] and (confined or not config["judge"]), confined)
     if config["judge"]:
         import judge
 

@@ -7,11 +7,13 @@ counts is whether the values that the judge rebuilds are right.
 from __future__ import annotations
 
 import builtins
+import marshal
 import operator
 import types
 from typing import Any
 
-from values import Channel, Closed, Reader, Writer, changed, contents
+from channel import Channel, Closed
+from values import Reader, Writer, changed, contents
 
 BINARY = {
     f"__{name}__": getattr(operator, f"__{name}__")
@@ -32,24 +34,22 @@ UNARY = tuple(
 """Further special methods of an object that the judge may call."""
 
 
-def main(descriptor: int, code: str, preamble: str, late: str, space: dict[str, Any]) -> None:
+def main(descriptor: int, request: dict[str, Any], space: dict[str, Any]) -> None:
     """Run a program, then answer until the channel closes.
 
     Args:
         descriptor: of the socket to the judge.
-        code: the program.
-        preamble: text that goes before it.
-        late: the part of it that has not run yet.
+        request: the program's text (`code`), the same compiled where the judge could do that (`compiled`), what goes
+            before it (`preamble`), and the part of that which has not run yet (`late`).
         space: what the preamble has made; not copied, which would touch each of its objects and copy its page.
     """
     channel = Channel(descriptor)
     try:
-        # The judged text is preamble + program: only the joint text shows a misplaced __future__ import.
-        text = preamble + "\n" + code if "__future__" in code and preamble else code
-        compiled = compile(text, "<program>", "exec")
-        if late:
-            exec(late, space)
-        exec(compiled, space)
+        ready = request["compiled"]
+        code = marshal.loads(bytes.fromhex(ready)) if ready else _compiled(request["code"], request["preamble"])
+        if request["late"]:
+            exec(request["late"], space)
+        exec(code, space)
     except BaseException as error:
         kind = type(error)
         while kind.__name__ not in builtins.__dict__ and kind.__base__:
@@ -58,6 +58,12 @@ def main(descriptor: int, code: str, preamble: str, late: str, space: dict[str, 
         channel.send([3, kind.__name__])
         return
     _Side(channel, space).serve()
+
+
+def _compiled(text: str, preamble: str) -> types.CodeType:
+    # The judged text is preamble + program: only the joint text shows a misplaced __future__ import.
+    joint = preamble + "\n" + text if "__future__" in text and preamble else text
+    return compile(joint, "<program>", "exec")
 
 
 class _Mine:

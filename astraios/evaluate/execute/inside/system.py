@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import platform
+import resource
 import struct
 from typing import Any
 
@@ -64,6 +65,12 @@ def fork() -> int:
     Only for children that judge one program and end by `os._exit`: random states are not made anew.
     """
     return _checked(_libc_in_python.fork(), "fork")
+
+
+def soft_limit(which: int, value: int) -> None:
+    """Set a limit that this process can raise again, as far as the machine's own goes."""
+    hard = resource.getrlimit(which)[1]
+    resource.setrlimit(which, (value if hard == resource.RLIM_INFINITY else min(value, hard), hard))
 
 
 def unshare(flags: int) -> None:
@@ -129,7 +136,7 @@ class Filter:
     """
 
     def __init__(self, processes: bool, sockets: bool = True, signals: bool = False, narrow: bool = False) -> None:
-        self.numbers = NUMBERS[MACHINE]
+        self.numbers, self.narrow = NUMBERS[MACHINE], narrow
         self.code: list[bytes] = []
         self._head()
         if not narrow:
@@ -203,7 +210,8 @@ class Filter:
         """Bind the calling process, for good."""
         if self.own >= 0:
             struct.pack_into("I", self.program, self.own, os.getpid())
-        if _prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 or _prctl(PR_SET_SECCOMP, 2, self.address, 0, 0) < 0:
+        fresh = not self.narrow and _prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+        if fresh or _prctl(PR_SET_SECCOMP, 2, self.address, 0, 0) < 0:
             raise OSError(ctypes.get_errno(), "seccomp")
 
 

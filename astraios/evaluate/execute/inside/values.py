@@ -11,17 +11,15 @@ from __future__ import annotations
 import builtins
 import collections
 import importlib
-import json
 import math
-import os
 import re
 import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
-LIMIT = 64 << 20
-"""Bytes of one message."""
+from channel import Closed
+
 DEPTH = 60
 """Levels of nesting up to which values are written as they stand; deeper ones as a table."""
 MODULES = frozenset(
@@ -82,68 +80,6 @@ TYPES = frozenset(
 )
 _NUMPY = re.compile(r"[<>|=]?[biufcSUmM][0-9]*(\[[a-z0-9]+\])?")
 _INTEGER = 1 << 60
-
-
-class Closed(BaseException):
-    """The other side is gone, or sends what is no message; no test may take it for an exception of the program."""
-
-
-class Channel:
-    """Messages over a connected socket: four bytes of length, then JSON.
-
-    Args:
-        descriptor: the socket's; plain reads and writes touch less memory than a socket's methods do.
-    """
-
-    _encode = staticmethod(json.JSONEncoder(check_circular=False).encode)
-    _decode = staticmethod(json.JSONDecoder().decode)
-
-    def __init__(self, descriptor: int) -> None:
-        self.descriptor = descriptor
-        self.buffer = b""
-        self.closed = False
-
-    def send(self, message: Any) -> None:
-        """Raises Closed."""
-        data = self._encode(message).encode()
-        data = len(data).to_bytes(4, "big") + data
-        try:
-            sent = os.write(self.descriptor, data)
-            while sent < len(data):
-                sent += os.write(self.descriptor, data[sent : sent + (1 << 20)])
-        except OSError:
-            self.closed = True
-            raise Closed("closed") from None
-
-    def receive(self) -> Any:
-        """The next message; raises Closed."""
-        size = int.from_bytes(self._exactly(4), "big")
-        if size > LIMIT:
-            self.closed = True
-            raise Closed("message too long")
-        try:
-            return self._decode(self._exactly(size).decode())
-        except (ValueError, RecursionError):
-            self.closed = True
-            raise Closed("not a message") from None
-
-    def _exactly(self, size: int) -> bytes:
-        data = self.buffer
-        if len(data) < size:
-            parts, missing = [data], size - len(data)
-            while missing > 0:
-                try:
-                    part = os.read(self.descriptor, 1 << 16)
-                except OSError:
-                    part = b""
-                if not part:
-                    self.closed = True
-                    raise Closed("closed")
-                parts.append(part)
-                missing -= len(part)
-            data = b"".join(parts)
-        self.buffer = data[size:]
-        return data[:size]
 
 
 class Writer:
@@ -421,8 +357,11 @@ class Reader:
             fresh_list = self._items(text)
             container.clear()
             container.extend(fresh_list)
+        elif _is_unboxed(container):
+            del container[:]
+            container.extend(self._items(text))
         else:
-            container[:] = type(container)(self._items(text)) if type(container) is bytearray else self._items(text)
+            container[:] = self._items(text)
 
     def _table(self, rows: Any) -> Any:
         made: list[Any] = []
@@ -443,13 +382,18 @@ def contents(value: Any) -> Any:
     return list(dict.items(value)) if isinstance(value, dict) else list(value)
 
 
+def _is_unboxed(value: Any) -> bool:
+    """Whether a container makes its items anew at each look (bytearray, array): they can't be told by identity."""
+    return not isinstance(value, (list, dict, set, collections.deque))
+
+
 def changed(value: Any, before: Any) -> bool:
     """Whether a container holds other objects than `before`."""
     if len(value) != len(before):
         return True
     if isinstance(value, dict):
         return any(a is not c or b is not d for (a, b), (c, d) in zip(dict.items(value), before, strict=True))
-    if type(value) is bytearray:
+    if _is_unboxed(value):
         return list(value) != before
     return any(a is not b for a, b in zip(value, before, strict=True))
 

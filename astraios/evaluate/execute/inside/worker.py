@@ -30,8 +30,6 @@ ENDED = struct.Struct("!i?d")
 """How a program ended: wait status, whether it was late, CPU seconds."""
 THREADS = 32
 """Threads that a program may have beside its first."""
-_BASE_BYTES = 0
-
 
 USUAL = "bisect collections copy functools heapq itertools operator re string typing"
 HEAVY = "cmath datetime decimal fractions hashlib statistics"
@@ -44,8 +42,8 @@ FURTHER = (
 """Modules that can't be imported later where the jail's user may not read the interpreter's folder."""
 
 
-def preload(numpy: bool, all_of_it: bool = False) -> None:
-    """Import what generated programs usually import, before any of them runs.
+def preload(numpy: bool, all_of_it: bool = False) -> int:
+    """Import what generated programs usually import, before any of them runs; bytes of the process then.
 
     Args:
         numpy: it and what else is large; without them a process is half as large, and a fork costs half as much.
@@ -60,9 +58,9 @@ def preload(numpy: bool, all_of_it: bool = False) -> None:
     if numpy:
         with contextlib.suppress(ImportError):
             importlib.import_module("numpy")
-    global _BASE_BYTES
     with contextlib.suppress(OSError), open("/proc/self/statm") as file:
-        _BASE_BYTES = int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+        return int(file.read().split()[0]) * os.sysconf("SC_PAGESIZE")
+    return 0
 
 
 class Patience:
@@ -145,7 +143,7 @@ class Worker:
                 os.close(control)
                 self._limit(request)
                 self.filter.install()
-                program.main(there, request["code"], request["preamble"], request["late"], preamble)
+                program.main(there, request, preamble)
             finally:
                 os._exit(0)
         os.close(there)
@@ -163,7 +161,7 @@ class Worker:
     def _limit(self, request: dict[str, Any]) -> None:
         seconds = math.ceil(request["cpu"])
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-        size = _BASE_BYTES + request["memory"]
+        size = self.config["base_bytes"] + request["memory"]
         resource.setrlimit(resource.RLIMIT_AS, (size, size))
 
     def _watch(self, child: int, control: socket.socket, wall: float) -> tuple[int, bool, float]:
