@@ -26,11 +26,11 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         alt.Tooltip("n_samples:Q", title="samples a problem"),
     ]  # fmt: skip
     base = alt.Chart(frame).encode(
-        x=alt.X("k:Q", title="samples allowed, k (log scale)", scale=alt.Scale(type="log")),
+        x=alt.X("k:Q", title="samples allowed, k (log scale)", scale=alt.Scale(type="log", nice=False)),
         color=colour(frame),
         tooltip=shown,
     )
-    y = alt.Y("value:Q", title="pass@k", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("value:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line().encode(y=y)
     dots = base.mark_point(filled=True, size=36).encode(y=y, opacity=alt.Opacity("is_projected:N", legend=None,
