@@ -1,4 +1,4 @@
-"""The documentation site: it builds without a warning, has every page, and its search finds what a warning is called."""
+"""The documentation site: it builds without a warning, has every page, and its search finds a warning's code."""
 
 from __future__ import annotations
 

@@ -56,17 +56,29 @@ def sql(
     terminal.write_frame(frame, form, output)
 
 
-@app.command(epilog=example("astraios export backup", "astraios export tables --format csv", "astraios import tables"))
+@app.command(
+    epilog=example(
+        "astraios export backup",
+        "astraios export tables --format csv",
+        "astraios import tables",
+        "astraios export shared --format every-eval-ever",
+    )
+)
 def export(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty folder, or an earlier export.")],
-    form: Annotated[str, typer.Option("--format", help="parquet, csv or json.")] = "parquet",
+    form: Annotated[
+        str, typer.Option("--format", help="parquet, csv or json; every-eval-ever for the scores alone.")
+    ] = "parquet",
     db: Db = None,
     as_json: Json = False,
 ) -> None:
-    """Write every table to a file of its own; `astraios import DIR` takes them back row for row."""
-    from astraios import store
+    """Write every table to a file of its own; `astraios import DIR` takes them back row for row.
 
-    rows = store.export(store.database_path(db), folder, form)
+    With --format every-eval-ever, write the scores of each run as that schema has them, a file a run.
+    """
+    from astraios import store, workflow
+
+    rows = workflow.export(store.database_path(db), folder, form)
     if as_json:
         terminal.print_json(rows)
     else:

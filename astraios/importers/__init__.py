@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.errors import UsageError, did_you_mean
+from astraios.errors import DataError, UsageError, did_you_mean
 from astraios.registry import Registry
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class Arrival:
     """Where each fact came from, by column."""
     named: bool = False
     """Whether its id is the tracker's own, or the name that a table gives it."""
+    unfinished: str = ""
+    """Why it has no end, as far as its tool says; empty where it has one."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,9 @@ def choose(source: str, form: str | None) -> Importer:
     """
     if form is not None:
         return IMPORTERS.get(form)
+    path = Path(source)
+    if path.exists() and not path.is_dir() and not path.is_file():
+        raise DataError(f"{source}: not a plain file: pipes and devices are not read")
     for importer in sorted(IMPORTERS, key=lambda one: -one.priority):
         if importer.matches(source):
             return importer

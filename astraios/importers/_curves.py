@@ -12,7 +12,7 @@ from astraios.importers import Wanted
 from astraios.importers._runs import Found, Skipped, points, step_number, task_row
 from astraios.records import EvaluationRow, Score, TaskRow
 
-_LOSS = r"(?:lm[ _-])?(?:loss|cross_?entropy(?:_?loss)?|ce_loss|nll)"
+_LOSS = r"(?:lm[ _-])?(?:nll_loss|loss|cross_?entropy(?:_?loss)?|ce_loss|nll)"
 _HELD = r"eval|evaluation|val|valid|validation|test|dev|heldout"
 _HELD_OUT = re.compile(
     rf"^(?P<kind>{_HELD})[/_.-](?:(?P<set>.+)[/_.-])?{_LOSS}(?:_epoch)?(?:/dataloader_idx_(?P<loader>\d+))?$"
@@ -33,6 +33,11 @@ _TOKENS = re.compile(
 )
 _MEAN = re.compile(r"^(?:train[/_.])?train_loss$")
 """What the Trainer calls the mean over all of training, logged once at its end."""
+_OBJECTIVE = re.compile(
+    r"^(?:(?:eval|train)[/_])?(?:rewards/(?:chosen|rejected|accuracies|margins)|rewards?|reward_std|mean_reward|margin"
+    r"|objective/(?:kl|rlhf_reward|scores)|completions/mean_length|rewards/.+/mean)$"
+)
+"""What trainers of preferences and rewards (DPO, KTO, GRPO, ...) log beside a loss that is not one of tokens."""
 _SPLITS = ("loss", "test_loss", "train_loss", "batch_loss")
 """What --map calls losses: the test split (twice), the fixed training set, the loss of training steps."""
 
@@ -101,15 +106,21 @@ _NOT_METRICS = ("step", "run_id", "model_id", "method_id", "dataset_id", "n_para
 
 def held_out(name: str) -> str | None:
     """The split of a metric that is called as a loss on held-out data; None for any other."""
-    found = _HELD_OUT.match(name)
+    found = _HELD_OUT.match(_plain(name))
     if not found or (found["set"] and _NO_SET.search(found["set"])):
         return None
     part = found["set"] or (f"dataloader_idx_{found['loader']}" if found["loader"] else None)
     return f"test-{part}" if part else "test"
 
 
+def _plain(name: str) -> str:
+    """A name as programs write it: headers of tables have spaces."""
+    return re.sub(r"\s+", "_", name.strip())
+
+
 def is_batch(name: str) -> bool:
     """Whether a metric is called as the loss of training steps, or as its mean over an epoch or the run."""
+    name = _plain(name)
     return bool(_BATCH.match(name) or _EPOCH.match(name)) or name.lower() in ("loss_nats", "batch_loss")
 
 
@@ -159,6 +170,11 @@ def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skippe
             del by_name[name]
             skipped.add(f"metric {name}", "the mean over all of training")
     what = roles(by_name, wanted)
+    if not any(column in _SPLITS for column in wanted.columns) and any(map(_OBJECTIVE.match, by_name)):
+        for name in [name for name in what.losses if not name.lower().endswith(("nll_loss", "nll"))]:
+            del what.losses[name], by_name[name]
+            skipped.add(f"metric {name}", "the objective of training on preferences or rewards, no loss of tokens "
+                        "(--map loss=NAME takes it)")  # fmt: skip
     tokens = _tokens(by_name, what)
     rows: list[tuple[str, int, int | None, float | None]] = []
     tasks: dict[str, TaskRow] = {}
@@ -188,11 +204,21 @@ def _is_mean(one: Series, by_name: Mapping[str, Series]) -> bool:
 
 
 def _tokens(by_name: Mapping[str, Series], what: Roles) -> dict[Any, int]:
-    """Tokens seen by step, of the metric that counts them."""
+    """Tokens seen by step, of the metric that counts them; a count that begins anew where a run was resumed goes on.
+
+    One that falls again and again is of single steps, and no count of what was seen.
+    """
+    if not what.tokens:
+        return {}
+    one = by_name[what.tokens]
+    told = [(step, int(value)) for step, value in zip(one.steps, one.values, strict=True)
+            if value is not None and 0 <= value < 1 << 63]  # fmt: skip
     tokens: dict[Any, int] = {}
-    if what.tokens:
-        one = by_name[what.tokens]
-        for step, value in zip(one.steps, one.values, strict=True):
-            if value is not None and 0 <= value < 1 << 63:
-                tokens[step] = int(value)
-    return tokens
+    before = last = falls = 0
+    for step, value in told:
+        if value < last:
+            falls += 1
+            before = max((count for at, count in tokens.items() if at < step), default=0)
+        last = value
+        tokens[step] = before + value
+    return tokens if falls <= max(1, len(told) // 10) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from astraios.importers._folders import ADAPTER, FolderFacts, folder_facts
 from astraios.importers._models import UNSPECIFIED, UNTUNED, base_model
 from astraios.importers._runs import Found, Skipped
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
-
-_LOWER = ("perplexity", "ppl", "bits_per_byte", "loss", "nll", "brier", "wer", "cer", "ter", "mse", "mae", "rmse",
-          "error", "insecure", "toxicity", "calibration_error", "ece")  # fmt: skip
 
 
 @dataclass
@@ -28,12 +24,6 @@ class Evaluation:
     task: TaskRow
     variant: str = ""
     """What makes it another evaluation than that of the whole task by the model as it is: a limit, arguments."""
-
-
-def is_higher_better(metric: str) -> bool:
-    """Whether more of a metric is better, by its name."""
-    name = metric.lower().partition(",")[0]
-    return not any(name == one or name.endswith((f"_{one}", f".{one}")) for one in _LOWER)
 
 
 def interval(value: float, stderr: float | None, n: int | None) -> tuple[float | None, float | None]:
@@ -103,36 +93,20 @@ def find_folder(name: str, near: Path) -> Path | None:
 def add_evaluation(run: Found, one: Evaluation, source: str, skipped: Skipped) -> None:
     """Puts an evaluation into its run, in place of an earlier one that is the same but older.
 
-    An evaluation that differs (a limit, a quantized model, other arguments) stands beside the plain one under a name of
-    its own, `task [variant]`.
+    An evaluation that differs (a limit, a quantized model, other arguments) has a name of its own, `task [variant]`,
+    whether the plain one is there or not: it never stands for it, in this import or a later one.
     """
-    key = (one.row.task_id, one.row.n_shot)
-    for row in [row for row in run.evaluations if (row.task_id, row.n_shot) == key]:
-        variant = variant_of(row)
-        if variant == one.variant:
-            _drop(run, key)
-            skipped.add(f"{row.task_id}, {row.n_shot}-shot", f"results before those of {source}")
-        elif variant and not one.variant:
-            _rename(run, key, named(row.task_id, variant))
-        else:
-            task = named(row.task_id, one.variant)
-            _drop(run, (task, row.n_shot))
-            one.row = replace(one.row, task_id=task)
-            one.scores = [replace(score, task_id=task) for score in one.scores]
-            one.samples = [replace(sample, task_id=task) for sample in one.samples]
-    run.evaluations.append(one.row)
-    run.scores += one.scores
-    run.samples += one.samples
-
-
-def variant_of(row: EvaluationRow) -> str:
-    """What makes an evaluation another one than that of the whole task by the model as it is; empty for that."""
-    settings = row.settings
-    return str(settings.get("variant") or "") if isinstance(settings, Mapping) else ""
+    task = named(one.row.task_id, one.variant)
+    if any((row.task_id, row.n_shot) == (task, one.row.n_shot) for row in run.evaluations):
+        skipped.add(f"{task}, {one.row.n_shot}-shot", f"results before those of {source}")
+        _drop(run, (task, one.row.n_shot))
+    run.evaluations.append(replace(one.row, task_id=task))
+    run.scores += [replace(score, task_id=task) for score in one.scores]
+    run.samples += [replace(sample, task_id=task) for sample in one.samples]
 
 
 def named(task: str, variant: str) -> str:
-    """The name of an evaluation that stands beside the plain one of its task."""
+    """The name of an evaluation that is another than the plain one of its task."""
     return f"{task} [{variant}]" if variant else task
 
 
@@ -140,9 +114,3 @@ def _drop(run: Found, key: tuple[str, int]) -> None:
     lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
     for rows in lists:
         rows[:] = [row for row in rows if (row.task_id, row.n_shot) != key]
-
-
-def _rename(run: Found, key: tuple[str, int], task: str) -> None:
-    lists: tuple[list[Any], ...] = (run.evaluations, run.scores, run.samples)
-    for rows in lists:
-        rows[:] = [replace(row, task_id=task) if (row.task_id, row.n_shot) == key else row for row in rows]

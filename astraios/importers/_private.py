@@ -45,7 +45,7 @@ _SECRET_TEXT = re.compile(
     re.IGNORECASE,
 )
 _ASSIGNED = re.compile(
-    r"(?P<flag>--?)?(?P<name>[A-Za-z_][\w.-]{1,60})\\?[\"']?\s*(?P<sign>=|:|\s)\s*\\?[\"']?(?P<value>[^\s\"',;&\\}]{3,})"
+    r"(?P<flag>--?)?(?P<name>[A-Za-z_][\w.-]{1,60})\\?[\"']?\s*(?P<sign>=|:|,|\s)\s*\\?[\"']?(?P<value>[^\s\"',;&\\}]{3,})"
 )
 """A name with a value in a text: an option of a command line, a setting of JSON or a connection string."""
 _PERSONAL_NAME = re.compile(r"(^|[^a-z])(host|host_?name|nodename|node_name|user|user_?name|email|user_?id|ip|entity)$")

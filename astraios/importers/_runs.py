@@ -15,6 +15,7 @@ from astraios.importers import Arrival, Imported, Wanted
 from astraios.importers._answers import answer_scores, describe_task, with_direction
 from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
+from astraios.importers._units import plain_task, units_of
 from astraios.records import (
     AttemptRow,
     BaseModelRow,
@@ -64,6 +65,8 @@ class Found:
     """Of an evaluation: what the harness calls the model, by which its run is found."""
     ids: dict[str, dict[str, str]] = field(default_factory=dict)
     """Ids by tracker; live runs keep the same under settings.ids."""
+    unfinished: str = ""
+    """Why the run has no end, as far as its tool says: running, killed, failed."""
     named: bool = False
     """Whether the identity is the tracker's own id, or the name that a table gives the run."""
 
@@ -105,6 +108,17 @@ class Skipped:
         except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError, ArithmeticError) as error:
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             self._leave_out(what, DataError(f"{what}: not in the form that was expected ({reason:.120})"))
+
+    def cut(self, file: Path, error: AstraiosError) -> None:
+        """Notes a file that ends too early and of which what stands before counts.
+
+        Raises:
+            AstraiosError: a file that is not whole is to refuse the whole source.
+        """
+        if self.strict:
+            raise error
+        self.errors.append(error)
+        self.add(file.name, f"{str(error).removeprefix(f'{file}: ')}; what stands before it is taken")
 
     def nothing(self) -> AstraiosError:
         """The error of a source of which nothing is left."""
@@ -205,8 +219,14 @@ def imported(
     """
     described: list[_Described] = []
     seen: dict[str, Found] = {}
+    runs = _completing(runs)
+    _in_fractions(runs, skipped)
     for found in runs:
-        one = _describe(tool, found, wanted)
+        one = None
+        with skipped.item(found.label):
+            one = _describe(tool, found, wanted)
+        if one is None:
+            continue
         key = one.run.run_id
         if key in seen:
             first = seen[key]
@@ -228,12 +248,11 @@ def imported(
         )
     if not described:
         raise skipped.nothing()
-    used = {row.task_id.partition(" [")[0] for found in seen.values() for row in found.evaluations}
-    told = [row for name, row in (tasks or {}).items() if name in used]
-    names_used = {row.task_id for found in seen.values() for row in found.evaluations} - {row.task_id for row in told}
-    plain = {row.task_id: row for row in told}
-    told += [replace(plain[base], task_id=name, title=name) for name in sorted(names_used)
-             if (base := name.partition(" [")[0]) in plain]  # fmt: skip
+    told = [
+        replace(row, task_id=name, title=name if " [" in name else row.title)
+        for name in dict.fromkeys(row.task_id for found in seen.values() for row in found.evaluations)
+        if (row := (tasks or {}).get(plain_task(name))) is not None
+    ]
     likely: set[str] = set()
     for found in seen.values():
         answered = answer_scores(found.evaluations, found.samples, found.scores)
@@ -249,16 +268,69 @@ def imported(
     if losses is not None and len(losses):
         frames["loss_point"] = losses
     arrivals = [
-        Arrival(key, found.label, tool, found.place, found.joins, found.ids, found.source, found.named)
+        Arrival(
+            key, found.label, tool, found.place, found.joins, found.ids, found.source, found.named, found.unfinished
+        )
         for key, found in seen.items()
     ]
     return Imported(frames, skipped.reasons, adds, arrivals, bool(skipped.errors))
+
+
+def _in_fractions(runs: Sequence[Found], skipped: Skipped) -> None:
+    """Scores that are given per cent as fractions; where a metric mixes both, none of its scores is taken."""
+    units = units_of(score for run in runs for score in run.scores)
+    for what, why in units.reasons.items():
+        skipped.add(what, why)
+    for run in runs if units.reasons else ():
+        run.scores = units.taken(run.scores)
+        left = {(one.task_id, one.n_shot) for one in run.scores}
+        run.evaluations = [one for one in run.evaluations if (one.task_id, one.n_shot) in left]
+        run.samples = [one for one in run.samples if (one.task_id, one.n_shot) in left]
+
+
+def _completing(runs: Iterable[Found]) -> list[Found]:
+    """Runs, with those as one that a source names twice and of which one has the losses and the other the scores."""
+    kept: dict[str, Found] = {}
+    found: list[Found] = []
+    for run in runs:
+        key = repr(run.identity)
+        first = kept.setdefault(key, run)
+        if first is run or (_has_losses(first) and _has_losses(run)) or _scored(first) & _scored(run) or not run.named:
+            found.append(run)
+        else:
+            first.losses = first.losses if _has_losses(first) else run.losses
+            first.evaluations += run.evaluations
+            first.scores += run.scores
+            first.samples += run.samples
+            first.source = {**run.source, **first.source}
+            first.facts = {**run.facts, **{name: one for name, one in first.facts.items() if one is not None}}
+    return found
+
+
+def _has_losses(run: Found) -> bool:
+    return run.losses is not None and len(run.losses) > 0
+
+
+def _scored(run: Found) -> set[tuple[str, int]]:
+    return {(row.task_id, row.n_shot) for row in run.evaluations}
 
 
 def _same(one: Found, other: Found) -> bool:
     if one.scores != other.scores or one.samples != other.samples or (one.losses is None) != (other.losses is None):
         return False
     return one.losses is None or other.losses is None or one.losses.equals(other.losses)
+
+
+_LEAST = {"n_params": 1, "n_params_nonembedding": 1, "n_trainable": 0, "n_tokens": 0, "steps": 0, "train_flops": 0,
+          "learning_rate": 0}  # fmt: skip
+"""The smallest values that make sense."""
+
+
+def _check_counts(run: RunRow, label: str) -> None:
+    for name, least in _LEAST.items():
+        value = getattr(run, name)
+        if value is not None and value < least:
+            raise DataError(f"{label}: {name} is {value}: at least {least} was expected")
 
 
 @dataclass(frozen=True)
@@ -278,7 +350,7 @@ def _describe(tool: str, found: Found, wanted: Wanted) -> _Described:
     told_by_user = {**wanted.values, **wanted.facts(key, found.label, found.place)}
     told_by_user = {name: value for name, value in told_by_user.items() if value is not None}
     facts = completed({**found.facts, **told_by_user})
-    found.source |= dict.fromkeys(told_by_user, "the user")
+    found.source |= dict.fromkeys(told_by_user, "the stored run" if "run_id" in wanted.values else "the user")
     n_params = facts.get("n_params")
     told = {name: facts.get(name) for name in FACTS if name != "created_at"}
     if found.losses is not None and len(found.losses):
@@ -304,6 +376,7 @@ def _describe(tool: str, found: Found, wanted: Wanted) -> _Described:
         },
         **{**told, **names},
     )
+    _check_counts(run, found.label)
     base = None
     if n_params is not None:
         base = BaseModelRow(

@@ -15,7 +15,7 @@ from astraios.importers._files import kind, read_bytes, read_json, read_lines, r
 if TYPE_CHECKING:
     import polars as pl
 
-ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json")
+ENDINGS = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson", ".json", ".log")
 _SIZE = re.compile(r"^\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*([kKmMbBgGtT])\s*$")
 _WIDEST, _CELLS = 10_000, 50_000_000
 """Columns and values of a table that are read."""
@@ -105,7 +105,7 @@ class Table:
         if column.dtype.is_integer():
             return column.cast(pl.Int64)
         if column.dtype == pl.String and sizes:
-            column = pl.Series(name, [_size(text) for text in column], dtype=pl.String)
+            column = pl.Series(name, [_size(text, self.comma) for text in column], dtype=pl.String)
         if column.dtype == pl.String:
             exact = column.str.strip_chars().cast(pl.Int64, strict=False)
             if exact.null_count() == column.null_count():
@@ -253,7 +253,7 @@ def _sound(text: str) -> str:
     return text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
 
 
-def _size(text: str | None) -> str | None:
-    """ "1.1B" written out; anything else as it is."""
-    found = _SIZE.match(text) if text else None
+def _size(text: str | None, comma: bool) -> str | None:
+    """ "1.1B" written out, with `comma` "1,1B" too; anything else as it is."""
+    found = _SIZE.match(text.replace(",", ".") if comma else text) if text else None
     return f"{float(found[1]) * _SUFFIXES[found[2].lower()]:.0f}" if found else text

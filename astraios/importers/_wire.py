@@ -14,6 +14,11 @@ from pathlib import Path
 
 from astraios.errors import DataError
 
+
+class CutError(DataError):
+    """A file that ends within a record: its writer was killed, or not all of it was copied."""
+
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _BLOCK = 32768
 _FULL, _FIRST, _MIDDLE, _LAST = 1, 2, 3, 4
@@ -77,7 +82,8 @@ def leveldb_records(path: Path, data: bytes, start: int) -> Iterator[tuple[int, 
         start: where the first record begins (a header of the file's own lies before it).
 
     Raises:
-        DataError: a checksum is wrong, or the file ends within a record.
+        DataError: a checksum is wrong.
+        CutError: the file ends within a record.
     """
     at, begun, pieces = start, start, []
     inside = False
@@ -87,7 +93,7 @@ def leveldb_records(path: Path, data: bytes, start: int) -> Iterator[tuple[int, 
             at += left
             continue
         if at + 7 > len(data):
-            raise DataError(f"{path}: byte {at}: the file ends within the head of a record")
+            raise CutError(f"{path}: byte {at}: the file ends within the head of a record")
         checksum, size, kind = struct.unpack_from("<IHB", data, at)
         if kind == 0 and size == 0 and checksum == 0:  # room that was made ready for records and not used
             at += left
@@ -96,7 +102,7 @@ def leveldb_records(path: Path, data: bytes, start: int) -> Iterator[tuple[int, 
             raise DataError(f"{path}: byte {at}: no record begins here")
         piece = data[at + 7 : at + 7 + size]
         if len(piece) < size:
-            raise DataError(f"{path}: byte {at}: the file ends within a record")
+            raise CutError(f"{path}: byte {at}: the file ends within a record")
         if zlib.crc32(bytes([kind]) + piece) != checksum:
             raise DataError(f"{path}: byte {at}: the checksum of a record is wrong")
         if (kind in (_MIDDLE, _LAST)) != inside:
@@ -109,25 +115,26 @@ def leveldb_records(path: Path, data: bytes, start: int) -> Iterator[tuple[int, 
             yield begun, b"".join(pieces)
             pieces = []
     if inside:
-        raise DataError(f"{path}: byte {begun}: the file ends within a record")
+        raise CutError(f"{path}: byte {begun}: the file ends within a record")
 
 
 def tf_records(path: Path, data: bytes) -> Iterator[tuple[int, bytes]]:
     """Records of a TFRecord file with their offsets.
 
     Raises:
-        DataError: a checksum is wrong, or the file ends within a record.
+        DataError: a checksum is wrong.
+        CutError: the file ends within a record.
     """
     at = 0
     while at < len(data):
         if at + 12 > len(data):
-            raise DataError(f"{path}: byte {at}: the file ends within the head of a record")
+            raise CutError(f"{path}: byte {at}: the file ends within the head of a record")
         size, checksum = struct.unpack_from("<QI", data, at)
         if masked_crc32c(data[at : at + 8]) != checksum:
             raise DataError(f"{path}: byte {at}: no record begins here")
         end = at + 12 + size
         if end + 4 > len(data):
-            raise DataError(f"{path}: byte {at}: the file ends within a record")
+            raise CutError(f"{path}: byte {at}: the file ends within a record")
         content = data[at + 12 : end]
         if masked_crc32c(content) != struct.unpack_from("<I", data, end)[0]:
             raise DataError(f"{path}: byte {at}: the checksum of a record is wrong")

@@ -12,7 +12,7 @@ from typing import Any
 
 from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._evaluations import model_facts
+from astraios.importers._evaluations import Evaluation, add_evaluation, model_facts
 from astraios.importers._files import head, kind, parse_json, plain_file, read_object, read_text
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.records import EvaluationRow, Score, TaskRow
@@ -55,8 +55,8 @@ class BigCode(Importer):
                 continue
             tasks[task] = task_row(task, scores[0].metric)
             settings = {name: config[name] for name in _ARGUMENTS if config.get(name) is not None}
-            run.evaluations.append(EvaluationRow(task_id=task, n_shot=0, settings={**settings, "source": path.name}))
-            run.scores += scores
+            row = EvaluationRow(task_id=task, n_shot=0, settings={**settings, "source": path.name})
+            add_evaluation(run, Evaluation(row, scores, [], tasks[task], _variant(config)), path.name, skipped)
         if not run.scores:
             raise DataError(f"{path}: not metrics of the BigCode harness (no task with a score)")
         return imported(self.name, [run], wanted, skipped, tasks, adds=True)
@@ -85,6 +85,13 @@ def _found(config: Mapping[str, Any], path: Path) -> Found:
         place=str(folder or ""),
         joins=[str(adapter or model)],
     )
+
+
+def _variant(config: Mapping[str, Any]) -> str:
+    """What makes an evaluation another one than that of the whole task by the model as it is."""
+    told = [(name, config.get(name)) for name in ("limit", "limit_start", "load_in_4bit", "load_in_8bit")]
+    return ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+                     for name, value in told if value)  # fmt: skip
 
 
 def _scores(task: str, metrics: Any, path: Path, skipped: Skipped) -> list[Score]:

@@ -7,19 +7,21 @@ by the unbiased estimator over the samples. The model is what the file is called
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._evaluations import model_facts
+from astraios.importers._evaluations import Evaluation, add_evaluation, model_facts
 from astraios.importers._files import head, read_object, walk
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.records import EvaluationRow, SampleScore, TaskRow
 
-_NAME = re.compile(r"^(?P<model>.+?)(?:_(?:vllm|hf|openai|google|anthropic|bedrock|ollama|gptqmodel)_temp_[\d.]+)?$")
+_NAME = re.compile(
+    r"^(?P<model>.+?)(?:_(?:vllm|hf|openai|google|anthropic|bedrock|ollama|gptqmodel)_temp_(?P<heat>\d+(?:\.\d+)?))?$"
+)
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,15 @@ class EvalPlus(Importer):
         tasks: dict[str, TaskRow] = {}
         for file in _results(path) if path.is_dir() else [path]:
             with skipped.item(file):
-                name = _model(file)
+                name, heat = _named(file)
                 told, folder = model_facts(name, None, file.parent)
                 run = runs.setdefault(
                     name,
                     Found(name, [name], told.facts, source=told.source, place=str(folder or ""), joins=[name]),
                 )
-                _add(run, file, tasks)
+                for one in _evaluations(file, heat):
+                    tasks[one.task.task_id] = one.task
+                    add_evaluation(run, one, file.name, skipped)
         return imported(self.name, runs.values(), wanted, skipped, tasks, adds=True)
 
 
@@ -58,20 +62,27 @@ def _looks_right(path: Path) -> bool:
     return path.name.endswith("eval_results.json") and b'"base_status"' in start and b'"eval"' in start
 
 
-def _model(path: Path) -> str:
+def _named(path: Path) -> tuple[str, float]:
+    """The model that a file is called after, and the temperature of its samples (0 where it does not say)."""
     stem = path.name.removesuffix("eval_results.json").rstrip("._-").removesuffix(".jsonl")
     found = _NAME.match(stem or path.parent.name)
-    return (found["model"] if found else stem).replace("--", "/")
+    heat = float(found["heat"]) if found and found["heat"] else 0.0
+    return (found["model"] if found else stem).replace("--", "/"), heat
 
 
-def _add(run: Found, path: Path, tasks: dict[str, TaskRow]) -> None:
+def _evaluations(path: Path, heat: float) -> Iterator[Evaluation]:
+    """The plain task and the one with all tests; samples that are not the likeliest are another evaluation.
+
+    Raises:
+        DataError: no problem has a verdict for every sample.
+    """
     from astraios.evaluate.tasks._estimate import pass_scores
 
     content = read_object(path)
     items = content.get("eval")
     if not isinstance(items, Mapping) or not items:
         raise DataError(f"{path}: no verdicts under eval")
-    kind = str(next(iter(items))).partition("/")[0].lower()
+    kind, found = str(next(iter(items))).partition("/")[0].lower(), False
     for name, status in ((kind, "base_status"), (f"{kind}+", "plus_status")):
         verdicts: dict[str, list[bool]] = {}
         for item, samples in items.items():
@@ -88,20 +99,25 @@ def _add(run: Found, path: Path, tasks: dict[str, TaskRow]) -> None:
         if len({len(one) for one in verdicts.values()}) > 1:
             raise DataError(f"{path}: {name}: not every problem has as many samples")
         scores = pass_scores(name, list(verdicts.values()))
+        found = True
         settings: dict[str, Any] = {
             "source": path.name,
             "dataset_hash": content.get("hash"),
-            "date": content.get("date"),
+            "created": content.get("date"),
         }
-        run.evaluations.append(EvaluationRow(task_id=name, n_shot=0, n_items=len(verdicts), settings=settings))
-        run.scores += scores
-        run.samples += [
+        rows = [
             SampleScore(
                 task_id=name, item_id=item, sample=place, value=float(one), verdict="passed" if one else "failed"
             )
             for item, samples in verdicts.items()
             for place, one in enumerate(samples)
         ]
-        tasks[name] = task_row(name, "pass@1")
-    if not run.scores:
+        yield Evaluation(
+            row=EvaluationRow(task_id=name, n_shot=0, n_items=len(verdicts), settings=settings),
+            scores=list(scores),
+            samples=rows,
+            task=task_row(name, "pass@1"),
+            variant=f"temperature={heat:g}" if heat else "",
+        )
+    if not found:
         raise DataError(f"{path}: no problem has a verdict for every sample")

@@ -73,7 +73,7 @@ def _found(content: Mapping[str, Any], path: Path) -> Found:
         settings={"model": name, "library": content.get("eval_library"), "details": details},
         source={**told.source, **dict.fromkeys(facts, "additional_details")},
         place=str(folder or ""),
-        joins=[name],
+        joins=[*([str(details["run_id"])] if details.get("run_id") else []), name],
     )
 
 
@@ -92,8 +92,9 @@ def _add(run: Found, content: Mapping[str, Any], path: Path, tasks: dict[str, Ta
         error = (doubt.get("standard_error") or {}).get("value")
         items, shots = doubt.get("num_samples"), str(more.get("n_shot") or "0")
         n = items if isinstance(items, int) else None
-        value = number(details.get("score"), where, "score")
-        stderr = number(error, where, "standard_error") if error is not None else None
+        unit = 100 if config.get("max_score") == 100 and not config.get("lower_is_better") else 1
+        value = number(details.get("score"), where, "score") / unit
+        stderr = number(error, where, "standard_error") / unit if error is not None else None
         low, high = interval(value, stderr, n)
         n_shot = int(shots) if shots.isdigit() else 0
         run.scores.append(Score.told(task, metric, value, n_shot=n_shot, stderr=stderr, ci_low=low, ci_high=high, n=n))
@@ -136,12 +137,16 @@ def _result(score: Mapping[str, Any]) -> dict[str, Any]:
     if score.get("n") is not None:
         doubt["num_samples"] = score["n"]
     details = {"score": score["value"], "details": {"metric": score["metric"], "n_shot": str(score["n_shot"])}}
+    better = score.get("higher_is_better", True)
+    # Only a share has bounds that are known.
+    bounds = {"score_type": "continuous", "min_score": 0.0, "max_score": 1.0} if better and _is_share(score) else {}
     return {
         "evaluation_name": score["task_id"],
         "source_data": {"dataset_name": score["task_id"], "source_type": "other"},
-        "metric_config": {
-            "lower_is_better": not score.get("higher_is_better", True), "score_type": "continuous", "min_score": 0.0,
-            "max_score": 1.0,
-        },
+        "metric_config": {"lower_is_better": not better, **bounds},
         "score_details": {**details, **({"uncertainty": doubt} if doubt else {})},
     }  # fmt: skip
+
+
+def _is_share(score: Mapping[str, Any]) -> bool:
+    return 0 <= score["value"] <= 1

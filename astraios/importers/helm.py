@@ -14,9 +14,10 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._evaluations import Evaluation, add_evaluation, is_higher_better, model_facts
+from astraios.importers._evaluations import Evaluation, add_evaluation, model_facts
 from astraios.importers._files import kind, plain_file, read_json, read_object, walk
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.importers._units import is_higher_better
 from astraios.records import EvaluationRow, Score, TaskRow
 
 _SPEC, _STATS = "run_spec.json", "stats.json"
@@ -90,4 +91,5 @@ def _evaluation(folder: Path, spec: Mapping[str, Any]) -> Evaluation:
         scores=scores,
         samples=[],
         task=task_row(name, scores[0].metric, "comprehension", lower or None),
+        variant=f"limit={instances}" if isinstance(instances, int) and n is not None and n >= instances else "",
     )

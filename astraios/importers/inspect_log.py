@@ -21,11 +21,12 @@ from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._evaluations import Evaluation, add_evaluation, interval, is_higher_better, model_facts
+from astraios.importers._evaluations import Evaluation, add_evaluation, interval, model_facts
 from astraios.importers._files import bounded, head, parse_json, read_bytes, read_object, walk
 from astraios.importers._folders import FolderFacts
 from astraios.importers._models import UNTUNED, known_model
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.importers._units import is_higher_better
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _ZSTANDARD = 93
@@ -195,8 +196,19 @@ def _shots(about: Mapping[str, Any]) -> tuple[int, str]:
     arguments = {name: value for name, value in (about.get("model_args") or {}).items() if name not in _NO_VARIANT}
     parts = [f"{name}={value}" for name, value in sorted({**given, **arguments}.items())
              if value not in (None, "", {}, []) and name not in ("seed", "shuffle", "fewshot_seed")]  # fmt: skip
-    limit = (about.get("config") or {}).get("limit")
-    return shots, ", ".join(([f"limit={limit}"] if limit else []) + parts)
+    return shots, ", ".join(_part(about) + parts)
+
+
+def _part(about: Mapping[str, Any]) -> list[str]:
+    """What part of the samples was evaluated, where it was not all of them."""
+    config, data = about.get("config") or {}, about.get("dataset") or {}
+    ids = data.get("sample_ids")
+    if isinstance(ids, list) and ids and len(ids) == data.get("samples"):
+        return []
+    if config.get("limit"):
+        limit = config["limit"]
+        return [f"limit={'-'.join(map(str, limit)) if isinstance(limit, list) else limit}"]
+    return [f"{len(ids)} of {data['samples']}"] if config.get("sample_id") and isinstance(ids, list) and ids else []
 
 
 def _evaluation(file: Path, header: Mapping[str, Any], samples: list[dict[str, Any]], skipped: Skipped) -> Evaluation:

@@ -7,19 +7,22 @@ has the demonstrations of its subtasks. Samples keep the task's first metric and
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from astraios.errors import DataError
 from astraios.importers import Imported, Importer, Wanted
-from astraios.importers._evaluations import Evaluation, add_evaluation, interval, is_higher_better, model_facts
+from astraios.importers._evaluations import Evaluation, add_evaluation, interval, model_facts
 from astraios.importers._files import head, inside, number, plain_file, read_object, walk
 from astraios.importers._lm_eval_samples import read_samples
 from astraios.importers._runs import Found, Skipped, imported, task_row
+from astraios.importers._units import is_higher_better
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _KINDS = {"multiple_choice": "comprehension", "generate_until": "generation"}
@@ -97,7 +100,7 @@ def _found(content: dict[str, Any], path: Path) -> Found:
     name = str(
         arguments.get("pretrained") or arguments.get("model") or content.get("model_name") or config.get("model")
     )
-    adapter = arguments.get("peft")
+    adapter = arguments.get("peft") or arguments.get("lora_local_path")
     told, folder = model_facts(name, str(adapter) if adapter else None, path.parent)
     count = config.get("model_num_parameters")
     if not adapter and isinstance(count, int) and count > 0:  # with an adapter the harness counts its parameters too
@@ -123,45 +126,82 @@ def _found(content: dict[str, Any], path: Path) -> Found:
     )
 
 
-_NO_VARIANT = ("pretrained", "peft", "tokenizer", "revision", "dtype", "device", "parallelize", "trust_remote_code",
-               "token", "max_length", "batch_size", "use_cache", "low_cpu_mem_usage", "subfolder", "model",
-               "base_url", "tokenized_requests", "num_concurrent", "max_retries", "tensor_parallel_size",
-               "gpu_memory_utilization", "data_parallel_size", "add_bos_token", "logits_cache",
-               "use_fast_tokenizer", "tokenizer_backend", "truncation", "device_map_option",
-               "max_memory_per_gpu", "max_cpu_memory", "offload_folder", "swap_space", "max_model_len", "seed",
-               "think_end_token", "softmax_dtype", "backend", "verbosity")  # fmt: skip
+_NO_VARIANT = ("pretrained", "peft", "lora_local_path", "tokenizer", "revision", "tokenizer_revision", "dtype",
+               "device", "parallelize", "trust_remote_code", "token", "max_length", "batch_size", "max_batch_size",
+               "use_cache",
+               "low_cpu_mem_usage", "subfolder", "model", "base_url", "tokenized_requests", "num_concurrent",
+               "max_retries", "timeout", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size",
+               "gpu_memory_utilization", "add_bos_token", "logits_cache", "use_fast_tokenizer", "tokenizer_mode",
+               "tokenizer_backend", "truncation", "device_map", "device_map_option", "max_memory_per_gpu",
+               "max_cpu_memory", "offload_folder", "swap_space", "max_model_len", "max_num_seqs", "seed", "cache_dir",
+               "download_dir", "load_format", "attn_implementation", "mixed_precision_dtype", "enforce_eager",
+               "enable_prefix_caching", "disable_log_stats", "disable_custom_all_reduce", "prefix_token_id",
+               "distributed_executor_backend", "think_end_token", "softmax_dtype", "backend",
+               "enable_lora", "max_lora_rank", "lora_name",
+               "verbosity")  # fmt: skip
 """Arguments of a model that leave its answers what they are, but for rounding."""
 
 
-def _variant(config: Mapping[str, Any]) -> str:
-    """What makes an evaluation another one than that of the whole task by the model as it is."""
+def _variant(content: Mapping[str, Any]) -> str:
+    """What makes all evaluations of a file others than those by the model as it is; see `_part` for a limit."""
+    config = content["config"]
     told = {name: value for name, value in _arguments(config).items() if name not in _NO_VARIANT}
     parts = [f"{name}={value}" for name, value in sorted(told.items()) if str(value) not in ("False", "None", "")]
-    if config.get("limit") is not None:
-        limit = config["limit"]
-        parts.insert(0, f"limit={limit:g}" if isinstance(limit, int | float) else f"limit={limit}")
-    for name in ("system_instruction", "apply_chat_template", "chat_template", "fewshot_as_multiturn"):
-        if config.get(name):
-            parts.append(name)
+    if config.get("gen_kwargs"):
+        given = config["gen_kwargs"]
+        pairs = (f"{name}={value}" for name, value in given.items()) if isinstance(given, Mapping) else [str(given)]
+        parts += sorted(pairs)
+    system = content.get("system_instruction") or config.get("system_instruction")
+    if system:
+        parts.append(f"system_instruction={hashlib.sha256(str(system).encode('utf-8', 'replace')).hexdigest()[:8]}")
+    if any(one.get(name) for one in (content, config) for name in ("chat_template", "apply_chat_template")):
+        parts.append("chat_template")
     return ", ".join(parts)
 
 
-def _shots(content: Mapping[str, Any], task: str, seen: tuple[str, ...] = ()) -> list[int]:
+def _part(content: Mapping[str, Any], task: str) -> str:
+    """What part of a task was evaluated where it was not the whole: a trial is no result."""
+    limit, counted = content["config"].get("limit"), content.get("n-samples") or {}
+    tasks = [task, *_below(content, task)]
+    sizes = [counted[one] for one in tasks if isinstance(counted.get(one), Mapping)]
+    whole = [one.get("effective") == one.get("original") for one in sizes]
+    if whole and all(whole):
+        return ""
+    if limit is not None:
+        return f"limit={limit:g}" if isinstance(limit, int | float) else f"limit={limit}"
+    told = [one for one in sizes if isinstance(one.get("effective"), int) and isinstance(one.get("original"), int)]
+    if not told:
+        return ""
+    return f"{sum(one['effective'] for one in told)} of {sum(one['original'] for one in told)}"
+
+
+def _below(content: Mapping[str, Any], task: str) -> list[str]:
+    """The tasks and groups of a group, at any depth, each once."""
+    groups = content.get("group_subtasks") or {}
+    found, waiting = dict.fromkeys([task]), [task]
+    while waiting:
+        below = groups.get(waiting.pop()) or []
+        fresh = [one for one in map(str, below if isinstance(below, list) else []) if one not in found]
+        found |= dict.fromkeys(fresh)
+        waiting += fresh
+    return list(found)[1:]
+
+
+def _shots(content: Mapping[str, Any], task: str) -> list[int]:
     """Numbers of demonstrations of a task: its own, or its subtasks' where it is a group."""
     config = (content.get("configs") or {}).get(task) or {}
     for given in ((content.get("n-shot") or {}).get(task), config.get("num_fewshot")):
         if isinstance(given, int) and not isinstance(given, bool):
             return [given]
-    below = (content.get("group_subtasks") or {}).get(task) or []
-    if isinstance(below, list) and task not in seen:
-        return sorted({shots for one in below for shots in _shots(content, str(one), (*seen, task))})
-    return []
+    groups = content.get("group_subtasks") or {}
+    tasks = [one for one in _below(content, task) if not groups.get(one)]
+    return sorted({shots for one in tasks for shots in _shots(content, one)})
 
 
 def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Iterator[Evaluation]:
     groups = content.get("group_subtasks") or {}
     overall = content["config"].get("num_fewshot")
-    variant = _variant(content["config"])
+    by_all = _variant(content)
     for task, metrics in content["results"].items():
         if not isinstance(metrics, Mapping):
             raise DataError(f"{path}: results.{task}: an object was expected")
@@ -170,6 +210,7 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         shots = _shots(content, task) or ([overall] if isinstance(overall, int) else [0])
         mark: dict[str, Any] = {"task_id": task, "n_shot": shots[-1]}
         n = counted.get("effective")
+        variant = ", ".join(part for part in (_part(content, task), by_all) if part)
         scores = list(_scores(metrics, mark, n, f"{path}: results.{task}", skipped))
         if not scores:
             skipped.add(f"{task}", "a group without a score of its own" if groups.get(task) else "no score")
@@ -178,6 +219,7 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
         lower = [score.metric for score in scores if _is_lower_better(score.metric, better)]
         settings = {
             "version": (content.get("versions") or {}).get(task), "source": path.name, "of": counted.get("original"),
+            "created": datetime.fromtimestamp(content["date"], UTC).isoformat() if content["date"] else None,
             "task_hash": (content.get("task_hashes") or {}).get(task), "group": bool(groups.get(task)),
             "generation_kwargs": config.get("generation_kwargs"), "output_type": config.get("output_type"),
             "shots": shots if len(shots) > 1 else None, "variant": variant,
@@ -200,7 +242,9 @@ def _samples(
     file = _sample_file(path, task)
     if file is None:
         return []
-    return list(read_samples(file, task, config, mark, scores[0].metric.partition(",")[0], skipped))
+    with skipped.item(file):  # without its samples a score is still one
+        return list(read_samples(file, task, config, mark, scores[0].metric.partition(",")[0], skipped))
+    return []
 
 
 def _is_lower_better(metric: str, better: Mapping[str, Any]) -> bool:

@@ -108,6 +108,7 @@ def found(run: Run, wanted: Wanted, store: Path) -> Found:
         place=f"{store}/{run.run_id}",
         ids={"mlflow": {"run": run.run_id}},
         named=True,
+        unfinished="" if run.status in ("FINISHED", "") else run.status.lower(),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ no fact.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -61,6 +62,7 @@ _LOSSES = {"loss": "test", "train_loss": "train", "batch_loss": "batch"}
 _FACTS = tuple(name for name in FACTS if name not in ("n_tokens", "created_at"))
 _NEEDED = {"run_id", "n_params", "step", "loss", "train_loss", "batch_loss", "task_id", "metric", "value", "split"}
 """Columns without which a run makes no sense: a value of theirs that can't be read refuses the table."""
+_SPACES = re.compile(r"\s+")
 _LONG_SCORES = ("task_id", "metric", "value", "stderr", "n_shot", "n")
 
 
@@ -78,9 +80,13 @@ class AnyTable(Importer):
         tasks: dict[str, TaskRow] = {}
         if not path.is_dir():
             return imported(self.name, _found(path, wanted, skipped, tasks), wanted, skipped, tasks)
+        files: list[Path] = []
         for file in _tables(path):
             with skipped.item(file):
-                found += _found(file, wanted, skipped, tasks)
+                some = _found(file, wanted, skipped, tasks)
+                found += some
+                files += [file] * len(some)
+        _tell_apart(found, [file.relative_to(path) for file in files])
         return imported(self.name, found, wanted, skipped, tasks)
 
 
@@ -89,6 +95,19 @@ table = AnyTable(name="table", title="table (CSV, Parquet, JSON lines)", priorit
 
 _OTHERS = ("samples_*", "trainer_log.jsonl", "*eval_results.json")
 """Tables of other tools that are no tables of runs."""
+
+
+def _tell_apart(runs: Sequence[Found], files: Sequence[Path]) -> None:
+    """Runs that only their files tell apart, as logs of one name in folders of their own, are called after these."""
+    identities = [repr(run.identity) for run in runs]
+    homes: dict[str, set[Path]] = {}
+    for identity, file in zip(identities, files, strict=True):
+        homes.setdefault(identity, set()).add(file)
+    for run, identity, file in zip(runs, identities, files, strict=True):
+        if len(homes[identity]) > 1 and not run.named:
+            run.identity = [*run.identity, ["file", file.as_posix()]]
+            stem = file.as_posix().removesuffix(".gz").rpartition(".")[0]
+            run.label = stem if run.label == file.name.partition(".")[0] else f"{stem}, {run.label}"
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -100,7 +119,15 @@ def _looks_right(path: Path) -> bool:
     name = path.name.removesuffix(".gz")
     if not name.endswith(ENDINGS) or not plain_file(path):
         return False
-    return not name.endswith(".json") or head(path, 64).lstrip()[:1] == b"["
+    if name.endswith(".log"):
+        return _KERAS.match(head(path, 256)) is not None
+    return not name.endswith(".json") or _JSON.match(head(path, 4096)) is not None
+
+
+_KERAS = re.compile(rb"\s*\"?epoch\"?[,;\t]", re.IGNORECASE)
+"""How a log begins that Keras's CSVLogger wrote."""
+_JSON = re.compile(rb'\s*(?:\[|\{\s*"[^"]*"\s*:\s*\{\s*"0"\s*:)')
+"""How a list of rows begins, or the columns that pandas writes."""
 
 
 def _found(path: Path, wanted: Wanted, skipped: Skipped, tasks: dict[str, TaskRow]) -> list[Found]:
@@ -191,17 +218,22 @@ def _columns(table: Table, wanted: Wanted, skipped: Skipped) -> _Columns:
 
 
 def _is_log(table: Table, names: Mapping[str, str]) -> bool:
-    """Whether a table without steps is the log of one run over epochs, as Keras keeps it."""
-    if "run_id" in names or "task_id" in names:
-        return False
+    """Whether a table without steps is a log over epochs, as Keras keeps it, of one run or of those it names."""
     epoch = next((name for name in table.frame.columns if name.lower() == "epoch"), None)
-    if epoch is None:
+    if epoch is None or "task_id" in names:
         return False
     try:
         values = table.whole(epoch).to_list()
     except DataError:
         return False
-    return None not in values and all(one < other for one, other in pairwise(values))
+    runs = table.texts(names["run_id"]).to_list() if "run_id" in names else [""] * len(values)
+    by_run: dict[Any, list[Any]] = {}
+    for run, value in zip(runs, values, strict=True):
+        by_run.setdefault(run, []).append(value)
+    several = "run_id" not in names or any(len(some) > 1 for some in by_run.values())
+    return several and None not in values and all(
+        one < other for some in by_run.values() for one, other in pairwise(some)
+    )  # fmt: skip
 
 
 def _losses(table: Table, names: dict[str, str], wanted: Wanted) -> dict[str, str]:
@@ -257,7 +289,7 @@ def _names(table: Table, wanted: Wanted) -> tuple[dict[str, str], dict[str, tupl
         else:
             raise UsageError(f"--map {ours}=...: known: {', '.join(_USUAL)}, train_loss, score:TASK:METRIC")
     taken = {*names.values(), *scores}
-    lower = {name.lower(): name for name in there if name not in taken}
+    lower = {_SPACES.sub("_", name.strip().lower()): name for name in there if name not in taken}
     for ours, usual in _USUAL.items():
         told = ours in names or (ours == "batch_loss" and "train_loss" in names) or ours in wanted.values
         hit = next((lower[name] for name in usual if name in lower), None)

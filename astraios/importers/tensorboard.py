@@ -23,7 +23,7 @@ from astraios.importers._config import config_facts, plain_values
 from astraios.importers._curves import Series, fill, mapped_config
 from astraios.importers._files import flat_yaml, plain_file, read_bytes, walk
 from astraios.importers._runs import Found, Skipped, imported
-from astraios.importers._wire import fields, signed, tf_records
+from astraios.importers._wire import CutError, fields, signed, tf_records
 from astraios.records import TaskRow
 
 _NAME = "*tfevents*"
@@ -68,7 +68,7 @@ class TensorBoard(Importer):
         logs: dict[Path, _Log] = {}
         for folder, files in by_run.items():
             with skipped.item(files[0] if len(files) == 1 else folder.name):
-                logs[folder] = _log(files)
+                logs[folder] = _log(files, skipped)
         found: list[Found] = []
         tasks: dict[str, TaskRow] = {}
         for folder, log in _joined(logs).items():
@@ -90,12 +90,15 @@ class TensorBoard(Importer):
 tensorboard = TensorBoard(name="tensorboard", title="TensorBoard event files", priority=-1, maps=True)
 
 
-def _log(files: list[Path]) -> _Log:
+def _log(files: list[Path], skipped: Skipped) -> _Log:
     """What the files of one folder hold, in the order in which they were begun."""
     log = _Log()
     for file in sorted(files, key=_written):
         part = _Log(last=log.last)
-        _read(file, part, log)
+        try:
+            _read(file, part, log)
+        except CutError as error:
+            skipped.cut(file, error)
         log = _after(log, part)
     return log
 
@@ -147,7 +150,32 @@ def _joined(logs: Mapping[Path, _Log]) -> dict[Path, _Log]:
             names = {tag: f"{_PARTS[folder.name]}/{tag.removeprefix('epoch_')}" for tag in log.scalars}
         renamed = replace(log, scalars={names[tag]: series for tag, series in log.scalars.items()})
         runs[home] = _after(replace(runs[home], last=0.0), renamed) if home in runs else renamed
+    return _resumed(runs)
+
+
+def _resumed(logs: dict[Path, _Log]) -> dict[Path, _Log]:
+    """Logs by run, with those as one that the Trainer began anew for a run that it resumed: a folder for each start."""
+    runs: dict[Path, _Log] = {}
+    for folder, log in sorted(logs.items(), key=lambda one: one[1].started or 0.0):
+        home = next((one for one in reversed(runs) if one.parent == folder.parent and _goes_on(runs[one], log)), folder)
+        runs[home] = _after(runs[home], log) if home in runs else log
     return runs
+
+
+_OF_A_START = ("logging_dir", "resume_from_checkpoint", "overwrite_output_dir", "run_name")
+"""Arguments of the Trainer that differ between the starts of one run."""
+
+
+def _goes_on(log: _Log, later: _Log) -> bool:
+    """Whether a log is that of a run that was resumed: the same arguments, and it begins later in it."""
+    arguments = [_object(_summary(one, "args")) for one in (log, later)]
+    one, other = ({name: value for name, value in told.items() if name not in _OF_A_START} for told in arguments)
+    begun = [min((min(steps) for steps, _ in part.scalars.values() if steps), default=0) for part in (log, later)]
+    return bool(one) and one == other and begun[1] > begun[0] and (later.started or 0.0) >= log.last
+
+
+def _summary(log: _Log, tag: str) -> str:
+    return log.texts.get(f"{tag}/text_summary", log.texts.get(tag, ""))
 
 
 def _is_part(folder: Path, logs: Mapping[Path, _Log]) -> bool:
@@ -168,8 +196,7 @@ def _found(folder: Path, source: Path, log: _Log, wanted: Wanted) -> Found:
         name = _HOST.sub(r"\1", name)
     config: dict[str, Any] = {**log.settings}
     for tag in ("model_config", "args"):
-        text = log.texts.get(f"{tag}/text_summary", log.texts.get(tag, ""))
-        config |= _object(text)
+        config |= _object(_summary(log, tag))
     hparams = next((one for one in (folder, folder.parent) if plain_file(one / HPARAMS)), None)
     config |= plain_values(flat_yaml(hparams / HPARAMS)) if hparams else {}
     told = config_facts(mapped_config(config, wanted), folder)
@@ -207,6 +234,7 @@ def _read(path: Path, log: _Log, before: _Log) -> None:
 
     Raises:
         DataError: it is damaged, or empty.
+        CutError: it ends within a record; what stands before it has been added.
     """
     data = read_bytes(path)
     if not data:

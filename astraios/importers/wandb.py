@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from astraios.importers._config import config_facts
 from astraios.importers._curves import Series, fill, mapped_config
 from astraios.importers._files import head, read_bytes, walk
 from astraios.importers._runs import Found, Skipped, imported
-from astraios.importers._wire import fields, leveldb_records, signed
+from astraios.importers._wire import CutError, fields, leveldb_records, signed
 from astraios.records import TaskRow
 
 _HEADER = b":W&B"
@@ -52,6 +53,8 @@ class _Run:
     step_metrics: dict[str, str] = field(default_factory=dict)
     globs: dict[str, str] = field(default_factory=dict)
     history: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    dropped: int = 0
+    """Rows of what a restart abandoned."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +70,21 @@ class Wandb(Importer):
         parts: dict[tuple[str, str, str], list[_Run]] = {}
         for file in _files(path) if path.is_dir() else [path]:
             with skipped.item(file):
-                run = _read(file)
+                run = _read(file, skipped)
                 parts.setdefault((run.entity, run.project, run.run_id), []).append(run)
         runs = {key: _joined(some) for key, some in parts.items()}
         kept: list[Found] = []
         tasks: dict[str, TaskRow] = {}
+        forks = any(run.branch is not None and run.branch[0] != run.run_id for run in runs.values())
         for run in runs.values():
             label = run.name or run.run_id
             with skipped.item(f"run {label}"):
                 run.history = _inherited(run, runs) + run.history
+                if run.dropped:
+                    skipped.add(f"{label}, before a restart", f"{run.dropped:,} rows of the abandoned branch")
                 one = found(run, wanted)
                 tasks |= fill(one, series(run, wanted, skipped), wanted, skipped)
+                run.history = run.history if forks else []  # a fork begins with its parent's
                 if one.losses is not None and not len(one.losses) and not one.scores:
                     skipped.add(f"run {label}", "it logged no loss and no score")
                     continue
@@ -104,21 +111,29 @@ def remote_run(remote: Any) -> _Run:
     return run
 
 
-def _read(path: Path) -> _Run:
-    data, run = read_bytes(path), _Run()
+def _read(path: Path, skipped: Skipped) -> _Run:
+    data, run, cut = read_bytes(path), _Run(path=path), None
     if data[:4] != _HEADER or len(data) < 7:
         raise DataError(f"{path}: byte 0: not a .wandb file")
-    for offset, record in leveldb_records(path, data, 7):
-        try:
-            for number, content in fields(record):
-                if isinstance(content, bytes):
-                    _take(run, number, content)
-        except (ValueError, struct.error) as error:
-            raise DataError(f"{path}: byte {offset}: a record that can't be read ({error})") from None
-    run.path = path
+    try:
+        for offset, record in leveldb_records(path, data, 7):
+            _take_record(run, record, f"{path}: byte {offset}")
+    except CutError as error:
+        cut = error
     if not run.run_id:
-        raise DataError(f"{path}: byte {len(data)}: the file ends before it says which run it is")
+        raise cut or DataError(f"{path}: byte {len(data)}: the file ends before it says which run it is")
+    if cut is not None:
+        skipped.cut(path, cut)
     return run
+
+
+def _take_record(run: _Run, record: bytes, where: str) -> None:
+    try:
+        for number, content in fields(record):
+            if isinstance(content, bytes):
+                _take(run, number, content)
+    except (ValueError, struct.error) as error:
+        raise DataError(f"{where}: a record that can't be read ({error})") from None
 
 
 def _take(run: _Run, number: int, content: bytes) -> None:
@@ -202,7 +217,7 @@ def _take_history(run: _Run, content: bytes) -> None:
             continue
         if number == 1:
             names, value = _item(item)
-            row[".".join(names)] = value
+            row[sys.intern(".".join(names))] = value  # the same few names in every row
         elif number == 2:
             step = next((signed(value) for name, value in fields(item) if name == 1 and isinstance(value, int)), 0)
     run.history.append((int(row.get("_step", step)), row))
@@ -236,8 +251,12 @@ def _joined(parts: list[_Run]) -> _Run:
     whole = parts[0]
     for part in parts[1:]:
         kept = whole.history
+        part.dropped = whole.dropped
         if part.branch is not None and part.branch[0] == part.run_id:
             kept = _up_to(kept, part.branch)
+        else:
+            kept = _before_restart(kept, part)
+            part.dropped += len(whole.history) - len(kept)
         history = kept + _shifted(part.history, kept)
         part.config = {**whole.config, **part.config}
         part.step_metrics = {**whole.step_metrics, **part.step_metrics}
@@ -246,6 +265,26 @@ def _joined(parts: list[_Run]) -> _Run:
         part.history, part.started, part.branch = history, whole.started, whole.branch
         whole = part
     return whole
+
+
+def _before_restart(history: list[tuple[int, dict[str, Any]]], part: _Run) -> list[tuple[int, dict[str, Any]]]:
+    """What came before a part that went back to an earlier step (of a checkpoint): the rest was abandoned.
+
+    Where W&B's own steps begin anew, the metric that the run counts steps by tells; an epoch is too coarse for it.
+    """
+    if not history or not part.history or _at(part.history[0], "_timestamp") < _at(history[-1], "_timestamp"):
+        return history
+    counted = {name for name in (*part.step_metrics.values(), *part.globs.values()) if "epoch" not in name.lower()}
+    for metric in ["_step"] if part.history[0][0] > 0 else sorted(counted):
+        first = min((step for row in part.history if (step := _at(row, metric)) >= 0), default=0.0)
+        history = [row for row in history if _at(row, metric) < first] if first > 0 else history
+    return history
+
+
+def _at(row: tuple[int, dict[str, Any]], metric: str) -> float:
+    """Where a row stands by its own step or by a metric; before all others where it does not say."""
+    value = row[0] if metric == "_step" else _number(row[1].get(metric))
+    return -1.0 if value is None else value
 
 
 def _up_to(history: list[tuple[int, dict[str, Any]]], branch: tuple[str, float, str]) -> list[Any]:
@@ -338,7 +377,14 @@ def found(run: _Run, wanted: Wanted) -> Found:
         place=str(run.path.parent),
         ids={"wandb": {"run": run.run_id, "project": run.project}},
         named=True,
+        unfinished=_unfinished(run),
     )  # fmt: skip
+
+
+def _unfinished(run: _Run) -> str:
+    if run.path == Path():  # a server's run, whose end is not asked for
+        return ""
+    return "killed or running" if run.exit_code is None else f"exit code {run.exit_code}" if run.exit_code else ""
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -13,7 +13,7 @@ from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
 from astraios.store.export import export
 from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
-from astraios.store.loads import Load, add_results, alike, stored_runs, undo
+from astraios.store.loads import Load, add_results, alike, evaluations_of, stored_runs, undo
 from astraios.store.named import named_queries, named_query
 from astraios.store.quality import replace_of_study
 from astraios.store.rebuild import RebuildReport, differences, rebuild
@@ -46,6 +46,7 @@ __all__ = [
     "curate",
     "database_path",
     "differences",
+    "evaluations_of",
     "export",
     "facts",
     "failed_checks",

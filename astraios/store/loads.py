@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -75,6 +75,18 @@ def stored_runs(path: Path) -> list[dict[str, Any]]:
         return []
     with reading(path) as connection:
         return run_query(connection, "from run order by run_id").to_dicts()
+
+
+def evaluations_of(path: Path, runs: Collection[str]) -> list[dict[str, Any]]:
+    """Evaluations of some runs with the runs' origins: run_id, origin, task_id, n_shot, settings."""
+    if not runs or not there(path):
+        return []
+    sql = (
+        "select run_id, origin, task_id, n_shot, e.settings from evaluation e join run using (run_id) "
+        "where run_id in (select unnest(?)) order by all"
+    )
+    with reading(path) as connection:
+        return run_query(connection, sql, [sorted(runs)]).to_dicts()
 
 
 @dataclass(frozen=True)
@@ -158,10 +170,14 @@ def _changed_keys(connection: DuckDBPyConnection, known: Mapping[str, set[str]])
     """Keys of what was there and is another than it was, by what they are keys of."""
     changed: dict[str, set[str]] = {"run": set()}
     for table, (key, described) in _copies(known).items():
-        now = f"(from {table} where {key} in (select unnest($keys)))"
+        # A sum of hashes for each key, for millions of losses are not to be held twice over.
+        before, now = (
+            f"(select {key}, count(*) as n, sum(hash(t)::hugeint) as content from {source} t group by {key})"
+            for source in (f"kept_{table}", f"(from {table} where {key} in (select unnest($keys)))")
+        )
         rows = connection.execute(
-            f"select {key} from ((from kept_{table} except all from {now}) union all (from {now} except all "
-            f"from kept_{table}))",
+            f"select {key} from {before} b full join {now} n using ({key}) "
+            "where b.n is distinct from n.n or b.content is distinct from n.content",
             {"keys": sorted(known.get(described, ()))},
         ).fetchall()
         changed.setdefault(described, set()).update(row[0] for row in rows)

@@ -6,6 +6,7 @@ from astraios.workflow.composing import compose
 from astraios.workflow.curating import curate, show, sweep_again
 from astraios.workflow.evaluating import EvaluateRequest, Subject, evaluate, evaluate_checkpoints
 from astraios.workflow.examining import doctor
+from astraios.workflow.exporting import export
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, preview, reuse
 from astraios.workflow.gates import FIT_NAMES, check_gates, check_names, fit_facts
@@ -44,6 +45,7 @@ __all__ = [
     "estimated",
     "evaluate",
     "evaluate_checkpoints",
+    "export",
     "finish",
     "first_sweep",
     "fit_facts",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,9 @@ from astraios.errors import DataError, UsageError
 
 _BY = ("run_id", "id", "name", "run", "path")
 """Columns of the CSV by which a run is found."""
+_COMMA = re.compile(r"^([+-]?\d+),(\d+(?:[eE][+-]?\d+)?\s*[kKmMbBgGtT]?)$")
+"""A number with a decimal comma, and the letter of its size."""
 _MOST_RULES = 100_000
-
-Facts = Callable[[str, str, str], Mapping[str, Any]]
-"""Facts by run_id, label and place of a run."""
 
 
 def read_facts(path: Path, parse: Callable[[dict[str, str]], dict[str, Any]]) -> Facts:
@@ -35,26 +36,27 @@ def read_facts(path: Path, parse: Callable[[dict[str, str]], dict[str, Any]]) ->
     """
     if path.suffix.lower() == ".toml":
         return _by_pattern(_toml(path, parse))
-    return _by_name(_csv(path, parse), path)
+    return _by_name(_csv(path, parse))
 
 
-def _toml(path: Path, parse: Callable[[dict[str, str]], dict[str, Any]]) -> list[tuple[str, dict[str, Any]]]:
+def _toml(path: Path, parse: Callable[[dict[str, str]], dict[str, Any]]) -> dict[str, dict[str, Any]]:
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not a TOML file that can be read ({error})") from None
-    rules = []
+    rules = {}
     for pattern, facts in content.items():
         if not isinstance(facts, Mapping):
             raise UsageError(f'{path}: {pattern}: write a table a rule: ["{pattern}"] and its facts below')
-        rules.append((pattern, parse({name: str(value) for name, value in facts.items()})))
+        rules[pattern] = parse({name: str(value) for name, value in facts.items()})
     return rules
 
 
 def _csv(path: Path, parse: Callable[[dict[str, str]], dict[str, Any]]) -> dict[str, dict[str, Any]]:
     from astraios.importers._table import read_table
 
-    frame = read_table(path).frame
+    table = read_table(path)
+    frame = table.frame
     by = next((name for name in frame.columns if name.lower() in _BY), None)
     if by is None:
         raise UsageError(f"{path}: no column says which run a row is about: call one of them name, id or path")
@@ -63,29 +65,45 @@ def _csv(path: Path, parse: Callable[[dict[str, str]], dict[str, Any]]) -> dict[
         key = str(row.pop(by) or "")
         if key in rules:
             raise UsageError(f"{path}: two rows are about {key!r}")
-        rules[key] = parse({name: str(value) for name, value in row.items() if value not in (None, "")})
+        told = {name: str(value) for name, value in row.items() if value not in (None, "")}
+        rules[key] = parse({name: _COMMA.sub(r"\1.\2", text) if table.comma else text for name, text in told.items()})
     return rules
 
 
-def _by_pattern(rules: list[tuple[str, dict[str, Any]]]) -> Facts:
-    def facts(run_id: str, label: str, place: str) -> dict[str, Any]:
-        names = (run_id, label, label.rpartition("/")[2], place)
+@dataclass
+class Facts:
+    """Facts by run_id, label and place of a run, as `Wanted.facts` is called."""
+
+    find: Callable[[str, str, str], list[str]]
+    """The rules that a run comes under, in order."""
+    rules: Mapping[str, Mapping[str, Any]]
+    used: set[str] = field(default_factory=set)
+
+    def __call__(self, run_id: str, label: str, place: str) -> Mapping[str, Any]:
         told: dict[str, Any] = {}
-        for pattern, known in rules:
-            if any(fnmatchcase(name, pattern) for name in names):
-                told |= known
+        for rule in self.find(run_id, label, place):
+            self.used.add(rule)
+            told |= self.rules[rule]
         return told
 
-    return facts
+    def unused(self) -> list[str]:
+        """Rules under which no run came so far."""
+        return [rule for rule in self.rules if rule not in self.used]
 
 
-def _by_name(rules: dict[str, dict[str, Any]], path: Path) -> Facts:
-    def facts(run_id: str, label: str, place: str) -> dict[str, Any]:
-        for name in (run_id, label, place):
-            if name in rules:
-                return rules[name]
+def _by_pattern(rules: Mapping[str, Mapping[str, Any]]) -> Facts:
+    def find(run_id: str, label: str, place: str) -> list[str]:
+        names = (run_id, label, label.rpartition("/")[2], place)
+        return [pattern for pattern in rules if any(fnmatchcase(name, pattern) for name in names)]
+
+    return Facts(find, rules)
+
+
+def _by_name(rules: Mapping[str, Mapping[str, Any]]) -> Facts:
+    def find(run_id: str, label: str, place: str) -> list[str]:
+        exact = next((name for name in (run_id, label, place) if name in rules), None)
         ends = [key for key in rules if key and (f"/{label}".endswith(f"/{key}") or place.endswith(f"/{key}"))]
-        best = max(ends, key=len, default=None)
-        return rules[best] if best is not None else {}
+        best = exact if exact is not None else max(ends, key=len, default=None)
+        return [] if best is None else [best]
 
-    return facts
+    return Facts(find, rules)

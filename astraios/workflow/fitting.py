@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios import store
-from astraios.errors import StoreError, UsageError
+from astraios.errors import FitError, StoreError, UsageError
 from astraios.fit.request import FitRequest
 from astraios.records import frame
 from astraios.workflow.correlating import record_correlations
+from astraios.workflow.meeting import apart
 from astraios.workflow.selecting import FileColumns, select, select_file
 from astraios.workflow.sizes import ladder_names, runnable_sizes
 from astraios.workflow.studies import since_last_fit
@@ -35,9 +36,17 @@ def fit_scaling(db: Path, request: FitRequest) -> dict[str, Any]:
         FitError: the runs do not determine what was asked.
     """
     from astraios.fit.analysis import analyse
+    from astraios.fit.notes import FitWarning
 
     request.check()
-    analysis = analyse(select(db, request), request)
+    with store.reading(db) as connection:
+        unmet = apart(connection)
+    try:
+        analysis = analyse(select(db, request), request)
+    except (UsageError, StoreError, FitError) as error:
+        raise type(error)(f"{error}; {unmet}") if unmet else error from None
+    if unmet:
+        analysis = replace(analysis, warnings=(*analysis.warnings, FitWarning("scores_apart", unmet)))
     with store.reading(db) as connection:
         before = since_last_fit(connection, analysis.study.get("study_key"), request.split)
     store.write_fits(db, [(analysis.fitted(), analysis.projections)])

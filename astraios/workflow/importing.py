@@ -16,7 +16,7 @@ from astraios.importers._models import method_name
 from astraios.importers._private import short_path
 from astraios.records import TABLES
 from astraios.workflow.facts_file import read_facts
-from astraios.workflow.joining import Joined, join, unspecified
+from astraios.workflow.joining import Joined, join, unfinished, unspecified
 from astraios.workflow.sizes import rung_names
 
 if TYPE_CHECKING:
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
     from astraios.importers import Imported, Importer, Wanted
 
-_ALIASES = {"model": "model_id", "method": "method_id", "dataset": "dataset_id", "size": "n_params", "run": "run_id"}
+_ALIASES = {"model": "model_id", "method": "method_id", "dataset": "dataset_id", "size": "n_params", "run": "run_id",
+            "lr": "learning_rate", "tokens": "n_tokens"}  # fmt: skip
 _KINDS = {
     **{name: column.sql for name, column in TABLES["run"].columns.items() if name not in ("sweep_id", "origin")},
     "ladder": TABLES["base_model"].columns["ladder"].sql,
@@ -109,6 +110,9 @@ def import_results(db: Path, sources: str | Sequence[str], request: ImportReques
     for one in found:
         if "run_id" in values and not one.imported.adds:
             raise UsageError("--set run_id: only evaluations can join a run that is there; leave it out")
+    if told is not None and (unused := told.unused()):
+        name = short_path(str(request.facts_file))
+        skipped[f"{name}, facts"] = f"about no run of the source: {', '.join(unused[:10])}"
     return _summed(found, [_written(db, one, request, same_as) for one in found], skipped, request)
 
 
@@ -205,7 +209,7 @@ def _written(db: Path, one: _Read, request: ImportRequest, same_as: str | None) 
         what, why = next(iter(joined.skipped.items()))
         raise DataError(f"{what}: {why}")
     labels = {arrival.run_id: arrival.label for arrival in imported.runs}
-    joined.notes += unspecified(joined.frames, labels)
+    joined.notes += [*unspecified(joined.frames, labels), *unfinished(imported.runs)]
     if not request.dry_run:
         joined.load = store.add_results(db, joined.frames, one.importer.name, Path(one.source).name, imported.adds)
         joined.written = True
@@ -236,9 +240,15 @@ def _summed(
     """What all sources came to."""
     rows: dict[str, int] = {}
     runs: list[dict[str, Any]] = []
+    counted: dict[str, set[str]] = {"run": set(), "attempt": set()}
     for one, done in zip(found, joined, strict=True):
         for table, frame in done.frames.items():
-            rows[table] = rows.get(table, 0) + _changed(done, table, frame, one.imported.adds)
+            kept = _changed(done, table, frame, one.imported.adds)
+            if table in counted and "run_id" in kept.columns:  # two sources may be about one run
+                fresh = set(kept["run_id"].to_list()) - counted[table]
+                counted[table] |= fresh
+                kept = kept.head(len(fresh))
+            rows[table] = rows.get(table, 0) + len(kept)
         skipped.update({**one.imported.skipped, **done.skipped})
         runs += _told(done.frames)
     first = found[0]
@@ -254,18 +264,18 @@ def _summed(
     }
 
 
-def _changed(done: Joined, table: str, frame: pl.DataFrame, adds: bool) -> int:
+def _changed(done: Joined, table: str, frame: pl.DataFrame, adds: bool) -> pl.DataFrame:
     """Rows of a table that are new, or belong to runs that are another than before."""
     import polars as pl
 
     if not done.written:
-        return len(frame)
+        return frame
     if done.load is None:
-        return 0
+        return frame.clear()
     if "run_id" in frame.columns:
         runs = done.load.new if adds and table in ("run", "attempt") else done.load.runs
-        return frame.filter(pl.col("run_id").is_in(list(runs))).height
-    return len(done.load.described.get(table, ()))
+        return frame.filter(pl.col("run_id").is_in(list(runs)))
+    return frame.head(len(done.load.described.get(table, ())))
 
 
 def _told(frames: Mapping[str, pl.DataFrame]) -> list[dict[str, Any]]:

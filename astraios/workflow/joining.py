@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +91,50 @@ def join(db: Path, imported: Imported, same_as: str | None) -> Joined:
             _drop_losses(found, arrival.run_id)
             found.frames["attempt"] = found.frames["attempt"].filter(pl.col("run_id") != arrival.run_id)
     _write_rows(found, imported, rows, stored, targets, gone)
+    if imported.adds and "evaluation" in found.frames:
+        _keep_newer(found, db)
     return found
+
+
+def _keep_newer(found: Joined, db: Path) -> None:
+    """Leaves out evaluations that are older than those that are there, and notes which others will be replaced."""
+    import polars as pl
+
+    arriving = {(row["run_id"], row["task_id"], row["n_shot"]): row for row in found.frames["evaluation"].to_dicts()}
+    older = []
+    for row in store.evaluations_of(db, {run for run, _, _ in arriving}):
+        key = (row["run_id"], row["task_id"], row["n_shot"])
+        if key not in arriving:
+            continue
+        mine, theirs = _object(arriving[key].get("settings")), _object(row["settings"])
+        if mine.get("source") == theirs.get("source") and _time(mine) == _time(theirs):
+            continue
+        name = f"{row['task_id']}, {row['n_shot']}-shot, of {row['run_id']}"
+        if row["origin"] in ("measured", "live") and not theirs.get("source"):
+            older.append(key)
+            found.notes.append(f"{name}: it was measured here; that stays")
+        elif _time(mine) < _time(theirs) and _time(mine):
+            older.append(key)
+            found.notes.append(f"{name}: {theirs.get('source')} that is there is newer; it stays")
+        else:
+            found.notes.append(f"{name}: in place of what {theirs.get('source') or 'was there'} said")
+    if not older:
+        return
+    gone = pl.DataFrame(older, schema=["run_id", "task_id", "n_shot"], orient="row")
+    for table in ("evaluation", "score", "sample_score"):
+        if table in found.frames:
+            frame = found.frames[table].join(gone, on=["run_id", "task_id", "n_shot"], how="anti")
+            found.frames[table] = frame
+    found.frames = {table: frame for table, frame in found.frames.items() if len(frame)}
+
+
+def _time(settings: Mapping[str, Any]) -> float:
+    """When an evaluation was made, in seconds; 0 where nobody says."""
+    try:
+        time = datetime.fromisoformat(str(settings.get("created")))
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0
 
 
 def _alike(db: Path, imported: Imported) -> dict[str, list[dict[str, Any]]]:
@@ -118,7 +162,7 @@ def _target(
             if arrival.ids.get(tracker, {}).get("run") and arrival.ids[tracker]["run"] == known.get("run"):
                 return key
     if adds:
-        return _evaluated(arrival, row, stored)
+        return next((one for one in arrival.joins if one in stored), None) or _evaluated(arrival, row, stored)
     fitting = [pair for pair in losses if _is_one(arrival, row, stored[pair["run_id"]], pair)]
     fitting.sort(key=lambda pair: (-pair["common"], pair["run_id"]))
     return fitting[0]["run_id"] if fitting else None
@@ -132,10 +176,13 @@ def _is_one(arrival: Arrival, row: Mapping[str, Any], run: Mapping[str, Any], pa
     at_home = bool(arrival.place) and kept.get("place") == place_key(arrival.place)
     if at_home:
         return True
-    if row["method_id"] not in _UNSAID and run["method_id"] not in _UNSAID and row["method_id"] != run["method_id"]:
+    said = _by_user(told) | _by_user(kept)  # a correction makes no other run
+    methods = {row["method_id"], run["method_id"]} - {*_UNSAID}
+    if len(methods) > 1 and "method_id" not in said:
         return False
     for name in _COMPARED:
-        if row[name] is not None and run[name] is not None and row[name] != run[name] and not _assumed(name, row, run):
+        both = row[name] is not None and run[name] is not None and name not in said
+        if both and row[name] != run[name] and not _assumed(name, row, run):
             return False
     for part in ("arguments", "adapter"):
         one, other = told.get(part), kept.get(part)
@@ -293,21 +340,41 @@ def _merged(
 ) -> dict[str, Any]:
     """The row of a run that is there and arrives again.
 
-    Imported again by the same tool, what arrives counts, and what is silent stays; of another tool's, what is there
-    counts, and what is silent is filled. What `astraios` measured, and a run that evaluations join, stay as they are.
+    What the user said counts first. Imported again by the same tool, what arrives counts, and what is silent stays; of
+    another tool's, what is there counts, and what is silent is filled. What `astraios` measured stays as it is, and so
+    does a run that evaluations join, but for what the user says.
     """
     kept = {name: same[name] for name in row}
     kept["created_at"] = same["created_at"].isoformat() if same["created_at"] is not None else None
-    if adds or same["origin"] != "imported":
+    if same["origin"] != "imported":
         return {**kept, "settings": _also(same["settings"], arrival, target)}
+    told, before = _by_user(row["settings"]), _by_user(same["settings"])
+    if adds:
+        corrected = {name: row[name] for name in told if name in row}
+        settings = _from_user(same["settings"], told)
+        return {**kept, **corrected, "settings": _also(settings, arrival, target)}
     own = same["settings"].get("source") == arrival.tool
     first, second = (row, kept) if own else (kept, row)
     merged = {name: first[name] if first[name] is not None else second[name] for name in row}
     for name, empty in (("method_id", "unspecified"), ("model_id", "unnamed/")):
         if str(first[name]).startswith(empty) and not str(second[name]).startswith(empty):
             merged[name] = second[name]
-    settings = {**_object(second["settings"]), **_object(first["settings"])}
+    merged |= {name: kept[name] for name in before if name in kept} | {name: row[name] for name in told if name in row}
+    settings = _from_user({**_object(second["settings"]), **_object(first["settings"])}, before | told)
     return {**merged, "origin": same["origin"], "settings": _also(settings, arrival, target)}
+
+
+_USER = "the user"
+
+
+def _by_user(settings: Any) -> set[str]:
+    """Facts that the user has said (--set, --facts), in this import or an earlier one: nothing goes before them."""
+    told = _object(settings).get("facts_from")
+    return {name for name, source in told.items() if source == _USER} if isinstance(told, Mapping) else set()
+
+
+def _from_user(settings: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {**settings, "facts_from": {**(settings.get("facts_from") or {}), **dict.fromkeys(names, _USER)}}
 
 
 def _also(settings: Mapping[str, Any], arrival: Arrival, target: str) -> dict[str, Any]:
@@ -331,6 +398,18 @@ def _object(value: Any) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return json.dumps(_object(value), sort_keys=True)
+
+
+def unfinished(arrivals: Sequence[Arrival]) -> Iterable[str]:
+    """A line about runs that have no end: their last loss may be none of a finished training."""
+    open_ones = [arrival for arrival in arrivals if arrival.unfinished]
+    if open_ones:
+        some = ", ".join(f"{one.label} ({one.unfinished})" for one in open_ones[:3])
+        more = f" and {len(open_ones) - 3:,} more" if len(open_ones) > 3 else ""
+        yield (
+            f"not finished: {some}{more}; the last loss counts as the run's: `astraios exclude RUN --reason WHY` "
+            "leaves a run out"
+        )
 
 
 def unspecified(frames: Mapping[str, pl.DataFrame], labels: Mapping[str, str]) -> Iterable[str]:

@@ -28,7 +28,8 @@ insert into loss_point (run_id, attempt, split, step, n_tokens, loss_nats)
 insert into loss_summary values ('run0', 1, 'test', 5, 4, 3.6, 3.6, 3.8);
 insert into evaluation (run_id, attempt, task_id, n_shot, n_items) values ('run0', 1, 't', 0, 20);
 insert into score (run_id, attempt, task_id, n_shot, metric, value) values ('run0', 1, 't', 0, 'accuracy', 0.5);
-insert into sample_score values ('run0', 1, 't', 0, '0', 0, 1.0, 'passed');
+insert into sample_score (run_id, attempt, task_id, n_shot, item_id, sample, value, verdict)
+    values ('run0', 1, 't', 0, '0', 0, 1.0, 'passed');
 insert into fit (fit_id, role, quantity, law, estimator) values ('f', 'target', 'loss', 'power', 'huber');
 insert into fit_parameter (fit_id, name, value) values ('f', 'alpha', 0.1);
 insert into fit_point (fit_id, run_id, observed) values ('f', 'run0', 3.6);

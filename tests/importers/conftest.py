@@ -6,10 +6,12 @@ import gzip
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from astraios import store
+from astraios.workflow import ImportRequest, import_results
 
 FILES = Path(__file__).parent / "files"
 TABLES = (
@@ -40,3 +42,8 @@ def content(db: Path) -> dict[str, list[str]]:
     """All rows of a database as text, so that NaN equals NaN."""
     with store.reading(db) as connection:
         return {name: sorted(map(repr, connection.execute(f"from {name}").fetchall())) for name in TABLES}
+
+
+def take(source: object, db: Path, **facts: str) -> dict[str, Any]:
+    """What `astraios import SOURCE --set NAME=VALUE` does, in this process."""
+    return import_results(db, str(source), ImportRequest(facts=[f"{name}={value}" for name, value in facts.items()]))

@@ -136,6 +136,81 @@ def logged(out: Path, cells: list[tuple[str, float, int, int]]) -> list[dict[str
     return truth
 
 
+def trl(out: Path) -> list[dict[str, Any]]:
+    """TRL: supervised, in full, by LoRA (stopped, and resumed from an earlier checkpoint) and DoRA; and preferences.
+
+    The loss of preferences is no loss of tokens.
+    """
+    import torch
+    from datasets import Dataset
+    from peft import LoraConfig
+    from transformers import AutoTokenizer, TrainerCallback
+    from trl import DPOConfig, DPOTrainer, SFTConfig, SFTTrainer
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **more: Any) -> None:
+            control.should_training_stop = state.global_step == 8
+
+    n_params = tiny(Path("base"))
+    os.environ.update(TRACKIO_DIR=str(out / "trackio"))
+    tokenizer = AutoTokenizer.from_pretrained("base")
+    texts = [{"text": f"item {i} is {i * i}; and so on for {i}."} for i in range(60)]
+    data, held = Dataset.from_list(texts[:48]), Dataset.from_list(texts[48:])
+    adapters = {
+        "fft": None, "lora": LoraConfig(r=4, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+        "dora": LoraConfig(r=4, use_dora=True, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM"),
+    }  # fmt: skip
+    truth = []
+    for method, adapter in adapters.items():
+        name = f"out/{method}"
+
+        def begun(callbacks: list[Any], name: str = name, adapter: Any = adapter) -> Any:
+            torch.manual_seed(0)
+            arguments = SFTConfig(
+                output_dir=name, run_name=name.replace("/", "-"), max_steps=12, per_device_train_batch_size=4,
+                logging_steps=2, eval_strategy="steps", eval_steps=3, save_strategy="steps", save_steps=3,
+                learning_rate=1e-3, seed=5, use_cpu=True, bf16=False, max_length=64, project="sft",
+                report_to=["tensorboard", "trackio"],
+            )  # fmt: skip
+            return SFTTrainer(
+                model="base", args=arguments, train_dataset=data, eval_dataset=held, processing_class=tokenizer,
+                peft_config=adapter, callbacks=callbacks,
+            )  # fmt: skip
+
+        if method == "lora":
+            begun([Stop()]).train()
+            work = begun([])
+            work.train(resume_from_checkpoint=f"{name}/checkpoint-6")
+        else:
+            work = begun([])
+            work.train()
+        work.save_model()
+        work.save_state()
+        log = work.state.log_history
+        counts = [entry["num_tokens"] for entry in log if "num_tokens" in entry]
+        tokens = counts[2] + counts[-1] if method == "lora" else counts[-1]  # it counts from 0 again when resumed
+        truth.append(
+            {
+                "name": name, "method": method, "seed": 5, "learning_rate": 1e-3, "n_params": n_params,
+                **trained(work), "n_tokens": round(tokens), "test": last(log, "eval_loss"), "batch": last(log, "loss"),
+            }
+        )  # fmt: skip
+    pairs = Dataset.from_list(
+        [{"prompt": f"item {i}?", "chosen": f" it is {i}", "rejected": f" no {i}"} for i in range(16)]
+    )
+    arguments = DPOConfig(
+        output_dir="preferences", max_steps=2, per_device_train_batch_size=2, logging_steps=1, eval_strategy="steps",
+        eval_steps=2, learning_rate=1e-3, use_cpu=True, report_to=[], bf16=False,
+    )  # fmt: skip
+    work = DPOTrainer(
+        model="base", args=arguments, train_dataset=pairs, eval_dataset=pairs, processing_class=tokenizer,
+        peft_config=adapters["lora"],
+    )  # fmt: skip
+    work.train()
+    work.save_state()
+    return truth
+
+
 TASKS = {
     "tiny_places": ("multiple_choice", "doc_to_target: place\ndoc_to_choice: choices", "acc", "acc_norm"),
     "tiny_texts": ("multiple_choice", "doc_to_target: text\ndoc_to_choice: choices", "acc_norm"),
@@ -198,6 +273,53 @@ def samples(out: Path) -> list[dict[str, Any]]:
     return [row for name in TASKS for row in by_hand(name, items)]
 
 
+def evaluated(out: Path) -> list[dict[str, Any]]:
+    """Eight folders of the Trainer, of four bases, in full and by LoRA, and what lm-evaluation-harness says of each."""
+    import lm_eval
+    import torch
+    from lm_eval.loggers import EvaluationTracker
+    from lm_eval.tasks import TaskManager
+    from peft import get_peft_model
+    from transformers import AutoModelForCausalLM, Trainer, TrainingArguments
+
+    Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions()))
+    Path("tiny_places.yaml").write_text(
+        "task: tiny_places\noutput_type: multiple_choice\ndataset_path: json\ndataset_kwargs:\n  data_files:\n"
+        "    test: rows.jsonl\ntest_split: test\ndoc_to_text: question\ndoc_to_target: place\n"
+        "doc_to_choice: choices\nmetric_list:\n  - metric: acc\n"
+    )
+    truth = []
+    for width in (16, 32, 48, 64):
+        n_params = tiny(Path(f"base{width}"), width)
+        for method in ("fft", "lora"):
+            torch.manual_seed(0)
+            model, name = AutoModelForCausalLM.from_pretrained(f"base{width}"), f"out/{method}/{width}"
+            if method == "lora":
+                model = get_peft_model(model, adapters()["lora"])
+            arguments = TrainingArguments(
+                output_dir=name, max_steps=6, per_device_train_batch_size=4, logging_steps=2, eval_strategy="steps",
+                eval_steps=3, learning_rate=1e-3, seed=1, use_cpu=True, report_to=[], save_strategy="no",
+            )  # fmt: skip
+            work = Trainer(model=model, args=arguments, train_dataset=rows(64, 0), eval_dataset=rows(16, 99))
+            work.train()
+            work.save_model()
+            work.save_state()
+            given = f"pretrained=base{width},peft={name}" if method == "lora" else f"pretrained={name}"
+            tracker = EvaluationTracker(output_path=str(out / "results"))
+            found = lm_eval.simple_evaluate(
+                model="hf", model_args=f"{given},tokenizer=base{width},dtype=float32", tasks=["tiny_places"],
+                task_manager=TaskManager(include_path=".", include_defaults=False), batch_size=1, device="cpu",
+                log_samples=True, bootstrap_iters=10, evaluation_tracker=tracker,
+            )  # fmt: skip
+            logged = found.pop("samples")
+            tracker.save_results_aggregated(results=found, samples=logged)
+            tracker.save_results_samples(task_name="tiny_places", samples=logged["tiny_places"])
+            score = found["results"]["tiny_places"]["acc,none"]
+            loss = last(work.state.log_history, "eval_loss")
+            truth.append({"name": name, "method": method, "n_params": n_params, "test": loss, "acc": score})
+    return truth
+
+
 def by_hand(name: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What the columns of a task's samples should hold, straight from the model."""
     output = TASKS[name][0]
@@ -236,11 +358,15 @@ def loglikelihood(prompt: str, ending: str) -> float:
 
 
 PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
-    "trainer": trainer, "recorded": recorded, "samples": samples,
+    "trainer": trainer, "recorded": recorded, "trl": trl, "samples": samples,
+    "evaluated": evaluated,
 }  # fmt: skip
 
 
 def main(folder: Path, names: list[str]) -> None:
+    import make_real_loggers
+
+    PARTS.update(make_real_loggers.PARTS)
     socket.gethostname = lambda: "machine"
     folder = folder.resolve()
     for name in names or PARTS:

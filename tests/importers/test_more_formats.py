@@ -14,6 +14,7 @@ import pytest
 from astraios import store
 from astraios.importers.every_eval_ever import document
 from tests.conftest import assert_one_line, run_cli
+from tests.importers.conftest import take
 
 SIZED = ("--set", "n_params=1M")
 
@@ -126,3 +127,30 @@ def test_runs_on_a_server_are_read_by_the_tools_client(db: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "mlflow.tracking", tracking)
     imported(db, "mlflow:http://127.0.0.1:1")
     assert rows(db, "select last_loss from run join loss_summary using (run_id) where method_id = 'ia3'") == [(2.0,)]
+
+
+@pytest.mark.promise("what is exported comes back")
+def test_scores_go_out_as_every_eval_ever_and_come_back(tmp_path: Path) -> None:
+    """By one command each: values, shots, directions and sizes; into the same database nothing changes."""
+    table = tmp_path / "scores.csv"
+    table.write_text(
+        "run,model,method,n_params,n_trainable,task,metric,value,stderr,n,n_shot\n"
+        "a,acme/m,lora,1000000,512,arc,acc,0.25,0.01,100,5\na,acme/m,lora,1000000,512,wiki,perplexity,12.5,,,0\n"
+        "b,../../etc,fft,2000000,2000000,arc,acc,0.5,0.01,100,5\n"
+    )
+    first, second, out = tmp_path / "a.duckdb", tmp_path / "b.duckdb", tmp_path / "shared"
+    take(table, first)
+    assert run_cli("export", out, "--format", "every-eval-ever", "--db", first).returncode == 0
+    assert len(list(out.rglob("*.json"))) == 2, "nothing is written elsewhere"
+    take(out, second)
+    sql = (
+        "select model_id, method_id, n_params, n_trainable, task_id, n_shot, s.metric, value, stderr, n, "
+        "higher_is_better from score s join run using (run_id) join task using (task_id) order by all"
+    )
+    found = rows(first, sql)
+    assert len(found) == 3
+    assert rows(second, sql) == found
+    take(out, first)
+    assert rows(first, sql) == found
+    assert rows(first, "select count(*) from run") == [(2,)]
+    assert_one_line(run_cli("export", out, "--format", "every-eval-ever", "--db", first), 1, "holds other files")

@@ -54,6 +54,15 @@ def test_each_answer_is_as_likely_as_the_model_holds_it(tmp_path: Path) -> None:
     assert_by_hand(folder, json.loads((folder / "truth.json").read_text()), tmp_path / "a.duckdb")
 
 
+@pytest.mark.promise("an import says what the runs really had")
+def test_the_same_samples_by_version_0_4_2(tmp_path: Path) -> None:
+    """Its results are one file without a date, its samples lists under the model's arguments; it ran the same model."""
+    truth = json.loads((FILES / "samples" / "truth.json").read_text())
+    tasks = ("tiny_places", "tiny_texts", "tiny_last", "tiny_write")
+    told_there = [row for row in truth if row["task_id"] in tasks]
+    assert_by_hand(FILES / "samples_old", told_there, tmp_path / "a.duckdb")
+
+
 def changed(tmp_path: Path, task: str, change: Any) -> Path:
     """A copy of the recorded results with one task's samples changed row by row."""
     folder = tmp_path / "changed"

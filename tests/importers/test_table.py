@@ -208,7 +208,7 @@ def test_a_row_a_value_of_a_metric(ending: str, tmp_path: Path) -> None:
     assert store.query(db, sql).rows() == [
         ("batch", 0, 5.0, 2), ("batch", 10, 15.0, 2), ("test", 0, 4.0, 2), ("test", 10, 14.0, 2),
     ]  # fmt: skip
-    assert store.query(db, "select distinct task_id, value from final_score").rows() == [("probe", 10.5)]
+    assert store.query(db, "select distinct task_id, value from final_score").rows() == [("probe", 0.105)], "per cent"
     assert "lr" in run_cli(*command, "--dry-run").stderr
 
 
