@@ -9,7 +9,7 @@ from astraios.cli.app import app
 
 _ROOMS = (
     "demo", "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation",
-    "composite", "machine", "mcp",
+    "composite", "task", "quality", "machine", "mcp",
 )  # fmt: skip
 """In the order in which help shows them."""
 for _room in _ROOMS:

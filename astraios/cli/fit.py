@@ -82,6 +82,14 @@ def fit_scaling(
             help="Relative spread between base models of one size, where it can't be seen; 0 for none.",
         ),
     ] = None,
+    through: Annotated[
+        str,
+        typer.Option(
+            metavar="LOSS",
+            help="What scores are predicted through: test (the loss), size, compute, a metric of the task"
+            " (answer_bits_per_byte), or auto.",
+        ),
+    ] = "auto",
     backtest: Annotated[
         bool, typer.Option("--backtest", help="Hide every size in turn, score every law and link, record it.")
     ] = False,
@@ -117,6 +125,7 @@ def fit_scaling(
         estimator=estimator,
         loss_quantity=quantity,
         base_noise=base_noise,
+        through=through,
         ladder=ladder,
     )
     path, conditions = store.database_path(db), fail_if or ()

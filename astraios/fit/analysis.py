@@ -18,8 +18,8 @@ from astraios.fit.losses import LossPart
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import read, require_sizes
 from astraios.fit.request import FitRequest
-from astraios.fit.scores import sized
-from astraios.fit.scores.data import ScoreData, read_scores
+from astraios.fit.scores import routes, sized
+from astraios.fit.scores.data import AT, ScoreData, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
 from astraios.fit.targets import of_targets, targets
@@ -236,7 +236,16 @@ def _scores_of(selection: Selection, points: Points) -> Sequence[ScoreData]:
         return ()
     named = pl.DataFrame({"run_id": list(points.series_of), "series": list(points.series_of.values())})
     mine = scores.join(named, on="run_id").with_columns(method_id="series").drop("series")
-    return () if mine.is_empty() else read_scores(mine)
+    if mine.is_empty():
+        return ()
+    found, along = read_scores(mine), selection.along
+    if along is None or along.is_empty():
+        return found
+    marked = along.join(named, on="run_id").with_columns(
+        method_id="series", run_id=pl.concat_str("run_id", pl.lit(AT), pl.col("step").cast(pl.String))
+    )
+    beside = {(one.task_id, one.metric): one for one in read_scores(marked)}
+    return [replace(one, along=beside.get((one.task_id, one.metric))) for one in found]
 
 
 def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
@@ -247,14 +256,17 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     where = selection.targets(request)
     hidden = hidden_size(request.holdout, sizes, selection.names)
     parts, projections, ranks = [], [], []
+    alone = len({one.task_id for one in data} - {sized.MEAN_TASK}) == 1 and len(data) == 1
     for one in data:
-        part = sized.fit_part(one, "target", request)
+        part = sized.fit_part(one, routes.beside(data, one, request.through), "target", request)
         parts.append(part)
-        found, ranked = sized.project_targets(part, where, request)
+        found, ranked = sized.project_targets(part, where, request, ranks_alone=alone)
+        notes += sized.warnings(one)
         projections += found
         ranks += ranked
     if hidden is not None:
-        backtests = [sized.backtest_part(one, float(np.log(hidden)), request) for one in data]
+        cut = float(np.log(hidden))
+        backtests = [sized.backtest_part(one, routes.beside(data, one, request.through), cut, request) for one in data]
         checked = [part for part in backtests if part is not None]
         parts += checked
         projections += [row for part in checked for row in sized.project_hidden(part, request)]

@@ -18,7 +18,7 @@ from astraios.fit.fitted import document, fitted
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import Ladder, Series, fit_id, read
 from astraios.fit.request import FitRequest
-from astraios.fit.scores import from_loss
+from astraios.fit.scores import routes
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.part import ScorePart
 from astraios.fit.selection import Selection
@@ -156,14 +156,17 @@ def fit_part(
     key: tuple[Any, ...] = (request.law, estimator, request.level, request.seed, role)
     key += () if request.base_noise is None else (f"base noise {request.base_noise}",)
     ids = {name: fit_id(ladder, *key, name) for name in ladder.names}
-    more = () if request.link == "auto" else (request.link,)
+    more = tuple(word for word in (request.link, request.through) if word != "auto")
     scores = []
-    for one in data:
+    for one in routes.outputs(data, request.through):
         below = np.ones(len(one), bool) if cut is None else one.log_size < cut - 1e-9
         if below.sum() >= 3:
-            model = from_loss.build(one.keep(below), request.link)
-            score_id = fit_id(ladder, *key, *more, one.task_id, one.metric, model.data.value.tobytes())
-            scores.append(ScorePart(score_id, role, model, one.keep(~below), ladder.hash()))
+            seen = one.keep(below)
+            beside = routes.beside(data, one, request.through)
+            beside = beside if cut is None else [other.keep(other.log_size < cut - 1e-9) for other in beside]
+            ways = routes.build(seen, ensemble, beside, link=request.link, through=request.through, seed=request.seed)
+            score_id = fit_id(ladder, *key, *more, one.task_id, one.metric, seen.value.tobytes())
+            scores.append(ScorePart(score_id, role, ways, seen, one.keep(~below), ladder.hash()))
     return LossPart(role, ensemble, ids, tuple(scores))
 
 
@@ -243,11 +246,24 @@ def project_targets(
         here = ranking.rank(names, size, mean, low[:, 0], high[:, 0], losses, level, n_tokens=tokens) if ranked else []
         ranks += here
         best = {r.method_id: r.p_best for r in here}
+        at = _scored(part, drawn, float(np.log(size)), tokens, [request.seed, 1, index])
         for g, name in enumerate(names):
             rows.append(_loss_row(part, drawn, g, size, tokens, level, p_best=best.get(name)))
-            rng = np.random.default_rng([request.seed, 1, index, g])
-            rows += [one.project(rng, mean[g : g + 1], losses[g], name, size, tokens, level) for one in part.scores]
+            scored = [
+                one.project(found, g, name, size, tokens, level) for one, found in zip(part.scores, at, strict=True)
+            ]
+            rows += [row for row in scored if row is not None]
     return rows, ranks
+
+
+def _scored(
+    part: LossPart, drawn: Draws, log_size: float, tokens: float | None, seed: list[int]
+) -> list[tuple[Array, Array]]:
+    """Draws of every metric for all series, (series, draws) of the mean and of a new evaluation each."""
+    losses = np.exp(drawn.draws[:, :, 0])
+    log_tokens = None if tokens is None else float(np.log(tokens))
+    at = routes.At(part.ensemble.ladder.names, log_size, log_tokens, losses, losses.shape[1])
+    return [one.routes.draw(np.random.default_rng([*seed, one.seed()]), at) for one in part.scores]
 
 
 def curves(part: LossPart, largest: float, level: float) -> dict[str, list[CurvePoint]]:
@@ -268,11 +284,12 @@ def project_hidden(part: LossPart, request: FitRequest, tokens_of: Tokens) -> li
     """Every hidden point of every series, beside what was observed there."""
     assert part.hidden is not None
     names, level, rows = part.ensemble.ladder.names, request.level, []
+    scored_at: dict[tuple[float, ...], list[tuple[Array, Array]]] = {}
     for series in part.hidden.series:
         g = names.index(series.name)
         seen = part.ensemble.ladder.series[g]
         points = np.unique(np.round(np.column_stack([*series.inputs.values()]), 9), axis=0)
-        for index, point in enumerate(points):
+        for point in points:
             at = np.all(
                 [np.isclose(c, v, atol=1e-8) for c, v in zip(series.inputs.values(), point, strict=True)], axis=0
             )
@@ -285,10 +302,11 @@ def project_hidden(part: LossPart, request: FitRequest, tokens_of: Tokens) -> li
             observed = float(np.exp(series.log_loss[at]).mean())
             size = float(np.round(np.exp(log_size)))
             rows.append(_loss_row(part, drawn, g, size, tokens, level, observed=observed, carried=carried))
-            rng = np.random.default_rng([request.seed, 2, index, g])
-            mean, losses = np.exp(drawn.mean[g, :1]), np.exp(drawn.draws[g, :, 0])
-            scored = [one.project_hidden(rng, mean, losses, series.name, log_size, tokens, level)
-                      for one in part.scores]  # fmt: skip
+            place = tuple(np.round(point, 6))
+            if place not in scored_at:
+                scored_at[place] = _scored(part, drawn, log_size, tokens, [request.seed, 2, len(scored_at)])
+            scored = [one.project_hidden(found, g, series.name, log_size, tokens, level)
+                      for one, found in zip(part.scores, scored_at[place], strict=True)]  # fmt: skip
             rows += [row for row in scored if row is not None]
     return rows
 

@@ -23,6 +23,8 @@ CODES = {
     "not_predictable": "the score does not go with the loss",
     "too_few_scores": "a metric with too few sizes to project",
     "near_chance": "scores at chance level",
+    "chance_unknown": "nobody says what guessing scores",
+    "different_losses": "methods whose losses lie in ranges apart, so that no one link holds for them",
     "less_data": "a series was never trained on as much data as is asked about",
     "unequal_data": "series saw different amounts of data at one size",
     "undertuned": "the best value of a tuned axis is at the edge of what was tried",

@@ -24,6 +24,8 @@ class FitRequest:
     """A law of losses, or auto; where there are scores and no losses, a link."""
     link: str = "auto"
     """A link from loss to score, or auto."""
+    through: str = "auto"
+    """What scores are predicted through: test, size, compute, a metric of the task, or auto."""
     split: str = "test"
     loss_definition: str = "last"
     """Which final loss: last, min or mean_last5."""

@@ -24,6 +24,8 @@ class Selection:
     scores: pl.DataFrame | None = None
     """Columns run_id, method_id, n_params, task_id, metric, value (a fraction), and loss beside losses; stderr, n,
     chance, ceiling and higher_is_better where they are known."""
+    along: pl.DataFrame | None = None
+    """Scores along training with the loss at that step: columns as in `scores`, and step."""
     costs: pl.DataFrame | None = None
     """Columns run_id, n_params, hours (device-hours of the run)."""
     series: tuple[str, ...] = ("method_id",)

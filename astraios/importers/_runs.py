@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import AstraiosError, DataError, UsageError
 from astraios.importers import Arrival, Imported, Wanted
+from astraios.importers._answers import answer_scores, describe_task, with_direction
 from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
 from astraios.importers._units import plain_task, units_of
@@ -252,6 +253,16 @@ def imported(
         for name in dict.fromkeys(row.task_id for found in seen.values() for row in found.evaluations)
         if (row := (tasks or {}).get(plain_task(name))) is not None
     ]
+    likely: set[str] = set()
+    for found in seen.values():
+        answered = answer_scores(found.evaluations, found.samples, found.scores)
+        found.scores += answered
+        likely |= {score.task_id for score in answered}
+    samples: dict[str, list[SampleScore]] = {}
+    for sample in (sample for found in seen.values() for sample in found.samples):
+        samples.setdefault(sample.task_id, []).append(sample)
+    told = [describe_task(row, samples.get(row.task_id, ())) for row in told]
+    told = [with_direction(row) if row.task_id in likely else row for row in told]
     frames = _frames(seen, described, told, wanted)
     losses = _losses(seen, skipped)
     if losses is not None and len(losses):

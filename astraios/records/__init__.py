@@ -11,6 +11,7 @@ from astraios.records.describing import (
     DatasetRow,
     EnvironmentRow,
     SweepRow,
+    TaskFactRow,
     TaskRow,
     TuningMethodRow,
 )
@@ -25,6 +26,7 @@ from astraios.records.fits import (
     ProjectionRow,
 )
 from astraios.records.loads import ImportLoad
+from astraios.records.quality import PassPointRow, QualityRow
 from astraios.records.results import (
     EvaluationRow,
     LossPoint,
@@ -71,13 +73,16 @@ __all__ = [
     "LossSummaryRow",
     "MetricPoint",
     "ParameterCount",
+    "PassPointRow",
     "ProjectionRow",
+    "QualityRow",
     "RunRow",
     "SampleScore",
     "Score",
     "ScorePoint",
     "SweepRow",
     "Table",
+    "TaskFactRow",
     "TaskResult",
     "TaskRow",
     "TuningMethodRow",

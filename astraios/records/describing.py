@@ -109,6 +109,33 @@ class TaskRow:
             "known.",
         ),
     ] = None
+    chance_from: Annotated[
+        str | None,
+        Column(
+            "varchar",
+            "Where the chance level comes from: samples (choices and right answers of its items) or benchmark (the "
+            "registry of common tasks); null where the task or the source says it, or nobody.",
+        ),
+    ] = None
+
+
+@row_of("task_fact")
+@dataclass(frozen=True, kw_only=True)
+class TaskFactRow:
+    """What people say about tasks (astraios task): it goes before what sources say."""
+
+    task_id: Annotated[str, Column("varchar", "The task.")]
+    metric: Annotated[
+        str | None, Column("varchar", "The metric; null for all of the task's of which more is better.")
+    ] = None
+    chance: Annotated[
+        float | None,
+        Column("double", "Score of guessing, in the metric's unit; null where that was not said.", "fraction"),
+    ] = None
+    ceiling: Annotated[
+        float | None, Column("double", "Best possible score; null where that was not said.", "fraction")
+    ] = None
+    created_at: Annotated[Timestamp, Column("timestamp", "When, UTC.")]
 
 
 @row_of("composite")

@@ -39,7 +39,10 @@ WITHOUT_RUNS = ("method_size_grid", "mean_task_score")
 """Those of them that have no run_id: each row is a mean over runs already."""
 OF_ALL_RUNS = ("rate_loss", "rate_curve")
 """The same of all runs, those that are outranked too: they compare learning rates."""
-OF_FITS = ("latest_curve", "latest_projection", "latest_backtest", "ranking", "main_ranking", "crossing", "fit_study")
+OF_FITS = (
+    "latest_curve", "latest_projection", "latest_backtest", "ranking", "main_ranking", "crossing", "fit_study",
+    "task_quality", "pass_at_k",
+)  # fmt: skip
 """Views of fits, with the column study_key."""
 
 

@@ -15,12 +15,14 @@ from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
 from astraios.store.loads import Load, add_results, alike, evaluations_of, stored_runs, undo
 from astraios.store.named import named_queries, named_query
+from astraios.store.quality import replace_of_study
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import import_frames
 from astraios.store.schema import sql_files
 from astraios.store.studies import RunFacts, Study, facts, listed_studies, rows_hash, stale_fits
 from astraios.store.studies import choose as choose_study
 from astraios.store.studies import studies as all_studies
+from astraios.store.task_facts import forget_task_facts, known_tasks, set_task_fact, task_facts
 
 __all__ = [
     "DEFAULT_PATH",
@@ -48,8 +50,10 @@ __all__ = [
     "export",
     "facts",
     "failed_checks",
+    "forget_task_facts",
     "import_frames",
     "ingest",
+    "known_tasks",
     "listed_studies",
     "named_queries",
     "named_query",
@@ -59,13 +63,16 @@ __all__ = [
     "reading",
     "rebuild",
     "remove_composite",
+    "replace_of_study",
     "rows_hash",
     "run_query",
     "scored_metrics",
     "set_composites",
+    "set_task_fact",
     "sql_files",
     "stale_fits",
     "stored_runs",
+    "task_facts",
     "undo",
     "watch",
     "write_fits",

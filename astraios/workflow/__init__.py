@@ -21,11 +21,14 @@ from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, preview, reuse
 from astraios.workflow.gates import FIT_NAMES, check_gates, check_names, fit_facts
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
+from astraios.workflow.passing import pass_curves
+from astraios.workflow.quality import benchmark_quality
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import COMPARED, ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
 from astraios.workflow.studies import hints, studies
 from astraios.workflow.sweeping import first_sweep, schema_text, write_schema
+from astraios.workflow.tasks import correct_task, forget_task, known_tasks
 
 __all__ = [
     "COMPARED",
@@ -39,11 +42,13 @@ __all__ = [
     "ScoreRequest",
     "Subject",
     "backtest",
+    "benchmark_quality",
     "check_gates",
     "check_names",
     "collect",
     "compare",
     "compose",
+    "correct_task",
     "curate",
     "design",
     "doctor",
@@ -56,12 +61,15 @@ __all__ = [
     "fit_facts",
     "fit_file",
     "fit_scaling",
+    "forget_task",
     "hints",
     "import_results",
     "join",
+    "known_tasks",
     "lacking",
     "load_fit",
     "one_of_machines",
+    "pass_curves",
     "plan",
     "preview",
     "reuse",

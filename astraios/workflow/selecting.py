@@ -11,8 +11,10 @@ from astraios.errors import DataError, StoreError, UsageError, did_you_mean
 from astraios.fit.observations import ROW, check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
+from astraios.fit.scores.routes import OWN
 from astraios.fit.selection import Selection
 from astraios.workflow.sizes import ladder_names
+from astraios.workflow.tasks import with_guessing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -35,7 +37,7 @@ noise as (
         from chosen where is_main_metric and higher_is_better group by all)
     group by all
 )
-select run_id, method_id, n_params, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better
+select run_id, method_id, n_params, n_tokens, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better
 from chosen
 union all by name
 select v.run_id, m.method_id, m.n_params, 'mean' as task_id,
@@ -90,7 +92,8 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
     columns = [name for name in facts.frame.columns if name == "run_id" or name not in losses.columns]
     return Selection(
         losses=losses.drop("bytes_per_token").join(facts.frame.select(columns), on="run_id", maintain_order="left"),
-        scores=store.run_query(connection, _scores_sql(request, study)),
+        scores=with_guessing(store.run_query(connection, _scores_sql(request, study))),
+        along=store.run_query(connection, _along_sql(request, study)),
         costs=store.run_query(connection, _costs_sql(request, study)),
         ladder=_ladder(connection, study),
         names=_names(connection, study),
@@ -108,7 +111,7 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
     if request.roles.facts:
         raise UsageError("--by, --where, --best-over and --repeat are about losses: this study has scores alone")
     sql = _SCORES_ONLY.format(scores=study.condition, means=study.condition_of_key)
-    scores = store.run_query(connection, sql)
+    scores = with_guessing(store.run_query(connection, sql))
     return Selection(
         losses=None, scores=scores, ladder=_ladder(connection, study), names=_names(connection, study), sql=sql,
         study=_described(connection, study), query_hash=store.rows_hash(connection, sql),
@@ -210,10 +213,26 @@ def _losses_sql(request: FitRequest, study: store.Study) -> str:
 
 
 def _scores_sql(request: FitRequest, study: store.Study) -> str:
+    own = ", ".join(_literal(name) for name in (*OWN, request.through))
     return (
-        "select run_id, method_id, n_params, loss_nats as loss, task_id, metric, value, stderr, n, chance, ceiling, "
-        f"higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
-        f" and is_main_metric and is_main_n_shot and {study.condition}\norder by task_id, method_id, n_params, run_id"
+        "select run_id, method_id, n_params, n_tokens, loss_nats as loss, task_id, metric, value, stderr, n, chance, "
+        f"ceiling, higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
+        f" and (is_main_metric or metric in ({own})) and is_main_n_shot and {study.condition}\n"
+        "order by task_id, method_id, n_params, run_id"
+    )
+
+
+def _along_sql(request: FitRequest, study: store.Study) -> str:
+    """Scores along training, but for those at the last step, with the loss that was measured at the same step."""
+    return (
+        "select p.run_id, p.step, p.method_id, p.n_params, l.loss_nats as loss, p.task_id, p.metric, p.value, p.stderr,"
+        " p.n, any_value(f.chance) as chance, any_value(f.ceiling) as ceiling,"
+        " any_value(f.higher_is_better) as higher_is_better\nfrom score_curve p\n"
+        "join loss_curve l on l.run_id = p.run_id and l.step = p.step\n"
+        "join final_score f on f.run_id = p.run_id and f.task_id = p.task_id and f.metric = p.metric\n"
+        f"where l.split = {_literal(request.split)} and f.is_main_metric and f.is_main_n_shot and p.{study.condition}\n"
+        "and p.step < (select max(step) from score_point q where q.run_id = p.run_id and q.task_id = p.task_id)\n"
+        "group by all\norder by all"
     )
 
 

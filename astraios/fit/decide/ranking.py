@@ -48,6 +48,8 @@ def rank(
     level: float,
     quantity: str = "loss",
     n_tokens: float | None = None,
+    *,
+    better: bool | None = None,
 ) -> list[Rank]:
     """Order methods at one size, best first.
 
@@ -57,8 +59,9 @@ def rank(
         level: two methods are separable when the interval of their difference at this level leaves 0 out.
         quantity: loss, where smaller is better, or score, where larger is.
         n_tokens: tokens of the target.
+        better: whether more is better; by default as the quantity is.
     """
-    sign = 1.0 if quantity == "loss" else -1.0
+    sign = -1.0 if (quantity != "loss" if better is None else better) else 1.0
     draws = sign * draws
     best = draws.min(0)
     wins = (draws == best).astype(float)
@@ -72,7 +75,7 @@ def rank(
         close = tuple(n for h, n in enumerate(names) if h != g and tail <= ahead[h] <= 1 - tail)
         regret = float((draws[g] - best).mean())
         apart = draws[g] / draws[first] - 1 if quantity == "loss" else draws[g] - draws[first]
-        gap = mean[g] / mean[first] - 1 if quantity == "loss" else mean[first] - mean[g]
+        gap = mean[g] / mean[first] - 1 if quantity == "loss" else sign * (mean[g] - mean[first])
         gap_low, gap_high = np.quantile(apart, [tail, 1 - tail])
         found.append(
             Rank(

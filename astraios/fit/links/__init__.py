@@ -21,6 +21,12 @@ class Link(Curve):
     """A parametric form for a score as a function of loss."""
 
     inputs: tuple[str, ...] = ("z", "chance", "ceiling")
+    anchored: bool = True
+    """Whether its floor is the score of guessing."""
+    far: float = 0.0
+    """What it loses with distance: log weight for each spread of the losses beyond the data."""
+    trust: float = 1.0
+    """Weight before an error is seen, for forms that are a special case of another."""
 
     def prior(self, level: float, chance: float, ceiling: float) -> tuple[Array, Array]:
         """Weak prior: mean and scale of each parameter, given the mean score of the data."""

@@ -27,4 +27,6 @@ constant = Constant(
     parameters=(Parameter("a", "mean score", "shape", transform="identity", low=-2, high=3),),
     latex=r"s = a",
     citation="the baseline",
+    anchored=False,
+    far=4.0,
 )

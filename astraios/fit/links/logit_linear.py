@@ -13,4 +13,7 @@ logit_linear = Logistic(
     latex=r"\operatorname{logit} s = a + b z",
     citation="Owen (2024), How predictable is language model benchmark performance?",
     floored=False,
+    anchored=False,
+    far=0.5,
+    trust=0.3,
 )

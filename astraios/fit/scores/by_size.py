@@ -13,12 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from astraios.fit.curve import Array
+from astraios.fit.curve import Array, Mask
 from astraios.fit.ensemble import CALIBRATION
-from astraios.fit.links import LINKS, Link
+from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.scores.data import ScoreData
-from astraios.fit.scores.from_loss import COUNTED
+from astraios.fit.scores.rolling import NEAR, Member, by_link, members, rungs, weigh, weights_at
+from astraios.fit.scores.scale import Scale
 
 NOISE_WEIGHT = 6.0
 """Degrees of freedom that plain binomial noise has in the noise factor."""
@@ -26,8 +27,8 @@ POOL_WEIGHT = 1.0
 """Degrees of freedom that a third of the prior's width has in the spread of the methods."""
 ROUNDS, SETTLED = 6, 0.01
 """Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
-FORM = 0.01
-"""Typical error of a form at its first step beyond the data, a fraction; worth one rolling error."""
+KEPT = 0.3
+"""Share of what a method's largest size has beyond the curve that larger ones have too."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class SizeFit:
     """One link fitted to the scores of a task, against log size."""
 
     link: Link
+    chance: float
     theta: Array
     """(methods, parameters)."""
     covariance: Array
@@ -49,66 +51,96 @@ class SizeFit:
     noise: float
     """Factor on the binomial variance."""
     objective: float
+    lean: Array
+    """(methods,): what a method's largest size has beyond the curve, as far as it is kept."""
 
-    def x(self, log_size: Array, chance: float, ceiling: float) -> Array:
+    def x(self, log_size: Array, ceiling: float) -> Array:
         """Rows of the link, (3, ...)."""
         z = (np.asarray(log_size, float) - self.centre) / self.scale
-        return np.stack([z, np.full_like(z, chance), np.full_like(z, ceiling)])
+        return np.stack([z, np.full_like(z, self.chance), np.full_like(z, ceiling)])
+
+    def curve(self, log_size: float, ceiling: float) -> Array:
+        """Each method's score at a size, (methods,)."""
+        return self.link.evaluate(self.theta, self.x(np.array([log_size]), ceiling))[0][:, 0] + self.lean
 
 
 @dataclass(frozen=True)
 class SizeModel:
-    """All links for one metric of one task, their weights, and the error of the form."""
+    """All members for one metric of one task, their weights, and the error of the form."""
 
     data: ScoreData
+    """In the metric's own unit and direction."""
+    shares: ScoreData
+    """The same as links see it."""
+    scale: Scale
     names: tuple[str, ...]
+    members: tuple[Member, ...]
     fits: tuple[SizeFit, ...]
+    """Of each member."""
     weights: Array
+    """Of the members, within the data."""
     errors: tuple[float, ...]
-    """Rolling error of each link, a fraction; NaN where nothing could be hidden."""
+    """Rolling error of each member, a fraction; NaN where nothing could be hidden."""
     common: float
-    """Variance of the form's error that the methods share, per unit of log size beyond the data."""
+    """Standard deviation of the form's error that the methods share, for each spread of distance."""
     own: float
     """The same of each method alone."""
-    largest: float
-    """Log of the largest size seen."""
+    largest: Array
+    """Log of the largest size seen of each method, (methods,)."""
+    tested: tuple[dict[str, float], ...] = ()
+    """Errors of the average at what each rolling hold-out hid, by run; shares."""
 
     @property
     def best(self) -> SizeFit:
-        """The link with the largest weight."""
+        """The member with the largest weight."""
         return self.fits[int(np.argmax(self.weights))]
+
+    @property
+    def by_link(self) -> dict[str, float]:
+        """Weight of each link within the data, over the chance levels."""
+        return by_link(self.members, self.weights)
+
+    @property
+    def levels(self) -> int:
+        """Sizes that there are."""
+        return len(rungs(self.shares.log_size))
+
+    def distance(self, log_size: float) -> Array:
+        """How far a size lies beyond the largest of each method, in spreads of the log sizes, (methods,)."""
+        return np.maximum(log_size - self.largest, 0.0) / self.best.scale
 
     def point(self, log_size: float) -> Array:
         """Best estimate at a size, (methods,)."""
-        parts = []
-        for fit in self.fits:
-            x = fit.x(np.array([log_size]), self.data.chance, self.data.ceiling)
-            parts.append(fit.link.evaluate(fit.theta, x)[0][:, 0])
-        return np.clip(np.tensordot(self.weights, np.stack(parts), 1), 0.0, self.data.ceiling)
+        return self.scale.outside(self._share(log_size))
+
+    def _share(self, log_size: float) -> Array:
+        parts = [fit.curve(log_size, self.shares.ceiling) for fit in self.fits]
+        weights = weights_at(self.weights, self.members, self.distance(log_size), self.levels)
+        return np.clip((weights * np.stack(parts)).sum(0), 0.0, self.shares.ceiling)
 
     def draw(self, rng: np.random.Generator, log_size: float, count: int) -> tuple[Array, Array]:
         """The mean at a size and one new evaluation there, (methods, draws) each, methods drawn jointly."""
-        mean, shares = self.point(log_size), rng.multinomial(count, self.weights)
+        mean, far = self._share(log_size), self.distance(log_size)
+        shares = rng.multinomial(count, weights_at(self.weights, self.members, float(np.median(far)), self.levels))
         parts = [self._curves(fit, rng, log_size, int(n)) for fit, n in zip(self.fits, shares, strict=True)]
         score = np.concatenate(parts, axis=1)[:, rng.permutation(count)]
-        far = max(log_size - self.largest, 0.0)
-        form = np.sqrt(self.common * far) * rng.standard_normal(count)
-        off = score - mean[:, None] + form + np.sqrt(self.own * far) * rng.standard_normal(score.shape)
-        learnt, items, top = CALIBRATION["score_by_size"], self.data.items, self.data.ceiling
+        reach = np.hypot(far, NEAR)[:, None]
+        form = reach * (self.common * rng.standard_normal(count) + self.own * rng.standard_normal(score.shape))
+        learnt, items, top = CALIBRATION["score_by_size"], self.shares.items, self.shares.ceiling
         stretch = learnt["scale"] * np.sqrt(learnt["freedom"] / rng.chisquare(learnt["freedom"], count))
-        share = np.clip(mean[:, None] + off, 0.0, min(top, 1.0))
-        noise = np.sqrt(self.best.noise * (share * (1 - share) + 0.5 / items) / items)
-        run = off + noise * rng.standard_normal(score.shape)
-        return tuple(np.clip(mean[:, None] + stretch * part, 0.0, top) for part in (off, run))  # type: ignore[return-value]
+        score = np.clip(mean[:, None] + stretch * (score - mean[:, None] + form), 0.0, top)
+        noise = np.sqrt(self.best.noise * (score * (1 - score) + 0.5 / items) / items)
+        new = np.clip(score + noise * rng.standard_normal(score.shape), 0.0, top)
+        return self.scale.outside(score), self.scale.outside(new)
 
     def _curves(self, fit: SizeFit, rng: np.random.Generator, log_size: float, count: int) -> Array:
         k = len(fit.shared)
         moved = _root(fit.shared_covariance) @ rng.standard_normal((k, count))
         own = _root(fit.covariance) @ rng.standard_normal((len(self.names), k, count))
         theta = fit.theta[:, :, None] + own + fit.drag @ moved
-        x = fit.x(np.array([log_size]), self.data.chance, self.data.ceiling)
+        x = fit.x(np.array([log_size]), self.shares.ceiling)
         flat = theta.transpose(0, 2, 1).reshape(-1, k)
-        return fit.link.evaluate(flat, x)[0].reshape(len(self.names), count)
+        return fit.link.evaluate(flat, x)[0].reshape(len(self.names), count) + fit.lean[:, None]
 
 
 def _root(covariance: Array) -> Array:
@@ -116,12 +148,12 @@ def _root(covariance: Array) -> Array:
     return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
-def fit_link(link: Link, data: ScoreData, names: Sequence[str]) -> SizeFit:
-    """One link to all methods of one task."""
+def fit_link(link: Link, data: ScoreData, names: Sequence[str], chance: float) -> SizeFit:
+    """One link with one chance level to all methods of one task."""
     centre, scale = float(data.log_size.mean()), float(data.log_size.std()) or 1.0
     z, y, weights = _pack(data, names, centre, scale)
-    x = np.stack([z, np.full_like(z, data.chance), np.full_like(z, data.ceiling)])
-    mean, width = link.prior(float(data.value.mean()), data.chance, data.ceiling)
+    x = np.stack([z, np.full_like(z, chance), np.full_like(z, data.ceiling)])
+    mean, width = link.prior(float(data.value.mean()), chance, data.ceiling)
     shared, tau, noise = mean.copy(), 0.5 * width, 1.0
     if data.value.std() > 0 and data.log_size.std() > 0:
         shared = link.starts(mean, width, float(np.corrcoef(data.log_size, data.value)[0, 1]))[0]
@@ -149,7 +181,11 @@ def fit_link(link: Link, data: ScoreData, names: Sequence[str]) -> SizeFit:
             break
         last = state
     objective = float(solved.objective.sum())
-    return SizeFit(link, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective)
+    last = np.where(weights > 0, z, -np.inf).argmax(1)[:, None]
+    beyond = np.take_along_axis(np.where(weights > 0, y - link.evaluate(theta, x)[0], 0.0), last, 1)[:, 0]
+    return SizeFit(
+        link, chance, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective, KEPT * beyond
+    )
 
 
 def _pack(data: ScoreData, names: Sequence[str], centre: float, scale: float) -> tuple[Array, Array, Array]:
@@ -164,64 +200,98 @@ def _pack(data: ScoreData, names: Sequence[str], centre: float, scale: float) ->
     return z, y, weights
 
 
-def build(data: ScoreData, only: str = "auto") -> SizeModel:
+def build(data: ScoreData, only: str = "auto", seen: Sequence[Mask] | None = None) -> SizeModel:
     """Fit every link, weigh them by what they would have said about the largest sizes, and learn the form's error.
 
     Args:
         data: one metric of one task.
         only: the link to consider; auto considers all.
+        seen: rows that each rolling hold-out keeps; by default all but the largest rung, and all but the two largest.
 
     Raises:
         UsageError: no such link.
     """
-    names = tuple(dict.fromkeys(sorted(data.group)))
-    links = list(LINKS) if only == "auto" else [LINKS.get(only)]
-    fits = tuple(fit_link(link, data, names) for link in links)
-    rolled: list[list[Array]] = [[] for _ in links]
-    splits = _splits(data)
+    scale = Scale.of(data)
+    own_unit, data = data, scale.data(data)
+    names, found = tuple(dict.fromkeys(sorted(data.group))), members(data, only)
+    fits = tuple(fit_link(one.link, data, names, one.chance) for one in found)
+    if seen is None:
+        seen = [data.log_size < cut - 1e-9 for cut in rungs(data.log_size)[:1:-1][:2]]
+    splits = _splits(data, seen)
+    errors: list[list[Array]] = [[] for _ in found]
     for train, hidden in splits:
         known = tuple(dict.fromkeys(sorted(train.group)))
         rows = np.array([known.index(g) for g in hidden.group])
-        for errors, link in zip(rolled, links, strict=True):
-            fit = fit_link(link, train, known)
-            x = fit.x(hidden.log_size[:, None], data.chance, data.ceiling)
-            errors.append(link.evaluate(fit.theta[rows], x)[0][:, 0] - hidden.value)
-    weights, means = np.full(len(links), 1 / len(links)), tuple(float("nan") for _ in links)
-    if splits:
-        floor = float(np.mean(data.stderr**2)) / 4
-        score = np.array([np.mean([np.log(np.mean(e**2) + floor) for e in errors]) for errors in rolled])
-        weights = np.exp(-0.5 * COUNTED * (score - score.min()))
-        weights = weights / weights.sum()
-        means = tuple(float(np.sqrt(np.mean(np.concatenate(errors) ** 2))) for errors in rolled)
-    common, own = _form(splits, rolled, weights, fits[int(np.argmax(weights))].noise)
-    return SizeModel(data, names, fits, weights, means, common, own, float(data.log_size.max()))
+        for mine, one in zip(errors, found, strict=True):
+            fit = fit_link(one.link, train, known, one.chance)
+            at = fit.x(hidden.log_size[:, None], data.ceiling)
+            mine.append(fit.link.evaluate(fit.theta[rows], at)[0][:, 0] + fit.lean[rows] - hidden.value)
+    weights, rolled = weigh(found, errors, float(np.mean(data.stderr**2)))
+    averages = _averages(splits, errors, weights, found)
+    common, own = _form(data, splits, averages, fits[int(np.argmax(weights))].noise)
+    tested = tuple(
+        dict(zip(hidden.run_id, map(float, average), strict=True))
+        for (_, hidden), (average, _) in zip(splits, averages, strict=True)
+    )
+    largest = _largest(data, names)
+    return SizeModel(own_unit, data, scale, names, found, fits, weights, rolled, common, own, largest, tested)
 
 
-def _splits(data: ScoreData) -> list[tuple[ScoreData, ScoreData]]:
-    """The largest size hidden, then the two largest; each hidden method is known from two smaller sizes at least."""
+def _largest(data: ScoreData, names: Sequence[str]) -> Array:
+    group = np.array(data.group)
+    return np.array([data.log_size[group == name].max() for name in names])
+
+
+def _splits(data: ScoreData, masks: Sequence[Mask]) -> list[tuple[ScoreData, ScoreData]]:
+    """What is kept and what is hidden; each hidden method is known from two smaller sizes at least."""
     found = []
-    for cut in np.unique(data.log_size)[:1:-1][:2]:
-        train = data.keep(data.log_size < cut - 1e-9)
+    for seen in masks:
+        train = data.keep(seen)
         known = {g for g in set(train.group) if len(np.unique(train.log_size[np.array(train.group) == g])) > 1}
-        hidden = data.keep((data.log_size >= cut - 1e-9) & np.isin(data.group, sorted(known)))
+        hidden = data.keep(~seen & np.isin(data.group, sorted(known)))
         if len(known) and len(hidden):
             found.append((train.keep(np.isin(train.group, sorted(known))), hidden))
     return found
 
 
-def _form(
-    splits: Sequence[tuple[ScoreData, ScoreData]], rolled: Sequence[Sequence[Array]], weights: Array, noise: float
-) -> tuple[float, float]:
-    """Variance of the form's error per unit of log size: what the methods share, and each method's own."""
-    common, own, count = [FORM**2], [FORM**2], 1
+def _averages(
+    splits: Sequence[tuple[ScoreData, ScoreData]],
+    errors: Sequence[Sequence[Array]],
+    weights: Array,
+    found: Sequence[Member],
+) -> list[tuple[Array, Array]]:
+    """For each split the errors of the weighted average, and the distances of what was hidden."""
+    result = []
     for s, (train, hidden) in enumerate(splits):
-        error = sum(w * errors[s] for w, errors in zip(weights, rolled, strict=True))
-        far = np.maximum(hidden.log_size - train.log_size.max(), 1e-3)
-        scaled = error / np.sqrt(far)
-        allowed = noise * float(np.mean(hidden.stderr**2 / far))
-        mean = float(scaled.mean())
+        names = tuple(sorted(set(train.group)))
+        last = _largest(train, names)[[names.index(g) for g in hidden.group]]
+        far = np.maximum(hidden.log_size - last, 0.0) / (float(train.log_size.std()) or 1.0)
+        result.append(
+            (
+                (
+                    weights_at(weights, found, far, len(rungs(train.log_size))) * np.stack([mine[s] for mine in errors])
+                ).sum(0),
+                far,
+            )
+        )
+    return result
+
+
+def _form(
+    data: ScoreData,
+    splits: Sequence[tuple[ScoreData, ScoreData]],
+    averages: Sequence[tuple[Array, Array]],
+    noise: float,
+) -> tuple[float, float]:
+    """Deviation of the form's error for each spread of log size: what the methods share, and each method's own."""
+    learnt = CALIBRATION["score_by_size"]
+    typical = (learnt["form"] * float(np.hypot(data.value.std(), learnt["emerging"]))) ** 2
+    common, own, worth = learnt["splits"] * typical, learnt["splits"] * typical, float(learnt["splits"])
+    for (_, hidden), (average, far) in zip(splits, averages, strict=True):
+        reach = np.hypot(far, NEAR)
+        scaled, allowed = average / reach, noise * float(np.mean(hidden.stderr**2 / reach**2))
         spread = float(scaled.var(ddof=1)) if len(scaled) > 1 else 0.0
-        common.append(max(mean**2 - (spread / len(scaled)), 0.0))
-        own.append(max(spread - allowed, 0.0))
-        count += 1
-    return sum(common) / count, sum(own) / count
+        common += max(float(scaled.mean()) ** 2 - spread / len(scaled), 0.0)
+        own += max(spread - allowed, 0.0)
+        worth += 1
+    return float(np.sqrt(common / worth)), float(np.sqrt(own / worth))

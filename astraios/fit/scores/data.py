@@ -13,6 +13,8 @@ from astraios.fit.curve import Array, Mask
 if TYPE_CHECKING:
     import polars as pl
 
+AT = "@"
+"""Between a run and the step of a score along its training."""
 UNKNOWN_ERROR = 0.02
 """Standard error assumed for a score that comes with neither its own nor a number of items."""
 
@@ -29,11 +31,17 @@ class ScoreData:
     loss: Array
     value: Array
     stderr: Array
-    """Of each value; never 0."""
+    """Of each value, in its unit; never 0."""
     items: float
     chance: float
+    """Score of guessing; NaN where nobody knows."""
     ceiling: float
+    """Best possible score; infinite for a metric that is no fraction."""
     higher_is_better: bool
+    log_tokens: Array | None = None
+    """Log of the tokens that each run was trained on; None where nobody says."""
+    along: ScoreData | None = None
+    """Scores along training with the loss at that step, for links; run ids are `run@step`."""
 
     def __len__(self) -> int:
         return len(self.value)
@@ -41,10 +49,15 @@ class ScoreData:
     def keep(self, mask: Mask) -> ScoreData:
         """The rows where `mask` is true."""
         rows = np.flatnonzero(mask)
+        along = None
+        if self.along is not None:
+            kept = {self.run_id[i] for i in rows}
+            along = self.along.keep(np.array([run.rpartition(AT)[0] in kept for run in self.along.run_id]))
         return ScoreData(
             self.task_id, self.metric, tuple(self.group[i] for i in rows), tuple(self.run_id[i] for i in rows),
             self.log_size[rows], self.loss[rows], self.value[rows], self.stderr[rows], self.items, self.chance,
-            self.ceiling, self.higher_is_better,
+            self.ceiling, self.higher_is_better, None if self.log_tokens is None else self.log_tokens[rows],
+            along if along else None,
         )  # fmt: skip
 
 
@@ -76,8 +89,10 @@ def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData,
             return rows[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
 
         chance, ceiling, value = column("chance"), column("ceiling"), column("value")
-        low = float(chance[0]) if np.isfinite(chance[0]) else 0.0
-        high = float(ceiling[0]) if np.isfinite(ceiling[0]) else max(1.0, float(value.max()))
+        low = float(chance[0])
+        high = float(ceiling[0]) if np.isfinite(ceiling[0]) else 1.0
+        if value.min() < 0 or value.max() > high:  # no fraction: nothing is known that would limit it
+            high = float("inf")
         items = column("n")
         typical = float(np.nanmedian(items)) if np.isfinite(items).any() else 1 / UNKNOWN_ERROR**2 / 4
         losses = np.full(len(rows), np.nan) if by_size else column("loss")
@@ -86,17 +101,51 @@ def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData,
             ScoreData(
                 str(task), str(metric), tuple(rows["method_id"]), tuple(rows["run_id"]), np.log(column("n_params")),
                 losses, value, standard_errors(value, column("stderr"), items, low, high), typical, low, high, better,
+                np.log(column("n_tokens")) if "n_tokens" in rows.columns else None,
             )
         )  # fmt: skip
     return tuple(sorted(found, key=lambda d: (d.task_id, d.metric)))
 
 
 def standard_errors(value: Array, stderr: Array, items: Array, chance: float, ceiling: float) -> Array:
-    """Each score's standard error: as given, else binomial with a floor for scores of 0 and 1, else an assumed one."""
+    """Each score's standard error: as given, else binomial with a floor for scores of 0 and 1, else an assumed one.
+
+    Without a ceiling (no fraction) the assumed one is a share of the values' range.
+    """
+    given = np.isfinite(stderr) & (stderr > 0)
+    if not np.isfinite(ceiling):
+        assumed = UNKNOWN_ERROR * (float(np.ptp(value)) or float(np.abs(value).max()) or 1.0)
+        return np.where(given, np.where(given, stderr, 1.0), assumed)
     known = np.isfinite(items) & (items > 0)
     n = np.where(known, items, 1.0)
     share = np.clip(value, 0, 1)
     binomial = np.sqrt((share * (1 - share) + 0.5 / n) / n)
     fallback = np.where(known, binomial, UNKNOWN_ERROR * max(ceiling, 1e-9))
-    given = np.isfinite(stderr) & (stderr > 0)
     return np.where(given, np.where(given, stderr, 1.0), fallback)
+
+
+def with_checkpoints(data: ScoreData) -> ScoreData:
+    """Final scores and those along training as points of one link.
+
+    Scores of one run depend on each other: together they weigh as much as one, with the spread of neighbours around
+    their line beside their own error.
+    """
+    along = data.along
+    if along is None or not len(along):
+        return data
+    owner = np.array([run.rpartition(AT)[0] for run in along.run_id])
+    step = np.array([int(run.rpartition(AT)[2]) for run in along.run_id])
+    stderr = along.stderr.copy()
+    for run in set(owner):
+        mine = np.flatnonzero(owner == run)
+        mine = mine[np.argsort(step[mine])]
+        values = along.value[mine]
+        bend = values[1:-1] - (values[:-2] + values[2:]) / 2
+        spread = float(np.sqrt(np.mean(bend**2) / 1.5)) if len(bend) else 0.0
+        stderr[mine] = np.hypot(along.stderr[mine], spread) * np.sqrt(len(mine))
+    return ScoreData(
+        data.task_id, data.metric, data.group + along.group, data.run_id + along.run_id,
+        np.concatenate([data.log_size, along.log_size]), np.concatenate([data.loss, along.loss]),
+        np.concatenate([data.value, along.value]), np.concatenate([data.stderr, stderr]), data.items, data.chance,
+        data.ceiling, data.higher_is_better,
+    )  # fmt: skip

@@ -16,9 +16,12 @@ from astraios.fit.decide.ranking import Rank
 from astraios.fit.ensemble import DRAWS
 from astraios.fit.links import LINKS
 from astraios.fit.notes import FitWarning
-from astraios.fit.scores import by_size
+from astraios.fit.scores import by_size, routes
+from astraios.fit.scores.chance import guessed, is_guessed
 from astraios.fit.scores.data import ScoreData
-from astraios.fit.scores.part import NORMAL_90
+from astraios.fit.scores.part import NORMAL_90, ends
+from astraios.fit.scores.rolling import rolled
+from astraios.fit.scores.routes import SIZE, At, Routes, Straight
 from astraios.records.fitted import Fitted, FittedPoint, ParameterValue, Projection
 
 if TYPE_CHECKING:
@@ -35,6 +38,9 @@ class SizedPart:
     fit_id: str
     role: str
     model: by_size.SizeModel
+    """Straight from size."""
+    routes: Routes
+    """That way, and those through losses of the task's own."""
     hidden: ScoreData | None = None
 
     def fitted(self, request: FitRequest, sql: str | None, warnings: Sequence[FitWarning]) -> list[Fitted]:
@@ -73,10 +79,9 @@ class SizedPart:
 
     def _certificate(self) -> dict[str, Any]:
         model, best = self.model, self.model.best
-        links = [fit.link.name for fit in model.fits]
         return {
-            "weights": dict(zip(links, map(float, model.weights), strict=True)),
-            "rolling_error": {n: e if np.isfinite(e) else None for n, e in zip(links, model.errors, strict=True)},
+            "weights": model.by_link, "members": rolled(model.members, model.weights, model.errors),
+            "chance": best.chance, "routes": self.routes.to_dict(),
             "best": best.link.name, "centre": best.centre, "scale": best.scale, "noise_factor": best.noise,
             "form_common": model.common, "form_own": model.own,
         }  # fmt: skip
@@ -122,9 +127,23 @@ def check_link(name: str) -> None:
         )
 
 
-def fit_part(data: ScoreData, role: str, request: FitRequest) -> SizedPart:
-    """One metric fitted on all that is given."""
-    return SizedPart(_id(data, role, request), role, by_size.build(data, request.law))
+def fit_part(
+    data: ScoreData, own: Sequence[ScoreData], role: str, request: FitRequest, hidden: ScoreData | None = None
+) -> SizedPart:
+    """One metric fitted on all that is given.
+
+    Args:
+        data: one metric of one task.
+        own: other metrics of the task that it may go through.
+        role: target or backtest.
+        request: what is asked.
+        hidden: what the backtest hides.
+    """
+    through = SIZE if request.law != "auto" else request.through
+    ways = routes.build(data, None, own, link=request.law, through=through, seed=request.seed)
+    straight = [way.model for way in ways.ways if isinstance(way, Straight) and way.name == SIZE]
+    model = straight[0] if straight else by_size.build(data, request.law)
+    return SizedPart(_id(data, role, request), role, model, ways, hidden)
 
 
 def usable(found: Sequence[ScoreData]) -> tuple[list[ScoreData], list[FitWarning]]:
@@ -148,33 +167,37 @@ def usable(found: Sequence[ScoreData]) -> tuple[list[ScoreData], list[FitWarning
 
 def _id(data: ScoreData, role: str, request: FitRequest) -> str:
     key = [data.task_id, data.metric, data.group, data.run_id, role, request.law, request.level, request.seed]
+    key += [] if request.through == "auto" else [request.through]
     digest = hashlib.sha256(json.dumps(key).encode() + data.log_size.tobytes() + data.value.tobytes())
     return hashlib.sha256(digest.digest() + data.stderr.tobytes()).hexdigest()[:16]
 
 
-def backtest_part(data: ScoreData, cut: float, request: FitRequest) -> SizedPart | None:
+def backtest_part(data: ScoreData, own: Sequence[ScoreData], cut: float, request: FitRequest) -> SizedPart | None:
     """The sizes below `cut` (log size) fitted, and what they hide; None where there are too few."""
     train = data.keep(data.log_size < cut - 1e-9)
     hidden = data.keep((data.log_size >= cut - 1e-9) & np.isin(data.group, sorted(set(train.group))))
     if len(train) < 3 or len(np.unique(train.log_size)) < 2 or not len(hidden):
         return None
-    return SizedPart(_id(train, "backtest", request), "backtest", by_size.build(train, request.law), hidden)
+    return fit_part(train, [one.keep(one.log_size < cut - 1e-9) for one in own], "backtest", request, hidden)
 
 
 def project_targets(
-    part: SizedPart, sizes: Sequence[float], request: FitRequest
+    part: SizedPart, sizes: Sequence[float], request: FitRequest, *, ranks_alone: bool = False
 ) -> tuple[list[Projection], list[Rank]]:
-    """Every method at every target size; the ranking there for the mean over tasks alone."""
+    """Every method at every target size; the ranking there for the mean over tasks, or for a task that is alone."""
     model, level = part.model, request.level
     rows: list[Projection] = []
     ranks: list[Rank] = []
     for index, size in enumerate(sizes):
-        mean, draws, ends = _at(part, float(np.log(size)), [request.seed, 1, index], level)
-        sign = 1.0 if model.data.higher_is_better else -1.0
-        ranked = ranking.rank(model.names, size, sign * mean, ends[0], ends[1], sign * draws, level, "score")
+        tokens = request.data_rule.at(size)
+        log_tokens = None if tokens is None else float(np.log(tokens))
+        mean, draws, around = _at(part, float(np.log(size)), [request.seed, 1, index], level, log_tokens)
+        ranked = ranking.rank(
+            model.names, size, mean, around[0], around[1], draws, level, "score", better=model.data.higher_is_better
+        )
         best = {r.method_id: r.p_best for r in ranked}
-        rows += [_row(part, g, size, mean, ends, level, p_best=best[name]) for g, name in enumerate(model.names)]
-        if model.data.task_id == MEAN_TASK:
+        rows += [_row(part, g, size, mean, around, level, p_best=best[name]) for g, name in enumerate(model.names)]
+        if ranks_alone or model.data.task_id == MEAN_TASK:
             ranks += ranked
     return rows, ranks
 
@@ -185,33 +208,37 @@ def project_hidden(part: SizedPart, request: FitRequest) -> list[Projection]:
     model, hidden, rows = part.model, part.hidden, []
     group, known = np.array(hidden.group), np.array(model.data.group)
     for index, log_size in enumerate(np.unique(hidden.log_size)):
-        mean, _, ends = _at(part, float(log_size), [request.seed, 2, index], request.level)
+        mean, _, around = _at(part, float(log_size), [request.seed, 2, index], request.level)
         for g, name in enumerate(model.names):
             here, mine = (group == name) & (hidden.log_size == log_size), known == name
             if here.any():
                 last = mine & (model.data.log_size == model.data.log_size[mine].max())
                 observed, carried = float(hidden.value[here].mean()), float(model.data.value[last].mean())
                 size = float(np.round(np.exp(log_size)))
-                rows.append(_row(part, g, size, mean, ends, request.level, observed=observed, carry_forward=carried))
+                rows.append(_row(part, g, size, mean, around, request.level, observed=observed, carry_forward=carried))
     return rows
 
 
-def _at(part: SizedPart, log_size: float, seed: list[int], level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _at(
+    part: SizedPart, log_size: float, seed: list[int], level: float, log_tokens: float | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Means (methods,), draws (methods, draws) and the ends low, high, new_low, new_high (4, methods) at a size."""
     key = int(hashlib.sha256(f"{part.model.data.task_id} {part.model.data.metric}".encode()).hexdigest()[:8], 16)
-    mean = part.model.point(log_size)
-    draws, new = part.model.draw(np.random.default_rng([*seed, key]), log_size, DRAWS)
-    tail = [(1 - level) / 2, (1 + level) / 2]
-    low, high = np.quantile(draws, tail, axis=1)
-    new_low, new_high = np.quantile(new, tail, axis=1)
-    low, new_low = np.minimum(low, mean), np.minimum(new_low, mean)
-    return mean, draws, np.stack([low, np.maximum(high, mean), new_low, np.maximum(new_high, mean)])
+    at = At(part.model.names, log_size, log_tokens, None, DRAWS)
+    draws, new = part.routes.draw(np.random.default_rng([*seed, key]), at)
+    found = ends(draws, new, level)
+    return found[0], draws, found[1:]
 
 
-def _row(part: SizedPart, g: int, size: float, mean: Any, ends: Any, level: float, **more: float) -> Projection:
+def _row(part: SizedPart, g: int, size: float, mean: Any, around: Any, level: float, **more: float) -> Projection:
     data = part.model.data
-    low, high, new_low, new_high = (float(v) for v in ends[:, g])
+    low, high, new_low, new_high = (float(v) for v in around[:, g])
     return Projection(
         part.fit_id, part.role, "score", part.model.names[g], data.task_id, data.metric, size, None, float(mean[g]),
         low, high, new_low, new_high, level, n_train_points=len(data), **more,
     )  # fmt: skip
+
+
+def warnings(data: ScoreData) -> list[FitWarning]:
+    """What a reader of these projections should know."""
+    return [guessed(data)] if data.higher_is_better and is_guessed(data) and data.task_id != MEAN_TASK else []

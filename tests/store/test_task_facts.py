@@ -1,0 +1,100 @@
+"""What guessing scores: from a user, from samples, from the registry of benchmarks, and who said so."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from astraios import store
+from astraios.evaluate.common_tasks import COMMON_TASKS, common_task, guessing
+from tests.conftest import assert_one_line, run_cli
+from tests.importers.conftest import FILES
+
+
+def test_the_registry_knows_the_common_benchmarks() -> None:
+    assert len(COMMON_TASKS) >= 60
+    assert len({task.name for task in COMMON_TASKS}) == len(COMMON_TASKS)
+    assert all(task.citation for task in COMMON_TASKS)
+    assert all(task is common_task(task.name) for task in COMMON_TASKS), "every task goes by its own name"
+    known = {"siqa": 1 / 3, "commonsense_qa": 0.2, "arc_challenge": 0.25, "mmlu_anatomy": 0.25, "mmlu_pro": 0.1,
+             "boolq [limit=10]": 0.5, "Social IQa": 1 / 3, "hellaswag": 0.25}  # fmt: skip
+    assert {name: guessing(name, "acc") for name in known} == pytest.approx(known)
+    assert guessing("gsm8k", "exact_match,strict-match") == guessing("humaneval", "pass@1") == 0
+    assert guessing("hellaswag", "bits_per_byte") is None
+    assert guessing("my-task", "acc") is None
+
+
+@pytest.fixture(scope="module")
+def db(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results that lm-evaluation-harness wrote with samples."""
+    path = tmp_path_factory.mktemp("tasks") / "a.duckdb"
+    done = run_cli("import", FILES / "samples", "--db", path, "--set", "n_params=1M")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+@pytest.mark.promise("an import says what the runs really had")
+def test_an_import_knows_chance_and_the_likelihood_of_answers(db: Path) -> None:
+    """Equal to a calculation by hand from each token's likelihood (truth.json)."""
+    rows = json.loads((FILES / "samples" / "truth.json").read_text())
+    by_task: dict[str, list[dict]] = {}
+    for row in rows:
+        by_task.setdefault(row["task_id"], []).append(row)
+    found = {
+        (r["task_id"], r["metric"]): r
+        for r in store.query(db, "select task_id, metric, value, higher_is_better, chance from final_score").to_dicts()
+    }
+    tasks = {r["task_id"]: r for r in store.query(db, "from task").to_dicts()}
+    for task, items in by_task.items():
+        told = [row for row in items if row.get("n_choices") and row.get("answers") is not None]
+        if told and len(told) == len(items):
+            chance = sum(len(row["answers"]) / row["n_choices"] for row in told) / len(told)
+            assert tasks[task]["chance"] == pytest.approx(chance)
+            assert tasks[task]["chance_from"] == "samples"
+        likely = [row for row in items if row.get("loglikelihood") is not None and row.get("answer_bytes")]
+        bits = found.get((task, "answer_bits_per_byte"))
+        if not likely or bits is None:
+            continue
+        by_hand = sum(-row["loglikelihood"] / math.log(2) / row["answer_bytes"] for row in likely) / len(likely)
+        assert bits["value"] == pytest.approx(by_hand, rel=1e-4)
+        assert bits["higher_is_better"] is False
+        assert bits["chance"] is None
+        held = []
+        for row in likely:
+            if row.get("choice_loglikelihoods"):
+                weights = [math.exp(float(one)) for one in row["choice_loglikelihoods"]]
+                if len(row.get("answers") or ()) == 1:
+                    held.append(weights[row["answers"][0]] / sum(weights))
+            else:
+                held.append(math.exp(row["loglikelihood"]))
+        assert found[task, "answer_probability"]["value"] == pytest.approx(sum(held) / len(held), rel=1e-4)
+    assert ("tiny_places", "answer_bits_per_byte") in found, "multiple choice"
+    assert ("tiny_last", "answer_bits_per_byte") in found, "completion"
+    assert not [key for key in found if key[0] == "tiny_write" and key[1].startswith("answer_")], "generation has none"
+
+
+def test_what_a_user_says_goes_first(db: Path) -> None:
+    before = {r["metric"]: r for r in json.loads(run_cli("task", "tiny_places", "--db", db, "--json").stdout)}
+    assert before["acc"]["chance_from"] == "samples"
+    said = run_cli("task", "tiny_places", "--chance", 0.1, "--ceiling", 0.9, "--db", db, "--json")
+    assert said.returncode == 0, said.stderr
+    after = {r["metric"]: r for r in json.loads(said.stdout)}
+    assert (after["acc"]["chance"], after["acc"]["ceiling"], after["acc"]["chance_from"]) == (0.1, 0.9, "user")
+    assert after["answer_bits_per_byte"]["chance"] is None, "less is better: nobody guesses it"
+    run_cli("task", "tiny_places", "--metric", "acc", "--chance", 0.2, "--db", db)
+    rows = store.query(db, "select chance from final_score where task_id = 'tiny_places' and metric = 'acc'")
+    assert rows["chance"].unique().to_list() == [0.2]
+    back = json.loads(run_cli("task", "tiny_places", "--forget", "--db", db, "--json").stdout)
+    assert {r["metric"]: r for r in back}["acc"]["chance"] == before["acc"]["chance"]
+    assert store.failed_checks(db) == {}
+
+
+def test_what_makes_no_sense_is_one_line(db: Path) -> None:
+    assert_one_line(run_cli("task", "tiny_placs", "--db", db), 2, "did you mean 'tiny_places'")
+    assert_one_line(run_cli("task", "tiny_places", "--chance", 1.5, "--db", db), 2, "not below a ceiling")
+    assert_one_line(run_cli("task", "--chance", 0.5, "--db", db), 2, "name it")
+    assert_one_line(run_cli("task", "tiny_places", "--metric", "ac", "--chance", 0.1, "--db", db), 2, "no metric 'ac'")
+    assert_one_line(run_cli("task", "tiny_places", "--forget", "--db", db), 2, "nothing was said")
