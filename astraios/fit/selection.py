@@ -25,7 +25,7 @@ class Selection:
     """Columns run_id, method_id, n_params, task_id, metric, value (a fraction), and loss beside losses; stderr, n,
     chance, ceiling and higher_is_better where they are known."""
     costs: pl.DataFrame | None = None
-    """Columns run_id, n_params, hours (device-hours of the run)."""
+    """Columns run_id, n_params, hours (device-hours of the run), flops (of its training), n_tokens."""
     series: tuple[str, ...] = ("method_id",)
     """Facts that tell series apart by default."""
     settings: tuple[str, ...] = ()

@@ -25,6 +25,7 @@ from astraios.records.fits import (
     ProjectionRow,
 )
 from astraios.records.loads import ImportLoad
+from astraios.records.plans import AllocationRow, IsoflopRow, NextRunRow, SpeedUpRow
 from astraios.records.results import (
     EvaluationRow,
     LossPoint,
@@ -51,6 +52,7 @@ from astraios.records.table import (
 
 __all__ = [
     "TABLES",
+    "AllocationRow",
     "AttemptRow",
     "BacktestRow",
     "BaseModelRow",
@@ -67,15 +69,18 @@ __all__ = [
     "FitPointRow",
     "FitRow",
     "ImportLoad",
+    "IsoflopRow",
     "LossPoint",
     "LossSummaryRow",
     "MetricPoint",
+    "NextRunRow",
     "ParameterCount",
     "ProjectionRow",
     "RunRow",
     "SampleScore",
     "Score",
     "ScorePoint",
+    "SpeedUpRow",
     "SweepRow",
     "Table",
     "TaskResult",

@@ -37,7 +37,17 @@ OF_RUNS = (
 """Views with the columns study_key and series."""
 WITHOUT_RUNS = ("method_size_grid", "mean_task_score")
 """Those of them that have no run_id: each row is a mean over runs already."""
-OF_FITS = ("latest_curve", "latest_projection", "latest_backtest", "ranking", "fit_study")
+OF_FITS = (
+    "latest_curve",
+    "latest_projection",
+    "latest_backtest",
+    "ranking",
+    "fit_study",
+    "budget_line",
+    "isoflop_line",
+    "next_run",
+    "speed_up",
+)
 """Views of fits, with the column study_key."""
 
 

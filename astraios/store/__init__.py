@@ -15,6 +15,7 @@ from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
 from astraios.store.loads import Load, add_results, alike, evaluations_of, stored_runs, undo
 from astraios.store.named import named_queries, named_query
+from astraios.store.plans import write_plans
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import import_frames
 from astraios.store.schema import sql_files
@@ -69,5 +70,6 @@ __all__ = [
     "undo",
     "watch",
     "write_fits",
+    "write_plans",
     "writing",
 ]

@@ -57,8 +57,7 @@ def estimated(
     from astraios.collect.plan.cost import estimate, totals
     from astraios.collect.run import states
 
-    device = "cpu" if all(p.device == "cpu" for p in plans) else "cuda"
-    measured = {} if sweep.compute.flops_per_second else _measured(db, device)
+    measured = {} if sweep.compute.flops_per_second else measured_rates(db, plans)
     found = states(list(plans), out)
     estimates = [estimate(p, sweep.compute, measured) for p in plans]
     rows = [
@@ -85,6 +84,11 @@ where (environment.device = 'cpu') = {on_cpu}
   and origin = 'measured' and state = 'done' and device_seconds > 0 and train_flops > 0
 group by n_params
 """
+
+
+def measured_rates(db: Path, plans: Sequence[CellPlan]) -> dict[int, float]:
+    """Operations a second that a device of the cells' kind sustained in training, by the base's parameters."""
+    return _measured(db, "cpu" if all(p.device == "cpu" for p in plans) else "cuda")
 
 
 def _measured(db: Path, device: str) -> dict[int, float]:
