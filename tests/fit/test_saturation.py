@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from scipy import stats
 
 from astraios.errors import FitError
-from astraios.fit.decide.saturation import ScoreCurve, chance_level, of_size, ranked, saturating
+from astraios.fit.decide.saturation import ScoreCurve, of_size, ranked, saturating
 from tests.conftest import assert_one_line, run_cli
 
 X = np.arange(0.0, 61.0, 4.0)
@@ -65,7 +66,7 @@ def test_the_last_third_follows_from_the_first_two(real: list[ScoreCurve]) -> No
         errors.append(float(np.abs(mean - one.value[k:]).mean()))
         hits += [bool(a <= v <= b) for a, v, b in zip(low, one.value[k:], high, strict=True)]
     assert max(errors) <= 0.02
-    assert chance_level(sum(hits), len(hits)) > 0.05
+    assert stats.binom.cdf(sum(hits), len(hits), 0.9) > 0.05
 
 
 def test_another_size_is_better_than_carrying_forward(real: list[ScoreCurve]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import optimize
 
 from astraios.errors import FitError
 from astraios.fit.curve import Array
@@ -271,8 +271,3 @@ def ranked(fits: Sequence[Saturating], score: float | None = None, level: float 
         reach = None if score is None else fit.reach(score, level)
         found.append(Ranked(fit.name, ceiling, efficiency, midpoint, reach, float(p)))
     return sorted(found, key=lambda one: -one.ceiling.value)
-
-
-def chance_level(hits: int, count: int, level: float = 0.9) -> float:
-    """Probability of so few hits or fewer, if intervals hold with their level."""
-    return float(stats.binom.cdf(hits, count, level))
