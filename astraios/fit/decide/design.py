@@ -99,7 +99,7 @@ def design(
             )
         )
     after = runs[-1].width_after if runs else before
-    return Plan(target, budget, budget - left, before, after, tuple(runs))
+    return Plan(target, budget, sum(run.cost for run in runs), before, after, tuple(runs))
 
 
 def _gains(covariance: Array, count: int, noise: float) -> Array:
