@@ -8,8 +8,8 @@ from importlib import import_module
 from astraios.cli.app import app
 
 _ROOMS = (
-    "demo", "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "report", "database", "curation",
-    "composite", "task", "quality", "machine", "mcp",
+    "demo", "sweeps", "collect", "finish", "importing", "results", "studies", "fit", "planning", "report", "database",
+    "curation", "composite", "task", "quality", "machine", "mcp",
 )  # fmt: skip
 """In the order in which help shows them."""
 for _room in _ROOMS:

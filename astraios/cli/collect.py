@@ -99,12 +99,17 @@ def status(
     db: Db = None,
     watch: Annotated[bool, typer.Option("--watch", help="Go on and show the changes, until Ctrl-C.")] = False,
     every: Annotated[float, typer.Option(metavar="SECONDS", help="With --watch: how often to look.")] = 5.0,
+    forecast: Annotated[
+        bool, typer.Option("--forecast", help="Where the runs that have begun will end, with intervals.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """How the runs stand: waiting, running, interrupted, failed (and why), done; throughput and the time left."""
     from astraios import workflow
 
-    if watch:
+    if forecast:
+        _print_forecast(workflow.forecast(out), as_json)
+    elif watch:
         _watch_status(lambda: workflow.status(out, sweep, db, study), every)
     else:
         _print_status(*workflow.status(out, sweep, db, study), as_json)
@@ -325,6 +330,16 @@ def _print_status(rows: Sequence[Mapping[str, Any]], summary: Any, as_json: bool
         return
     terminal.print_table(rows)
     terminal.say(_status_line(summary))
+
+
+def _print_forecast(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Where unfinished runs will end."""
+    if as_json:
+        terminal.print_json(rows)
+    elif rows:
+        terminal.print_table(rows, "Loss at the planned end, 90% interval")
+    else:
+        terminal.say("no run that has begun is unfinished")
 
 
 def _status_line(summary: Any) -> str:

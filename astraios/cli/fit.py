@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +22,7 @@ from astraios.errors import UsageError
         "astraios fit-scaling --data runs.csv --n n_params --d tokens --loss loss --group method",
         "astraios fit-scaling --study tiny --where rank=8 --target 7B --target-tokens 140B",
         "astraios fit-scaling --backtest",
+        "astraios fit-scaling --over tokens --reach 0.6",
         "astraios fit-scaling --reuse 1a2b3c --target 30B",
         "astraios fit-scaling --target 16B --fail-if 'p_best < 0.9' --fail-if few_sizes",
     ),
@@ -61,6 +62,16 @@ def fit_scaling(
         str | None,
         typer.Option(metavar="C", help="Training FLOPs of the targets (6 N D); without --target the best size."),
     ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input", metavar="NAME=FACT", help="A further input of laws (n_experts, bits, share_1), and where it is."
+        ),
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A further input at the targets; else the most there is."),
+    ] = None,
     holdout: Annotated[
         str, typer.Option(metavar="largest|none|SIZE", help="Size to hide in the backtest.")
     ] = "largest",
@@ -97,6 +108,17 @@ def fit_scaling(
         str | None, typer.Option(metavar="FIT_ID", help="Project a stored fit again, without its data.")
     ] = None,
     fail_if: FailIf = None,
+    over: Annotated[
+        str | None,
+        typer.Option(
+            metavar="steps|tokens|flops|seconds",
+            help="Follow scores along training until they level off, over this (of --data: a column; --loss names the "
+            "scores).",
+        ),
+    ] = None,
+    reach: Annotated[
+        float | None, typer.Option(metavar="SCORE", help="With --over: what it takes to reach this score.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Project the final loss of each tuning method to a larger size, and what it will score.
@@ -115,6 +137,8 @@ def fit_scaling(
         target_tokens=target_tokens,
         tokens_per_param=tokens_per_param,
         target_flops=target_flops,
+        inputs=inputs or (),
+        at=at or (),
         law=law,
         split=split,
         loss_definition=definition,
@@ -130,6 +154,15 @@ def fit_scaling(
     )
     path, conditions = store.database_path(db), fail_if or ()
     workflow.check_names(conditions, workflow.FIT_NAMES)
+    if over is not None:
+        columns = workflow.FileColumns(n, d, loss, group)
+        rows = (
+            workflow.along(path, request, over, reach)
+            if data is None
+            else workflow.along_file(data, request, columns, over, reach)
+        )
+        _print_along(rows, as_json)
+        return
     if reuse is not None or backtest:
         if conditions:
             raise UsageError("--fail-if is about a new projection: leave --reuse and --backtest away")
@@ -164,7 +197,7 @@ def design(
     request = workflow.FitRequest(
         split=split, targets=(target,) if target else (), ladder=ladder, study=study, seed=seed
     )
-    _print_plan(workflow.design(store.database_path(db), request, budget), as_json)
+    _print_plan(workflow.design(store.database_path(db), request, budget, terminal.say), as_json)
 
 
 def _print_plan(plan: Any, as_json: bool) -> None:
@@ -189,6 +222,31 @@ def _print_plan(plan: Any, as_json: bool) -> None:
         f"spends {content['spent']:.4g} device-hours; the projection's standard deviation goes from "
         f"{content['width_before']:.2%} to {content['width_after']:.2%} of the loss"
     )
+
+
+def _print_along(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
+    """Curves that level off, by their ceilings."""
+    if as_json:
+        terminal.print_json(rows)
+        return
+
+    def shown(one: Mapping[str, float] | None) -> str:
+        return "-" if one is None else f"{one['value']:.4g} ({one['low']:.4g} to {one['high']:.4g})"
+
+    for task in dict.fromkeys((row.get("task_id"), row.get("metric")) for row in rows):
+        part = [row for row in rows if (row.get("task_id"), row.get("metric")) == task]
+        reach = any(row["reach"] for row in part)
+        terminal.print_table(
+            [
+                {
+                    "curve": row["name"], "ceiling": shown(row["ceiling"]), "efficiency": shown(row["efficiency"]),
+                    "midpoint": shown(row["midpoint"]), **({"reaches it at": shown(row["reach"])} if reach else {}),
+                    "highest with probability": row["p_highest"],
+                }
+                for row in part
+            ],
+            " ".join(filter(None, ("Scores along", part[0]["over"], *(str(one) for one in task if one)))),
+        )  # fmt: skip
 
 
 def _print_analysis(content: Mapping[str, Any]) -> None:

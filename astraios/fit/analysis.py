@@ -22,7 +22,7 @@ from astraios.fit.scores import routes, sized
 from astraios.fit.scores.data import AT, ScoreData, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
-from astraios.fit.targets import of_targets, targets
+from astraios.fit.targets import Tokens, of_targets, targets
 from astraios.records.fitted import CurvePoint, Fitted, FittedPoint, Projection
 
 
@@ -63,6 +63,8 @@ class Analysis:
     query_hash: str | None = None
     size_name: str = "n_params"
     """What the source calls sizes."""
+    tokens: Tokens | None = None
+    """What the runs say about amounts of data; None for scores."""
 
     @property
     def ensemble(self) -> Ensemble:
@@ -186,11 +188,11 @@ def analyse(selection: Selection, request: FitRequest | None = None) -> Analysis
 
 
 def _of_losses(selection: Selection, request: FitRequest) -> Analysis:
-    arranged = losses.read_losses(selection, request.roles, request.loss_quantity)
+    arranged = losses.read_losses(selection, request.roles, request.loss_quantity, request.inputs)
     ladder, points = arranged.ladder, arranged.points
     require_sizes(ladder, pooled=len(ladder) > 1)
     hidden = selection.hidden(request)
-    data = _scores_of(selection, points)
+    data = scores_of(selection, points)
     target = losses.fit_part("target", ladder, data, request, run_noise=points.run_noise)
     sizes = selection.targets(request)
     if request.data_rule.flops is not None and not request.targets:
@@ -218,7 +220,7 @@ def _of_losses(selection: Selection, request: FitRequest) -> Analysis:
     notes += [note for one in target.scores for note in one.warnings()]
     return Analysis(
         request, "loss", tuple(parts), tuple(projections), tuple(ranks), tuple(notes), selection.sql, selection.study,
-        points, rule, selection.query_hash, selection.size_name,
+        points, rule, selection.query_hash, selection.size_name, arranged.tokens,
     )  # fmt: skip
 
 
@@ -227,7 +229,7 @@ def _known_inputs(points: Points) -> dict[str, str]:
     return {name: name for name in names}
 
 
-def _scores_of(selection: Selection, points: Points) -> Sequence[ScoreData]:
+def scores_of(selection: Selection, points: Points) -> Sequence[ScoreData]:
     """Scores of the runs that are analysed, under the names of their series."""
     import polars as pl
 

@@ -10,6 +10,7 @@ from astraios.errors import DataError, UsageError
 from astraios.fit.axes import Roles, arrange
 from astraios.fit.checks import of_assumptions, of_data, of_data_left_out, of_fit
 from astraios.fit.ensemble import build
+from astraios.fit.named import check_inputs, with_shares
 from astraios.fit.observations import ROW, check_named, fit_id, numbers, read, require_sizes
 from astraios.fit.results import FitResult
 from astraios.fit.weigh import candidates, estimator_name
@@ -36,6 +37,7 @@ def fit(
     repeat: str | Sequence[str] | None = None,
     quantity: str | None = None,
     base_noise: float | None = None,
+    inputs: Mapping[str, str] | None = None,
 ) -> FitResult:
     """Fit a scaling law, or the average of several, to losses of runs.
 
@@ -63,6 +65,9 @@ def fit(
             what floor to expect; by default as they look, which is said where they look like no text's loss.
         base_noise: standard deviation of log losses between base models of one size, for ladders of sizes alone with
             one base a size, where it can't be seen; by default it is assumed and said.
+        inputs: columns of further inputs by the names that laws have for them (n_experts, bits, n_trainable, share,
+            share_1, ...): laws that take them are considered beside those that don't, and chosen where they say more
+            about hidden points.
 
     Raises:
         DataError: no rows, a missing column, a value that is not a positive number.
@@ -87,19 +92,21 @@ def fit(
     import polars as pl
 
     table = _polars(frame)
-    inputs = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
+    columns = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
+    more = check_inputs(inputs or {})
+    table, columns = with_shares(table, more), {**columns, **more}
     series = list(dict.fromkeys([*([group] if group else []), *_several(by)]))
-    _require(table, [loss, *inputs.values(), *series])
+    _require(table, [loss, *columns.values(), *series])
     for name in series:
         check_named(table, name)
     numbers(table, loss, "a positive loss in nats")
     roles = Roles((), _pairs(where), _several(best_over), _several(repeat))
     named = table["run_id"] if "run_id" in table.columns else [f"{ROW}{i}" for i in range(len(table))]
     table = table.with_columns(run_id=pl.Series([str(name) for name in named]))
-    points = arrange(table, inputs=list(inputs.values()), series=series, roles=roles, loss=loss)
-    ladder = read(points.frame, loss=loss, inputs=inputs, group="series", quantity=quantity)
+    points = arrange(table, inputs=list(columns.values()), series=series, roles=roles, loss=loss)
+    ladder = read(points.frame, loss=loss, inputs=columns, group="series", quantity=quantity)
     estimator = estimator_name(estimator)
-    laws = candidates(law, ladder)
+    laws = candidates(law, ladder, tuple(more))
     require_sizes(ladder, pooled=len(ladder) > 1)
     ensemble = build(laws, ladder, estimator, seed, base_noise=base_noise)
     if points.run_noise is not None and points.run_noise > ensemble.sigma:
@@ -108,8 +115,8 @@ def fit(
     warnings += of_assumptions(ensemble.ladder, quantity is None)
     if d and not any("n_tokens" in one.inputs for one in laws):
         warnings += [note for note in of_data_left_out(ladder) if note not in warnings]
-    more = () if base_noise is None else (f"base noise {base_noise}",)
-    key = fit_id(ladder, law, estimator, level, seed, *more)
+    noted = () if base_noise is None else (f"base noise {base_noise}",)
+    key = fit_id(ladder, law, estimator, level, seed, *noted)
     return FitResult(ensemble, level, seed, estimator, tuple(warnings), key, n, d, points.axes, points.optima)
 
 

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from astraios.errors import DataError, FitError, UsageError
+from astraios.errors import DataError, FitError, UsageError, did_you_mean
 from astraios.fit.axes import Points, Roles, arrange
 from astraios.fit.curve import Array
 from astraios.fit.decide import ranking
 from astraios.fit.decide.ranking import Rank
 from astraios.fit.ensemble import Draws, Ensemble, build
 from astraios.fit.fitted import document, fitted
+from astraios.fit.named import LEAST, USUAL, check_inputs, with_shares
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import Ladder, Series, fit_id, read
 from astraios.fit.request import FitRequest
@@ -73,11 +74,13 @@ class Arranged:
     tokens: Tokens
 
 
-def read_losses(selection: Selection, roles: Roles, quantity: str | None = None) -> Arranged:
-    """The series of an analysis: by size, and by amount of data where it varies by itself.
+def read_losses(
+    selection: Selection, roles: Roles, quantity: str | None = None, inputs: Sequence[tuple[str, str]] = ()
+) -> Arranged:
+    """The series of an analysis: by size, by amount of data where it varies by itself, and by inputs that are named.
 
     Raises:
-        UsageError: an unknown quantity.
+        UsageError: an unknown quantity or input.
         DataError: no rows, a value that is not a positive number, sizes counted in two ways.
         UsageError: runs differ in a fact that has no role.
     """
@@ -89,10 +92,11 @@ def read_losses(selection: Selection, roles: Roles, quantity: str | None = None)
     _one_size_a_model(losses)
     if "n_tokens" not in losses.columns:
         losses = losses.with_columns(n_tokens=pl.lit(None, pl.Int64))
+    losses, named = _with_inputs(losses, dict(inputs))
     said = [name for name in selection.repeats if name in losses.columns and name not in roles.facts]
     roles = replace(roles, repeat=(*roles.repeat, *said))
     known = losses["n_tokens"].null_count() == 0
-    whole = ["n_params", "n_tokens"] if known else ["n_params"]
+    whole = ["n_params", *(["n_tokens"] if known else []), *named]
     unused = () if known else ("n_tokens",)
     points = arrange(
         losses, inputs=whole, series=selection.series, roles=roles, settings=selection.settings,
@@ -104,8 +108,20 @@ def read_losses(selection: Selection, roles: Roles, quantity: str | None = None)
     tokens = Tokens.of(ladder, free=free)
     if not free:
         _refuse_mixed_amounts(points.frame)
-        ladder = read(points.frame, group="series", quantity=quantity)
+        held = {name: name for name in ("n_params", *named)}
+        ladder = read(points.frame, inputs=held, group="series", quantity=quantity)
     return Arranged(ladder, points, tokens)
+
+
+def _with_inputs(losses: pl.DataFrame, inputs: Mapping[str, str]) -> tuple[pl.DataFrame, list[str]]:
+    """Columns of further inputs under the names that laws have for them."""
+    named = check_inputs(inputs)
+    for name, column in named.items():
+        if column not in losses.columns:
+            raise UsageError(f"--input {name}={column}: {did_you_mean(column, losses.columns)}")
+    moved = {column: name for name, column in named.items() if column != name}
+    clash = [name for name in moved.values() if name in losses.columns]
+    return with_shares(losses.drop(clash).rename(moved), {name: name for name in named}), list(named)
 
 
 def _refuse_mixed_amounts(frame: pl.DataFrame) -> None:
@@ -150,7 +166,8 @@ def fit_part(
         run_noise: noise of a single run in log loss, where points are better known than by one run (tuned ones).
     """
     estimator = estimator_name(request.estimator)
-    ensemble = build(candidates(request.law, ladder), ladder, estimator, request.seed, base_noise=request.base_noise)
+    laws = candidates(request.law, ladder, tuple(dict(request.inputs)))
+    ensemble = build(laws, ladder, estimator, request.seed, base_noise=request.base_noise)
     if run_noise is not None and run_noise > ensemble.sigma:
         ensemble = replace(ensemble, noise=ensemble.noise * (run_noise / ensemble.sigma))
     key: tuple[Any, ...] = (request.law, estimator, request.level, request.seed, role)
@@ -190,12 +207,17 @@ def backtest_part(
     return LossPart(part.role, part.ensemble, part.ids, part.scores, ladder.keep(masks))
 
 
-def _columns(ladder: Ladder, target: Target) -> dict[str, Array]:
-    """Log inputs (series, 1) of a target, the same for all series."""
+def _columns(ladder: Ladder, target: Target, at: Mapping[str, float] | None = None) -> dict[str, Array]:
+    """Log inputs (series, 1) of a target, the same for all series; further inputs `at` their values, else the most."""
     columns = {"n_params": np.full((len(ladder), 1), np.log(target.n_params))}
     if "n_tokens" in ladder.series[0].inputs:
         assert target.n_tokens is not None
         columns["n_tokens"] = np.full((len(ladder), 1), np.log(target.n_tokens))
+    for name in ladder.series[0].inputs:
+        if name not in USUAL:
+            value = (at or {}).get(name)
+            log_value = ladder.column(name).max() if value is None else np.log(max(value, LEAST))
+            columns[name] = np.full((len(ladder), 1), log_value)
     return columns
 
 
@@ -240,7 +262,7 @@ def project_targets(
     ranks: list[Rank] = []
     for index, target in enumerate(targets):
         size, tokens = target.n_params, target.n_tokens
-        drawn = part.ensemble.project(_columns(part.ensemble.ladder, target))
+        drawn = part.ensemble.project(_columns(part.ensemble.ladder, target, dict(request.at)))
         low, high = drawn.interval(level)
         mean, losses = np.exp(drawn.mean[:, 0]), np.exp(drawn.draws[:, :, 0])
         here = ranking.rank(names, size, mean, low[:, 0], high[:, 0], losses, level, n_tokens=tokens) if ranked else []

@@ -36,10 +36,13 @@ class Estimator:
     delta: float | None
     """Fixed Huber threshold on log loss; None: 1.345 times the noise; infinity: least squares."""
     prior: bool = True
+    focused: bool = True
+    """Whether points near the target count most (see `focus`)."""
 
 
 ESTIMATORS = {
     "huber": Estimator("huber", None),
+    "huber_even": Estimator("huber_even", None, focused=False),
     "huber_1e-3": Estimator("huber_1e-3", 1e-3, prior=False),
     "least_squares": Estimator("least_squares", np.inf),
 }
@@ -189,7 +192,7 @@ def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts:
     """
     centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
-    if rule.prior:
+    if rule.prior and rule.focused:
         weights = _focused(x, weights, focus(law))
     prior = weak(law, y, weights, ladder.quantity)
     starts = starts if len(ladder) <= MANY_SERIES else max(starts // 4, 2)

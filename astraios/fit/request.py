@@ -46,6 +46,10 @@ class FitRequest:
     estimator: str = "huber"
     loss_quantity: str | None = None
     """What the losses are (see `astraios.fit.quantities`): the floor's prior follows it. None: as they look."""
+    inputs: tuple[tuple[str, str], ...] = ()
+    """Further inputs of laws with the facts (or columns) that hold them: --input NAME=FACT."""
+    at: tuple[tuple[str, float], ...] = ()
+    """Values of further inputs at the targets; without one the most that the runs have: --at NAME=VALUE."""
     base_noise: float | None = None
     """Spread of log losses between base models of one size, where one a size hides it. None: assumed and said."""
 
@@ -53,7 +57,7 @@ class FitRequest:
     def of_options(
         cls, *, by: Sequence[str] = (), where: Sequence[str] = (), best_over: Sequence[str] = (),
         repeat: Sequence[str] = (), target_tokens: str | None = None, tokens_per_param: float | None = None,
-        target_flops: str | None = None, **options: Any,
+        target_flops: str | None = None, inputs: Sequence[str] = (), at: Sequence[str] = (), **options: Any,
     ) -> FitRequest:  # fmt: skip
         """A request from options as people write them: facts with commas, FACT=VALUE, 140B.
 
@@ -68,12 +72,23 @@ class FitRequest:
             pairs.append((fact.strip(), value.strip()))
         roles = Roles(_facts(by), tuple(pairs), _facts(best_over), _facts(repeat))
         tokens, flops = (None if text is None else parse_size(text) for text in (target_tokens, target_flops))
-        return cls(roles=roles, data_rule=DataRule(tokens, tokens_per_param, flops), **options)
+        named = tuple(_pair(text, "--input", "n_experts=experts") for text in inputs)
+        values = tuple((name, parse_size(value)) for name, value in (_pair(one, "--at", "n_experts=64") for one in at))
+        return cls(
+            roles=roles, data_rule=DataRule(tokens, tokens_per_param, flops), inputs=named, at=values, **options
+        )  # fmt: skip
 
     def check(self) -> None:
         """Raises a UsageError unless the level is a probability."""
         if not 0 < self.level < 1:
             raise UsageError(f"level {self.level} is not between 0 and 1: write for instance 0.9")
+
+
+def _pair(text: str, option: str, example: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not (found and name.strip() and value.strip()):
+        raise UsageError(f"{option} {text!r}: write NAME=..., for instance {option} {example}")
+    return name.strip(), value.strip()
 
 
 def _facts(texts: Sequence[str]) -> tuple[str, ...]:

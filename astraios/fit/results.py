@@ -14,6 +14,7 @@ from astraios.fit.axes import Axis, Optimum
 from astraios.fit.checks import of_target
 from astraios.fit.curve import Array
 from astraios.fit.ensemble import Ensemble
+from astraios.fit.named import LEAST, is_share
 from astraios.fit.notes import FitWarning
 from astraios.fit.pooling import PooledFit
 from astraios.fit.sizes import parse_sizes
@@ -151,6 +152,7 @@ class FitResult:
         n_params: Sequence[float | str],
         n_tokens: Sequence[float] | None = None,
         unique_tokens: Sequence[float] | None = None,
+        **inputs: Sequence[float] | float,
     ) -> pl.DataFrame:
         """Projected losses with intervals of the mean (low, high) and of a new run (new_low, new_high).
 
@@ -158,6 +160,7 @@ class FitResult:
             n_params: sizes, as numbers of parameters or as texts such as "7B".
             n_tokens: amounts of data, one a size or one for all; needed where the law uses them.
             unique_tokens: likewise, where data are repeated; without it every token is seen once.
+            **inputs: further inputs by the names that laws have for them, as `astraios.fit(inputs=...)` has them.
 
         Returns:
             Columns n_params, n_tokens, mean, low, high, new_low, new_high; with several series also group, first.
@@ -192,6 +195,9 @@ class FitResult:
             columns["n_tokens"] = np.log(tokens)
             unique = tokens if unique_tokens is None else _beside(unique_tokens, sizes, "unique_tokens")
             columns["unique_tokens"] = np.log(np.minimum(unique, tokens))
+        for name, values in inputs.items():
+            given = _beside(np.atleast_1d(np.asarray(values, float)), sizes, name)
+            columns[name] = np.log(np.maximum(given, LEAST) if is_share(name) else given)
         needed = set(self.inputs)
         if needed - set(columns):
             raise UsageError(f"this fit uses {', '.join(sorted(needed - set(columns)))}: give it to predict()")
@@ -211,6 +217,55 @@ class FitResult:
         ]  # fmt: skip
         frame = pl.DataFrame(rows, schema_overrides={"n_tokens": pl.Float64})
         return frame if count > 1 else frame.drop("group")
+
+    def plan(
+        self, *, flops: float | None = None, device_hours: float | None = None, money: float | None = None,
+        loss: float | None = None, price: float | None = None, series: str | None = None,
+        n_params: float | str | None = None, n_tokens: float | None = None, tokens_per_param: float | None = None,
+    ) -> pl.DataFrame:  # fmt: skip
+        """The best size and amount of data for a budget, or the least budget for a loss, a row a series.
+
+        Args:
+            flops: a budget, in training FLOPs (6 N D).
+            device_hours: a budget; one device is taken to sustain what one H100 is assumed to.
+            money: a budget; needs `price`.
+            loss: a loss to reach, nats; one of these four.
+            price: of a device-hour.
+            series: one series; all without it.
+            n_params, n_tokens, tokens_per_param: one of them holds what would be chosen.
+
+        Returns:
+            Columns series, flops, n_params, n_tokens, loss and their intervals, exponent, flat_low and flat_high (sizes
+            within 0.2 % of the best loss), p_no_optimum, p_unreachable and more; flops is null where a loss is not
+            reached.
+
+        Raises:
+            UsageError: not one question, or a number that makes no sense.
+            FitError: the fit does not know what data do: give `astraios.fit` the column of tokens with d=.
+
+        >>> import astraios, numpy as np, polars as pl
+        >>> n, d = np.meshgrid([1e7, 3e7, 1e8, 3e8], [1e9, 3e9, 1e10, 3e10])
+        >>> runs = pl.DataFrame({"n_params": n.ravel(), "tokens": d.ravel()})
+        >>> runs = runs.with_columns(loss=1.8 + 480 * pl.col("n_params") ** -0.35 + 2100 * pl.col("tokens") ** -0.37)
+        >>> result = astraios.fit(runs, law="chinchilla", d="tokens")
+        >>> best = result.plan(flops=1e21)
+        >>> bool(best["n_params_low"][0] < best["n_params"][0] < best["n_params_high"][0])
+        True
+        >>> round(result.plan(loss=best["loss"][0])["flops"][0] / 1e21, 3)
+        1.0
+        """
+        import polars as pl
+
+        from astraios.fit.decide.ask import of_result
+
+        held = None if n_params is None else parse_sizes(n_params)[0]
+        return pl.DataFrame(
+            of_result(
+                self, flops=flops, device_hours=device_hours, money=money, loss=loss, price=price, series=series,
+                held=(held, n_tokens, tokens_per_param),
+            ),
+            infer_schema_length=None,
+        )  # fmt: skip
 
     def warnings_at(
         self, n_params: Sequence[float] | Array, n_tokens: Sequence[float] | Array | None = None

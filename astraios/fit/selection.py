@@ -27,7 +27,7 @@ class Selection:
     along: pl.DataFrame | None = None
     """Scores along training with the loss at that step: columns as in `scores`, and step."""
     costs: pl.DataFrame | None = None
-    """Columns run_id, n_params, hours (device-hours of the run)."""
+    """Columns run_id, n_params, hours (device-hours of the run), flops (of its training), n_tokens."""
     series: tuple[str, ...] = ("method_id",)
     """Facts that tell series apart by default."""
     settings: tuple[str, ...] = ()

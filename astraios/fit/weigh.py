@@ -172,8 +172,13 @@ def weigh(rollings: Sequence[Rolling], noise: float, floorless: float = DOUBT) -
     return np.where(free, weight * (1 - weight[capped].sum()) / weight[free].sum(), weight)
 
 
-def candidates(law: str, ladder: Ladder) -> list[Law]:
+def candidates(law: str, ladder: Ladder, named: Sequence[str] = ()) -> list[Law]:
     """The laws that "auto" considers for these data, or the one that is named.
+
+    Args:
+        law: a name, or auto.
+        ladder: the runs.
+        named: further inputs that were named: laws that take them all are considered too.
 
     Raises:
         UsageError: there is no such law.
@@ -192,8 +197,11 @@ def candidates(law: str, ladder: Ladder) -> list[Law]:
         names = BY_DATA if fixed else BY_SIZE_AND_DATA
         if not fixed and repeats(ladder):
             names = (*names, "data_constrained")
-    elif comparable(ladder):
+    elif comparable(ladder) and not named:
         names = (*names, ALIKE)
+    if named:
+        taken = [one.name for one in LAWS if set(named) <= set(one.inputs) and all(map(ladder.has, one.inputs))]
+        names = (*names, *taken)
     return [LAWS.get(name) for name in names]
 
 

@@ -26,6 +26,7 @@ from astraios.records.fits import (
     ProjectionRow,
 )
 from astraios.records.loads import ImportLoad
+from astraios.records.plans import AllocationRow, IsoflopRow, NextRunRow, SpeedUpRow
 from astraios.records.quality import PassPointRow, QualityRow
 from astraios.records.results import (
     EvaluationRow,
@@ -53,6 +54,7 @@ from astraios.records.table import (
 
 __all__ = [
     "TABLES",
+    "AllocationRow",
     "AttemptRow",
     "BacktestRow",
     "BaseModelRow",
@@ -69,9 +71,11 @@ __all__ = [
     "FitPointRow",
     "FitRow",
     "ImportLoad",
+    "IsoflopRow",
     "LossPoint",
     "LossSummaryRow",
     "MetricPoint",
+    "NextRunRow",
     "ParameterCount",
     "PassPointRow",
     "ProjectionRow",
@@ -80,6 +84,7 @@ __all__ = [
     "SampleScore",
     "Score",
     "ScorePoint",
+    "SpeedUpRow",
     "SweepRow",
     "Table",
     "TaskFactRow",

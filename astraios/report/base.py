@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Query = Callable[[str], "pl.DataFrame"]
 """Runs one statement of SQL, read only, and gives its rows."""
 
-SECTIONS = ("projection", "loss", "score", "robustness", "trust", "cost")
+SECTIONS = ("projection", "planning", "loss", "score", "robustness", "trust", "cost")
 """Sections of the page, in order."""
 
 

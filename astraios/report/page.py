@@ -28,6 +28,7 @@ from astraios.report.theme import clip, config
 
 HEADINGS = {
     "projection": "Projection",
+    "planning": "Planning",
     "loss": "Loss",
     "score": "Scores",
     "robustness": "Robustness and security",
@@ -124,9 +125,31 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
         "left_out": study.left_out if study else "",
         "warning": state.warning,
         "summary": summary(query, study),
+        "planner": _planner(query, study, prefix),
         "sections": sections,
         "missing": missing,
     }
+
+
+PLANNER = """\
+select coalesce(t.title, b.series) as title, b.flops, b.device_hours, b.n_params, b.n_params_low, b.n_params_high,
+    b.n_tokens, b.loss, b.new_low, b.new_high, b.sharing
+from budget_line b
+left join tuning_method t on t.method_id = b.series
+where b.loss is not null
+order by title, b.flops"""
+
+
+def _planner(query: Query, study: Study | None, prefix: str) -> dict[str, Any] | None:
+    """What the planner of a study needs: a row of budgets of each series."""
+    frame = query(study.select(PLANNER) if study else PLANNER)
+    if frame.is_empty():
+        return None
+    series = [
+        {"title": clip(str(title)), "sharing": part["sharing"][0], "rows": part.drop("title", "sharing").to_dicts()}
+        for (title,), part in frame.group_by(["title"], maintain_order=True)
+    ]
+    return {"id": f"{prefix}planner", "series": embed(series), "titles": [one["title"] for one in series]}
 
 
 def _things(section: str) -> Iterator[Figure | Table]:

@@ -41,7 +41,7 @@ OF_ALL_RUNS = ("rate_loss", "rate_curve")
 """The same of all runs, those that are outranked too: they compare learning rates."""
 OF_FITS = (
     "latest_curve", "latest_projection", "latest_backtest", "ranking", "main_ranking", "crossing", "fit_study",
-    "task_quality", "pass_at_k",
+    "task_quality", "pass_at_k", "budget_line", "isoflop_line", "next_run", "speed_up",
 )  # fmt: skip
 """Views of fits, with the column study_key."""
 

@@ -15,6 +15,7 @@ from astraios.store.fits import backtest_rows, write_fits
 from astraios.store.ingest import IngestReport, ingest, watch
 from astraios.store.loads import Load, add_results, alike, evaluations_of, stored_runs, undo
 from astraios.store.named import named_queries, named_query
+from astraios.store.plans import write_plans
 from astraios.store.quality import replace_of_study
 from astraios.store.rebuild import RebuildReport, differences, rebuild
 from astraios.store.results import import_frames
@@ -76,5 +77,6 @@ __all__ = [
     "undo",
     "watch",
     "write_fits",
+    "write_plans",
     "writing",
 ]

@@ -22,6 +22,7 @@ from astraios.records import (
 )
 from astraios.records.fitted import Fitted, Projection
 from astraios.store.connect import writing
+from astraios.store.plans import PlanRow, add_plans
 from astraios.store.rows import FIT_TABLES, arrow_table, insert
 
 if TYPE_CHECKING:
@@ -31,8 +32,13 @@ Kept = tuple[Sequence[Fitted], Sequence[Projection]]
 """What is kept of one analysis."""
 
 
-def write_fits(path: Path, analyses: Iterable[Kept]) -> None:
+def write_fits(path: Path, analyses: Iterable[Kept], plans: Sequence[PlanRow] = ()) -> None:
     """Stores analyses, all or none, the last as the newest; a fit with the same id is replaced.
+
+    Args:
+        path: the database.
+        analyses: fits with their projections.
+        plans: what they say about budgets.
 
     Raises:
         StoreError: the database can't be written.
@@ -43,6 +49,7 @@ def write_fits(path: Path, analyses: Iterable[Kept]) -> None:
             rows = fit_rows(fits, projections, start + timedelta(microseconds=i))
             tables = {name: arrow_table(content) for name, content in rows.items() if content}
             replace_fits(connection, {**tables, "fit_draw": _draws(fits)})
+        add_plans(connection, plans, anew=True)
 
 
 def replace_fits(connection: DuckDBPyConnection, tables: Mapping[str, Any]) -> None:

@@ -1,6 +1,9 @@
 """What a command does from end to end: read, work, write back, hand on. The CLI calls these and prints."""
 
+from astraios.fit.decide.budget import Sharing
+from astraios.fit.decide.plan import PlanRequest
 from astraios.fit.request import FitRequest
+from astraios.workflow.along import along, along_file
 from astraios.workflow.collecting import (
     Hardware,
     collect,
@@ -19,13 +22,16 @@ from astraios.workflow.examining import doctor
 from astraios.workflow.exporting import export
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, preview, reuse
+from astraios.workflow.forecasting import forecast
 from astraios.workflow.gates import FIT_NAMES, check_gates, check_names, fit_facts
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
 from astraios.workflow.passing import pass_curves
+from astraios.workflow.planning import compare_file, compare_series, plan_budget, plan_file
 from astraios.workflow.quality import benchmark_quality
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
 from astraios.workflow.scoring import COMPARED, ScoreRequest, compare, score
 from astraios.workflow.selecting import FileColumns
+from astraios.workflow.simulating import simulate_sweep
 from astraios.workflow.studies import hints, studies
 from astraios.workflow.sweeping import first_sweep, schema_text, write_schema
 from astraios.workflow.tasks import correct_task, forget_task, known_tasks
@@ -38,15 +44,21 @@ __all__ = [
     "FitRequest",
     "Hardware",
     "ImportRequest",
+    "PlanRequest",
     "ReportRequest",
     "ScoreRequest",
+    "Sharing",
     "Subject",
+    "along",
+    "along_file",
     "backtest",
     "benchmark_quality",
     "check_gates",
     "check_names",
     "collect",
     "compare",
+    "compare_file",
+    "compare_series",
     "compose",
     "correct_task",
     "curate",
@@ -61,6 +73,7 @@ __all__ = [
     "fit_facts",
     "fit_file",
     "fit_scaling",
+    "forecast",
     "forget_task",
     "hints",
     "import_results",
@@ -71,6 +84,8 @@ __all__ = [
     "one_of_machines",
     "pass_curves",
     "plan",
+    "plan_budget",
+    "plan_file",
     "preview",
     "reuse",
     "run_cell",
@@ -78,6 +93,7 @@ __all__ = [
     "score",
     "serve_report",
     "show",
+    "simulate_sweep",
     "status",
     "studies",
     "sweep_again",

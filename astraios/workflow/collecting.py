@@ -70,7 +70,7 @@ def estimated(
     from astraios.collect.run import states
 
     device = "cpu" if all(p.device == "cpu" for p in plans) else "cuda"
-    measured = {} if sweep.compute.flops_per_second else _measured(db, device)
+    measured = {} if sweep.compute.flops_per_second else measured_rates(db, plans)
     tasks, rates = task_plans(sweep), _sample_rates(db, device)
     found = states(list(plans), out)
     estimates = [estimate(p, sweep.compute, measured, tasks, rates) for p in plans]
@@ -154,6 +154,11 @@ def _sample_rates(db: Path, device: str) -> Rates:
         ).rows():
             found.setdefault((task_id, n_shot), []).append(Rate(n_params, seconds))
     return found
+
+
+def measured_rates(db: Path, plans: Sequence[CellPlan]) -> dict[int, float]:
+    """Operations a second that a device of the cells' kind sustained in training, by the base's parameters."""
+    return _measured(db, "cpu" if all(p.device == "cpu" for p in plans) else "cuda")
 
 
 def _measured(db: Path, device: str) -> dict[int, float]:

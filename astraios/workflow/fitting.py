@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from astraios.fit.request import FitRequest
 from astraios.records import frame
 from astraios.workflow.correlating import record_correlations
 from astraios.workflow.meeting import apart
+from astraios.workflow.planning import budget_lines
 from astraios.workflow.selecting import FileColumns, select, select_file
 from astraios.workflow.sizes import ladder_names, runnable_sizes
 from astraios.workflow.studies import since_last_fit
@@ -42,14 +43,15 @@ def fit_scaling(db: Path, request: FitRequest) -> dict[str, Any]:
     with store.reading(db) as connection:
         unmet = apart(connection)
     try:
-        analysis = analyse(select(db, request), request)
+        chosen = select(db, request)
+        analysis = analyse(chosen, request)
     except (UsageError, StoreError, FitError) as error:
         raise type(error)(f"{error}; {unmet}") if unmet else error from None
     if unmet:
         analysis = replace(analysis, warnings=(*analysis.warnings, FitWarning("scores_apart", unmet)))
     with store.reading(db) as connection:
         before = since_last_fit(connection, analysis.study.get("study_key"), request.split)
-    store.write_fits(db, [(analysis.fitted(), analysis.projections)])
+    store.write_fits(db, [(analysis.fitted(), analysis.projections)], budget_lines(analysis, chosen))
     record_correlations(db)
     return {**analysis.to_json(), "since_last_fit": _changes(before, analysis)}
 
@@ -156,22 +158,23 @@ def load_fit(fit_id: str, db: str | Path | None = None) -> StoredFit:
     return restore(fits.row(0, named=True), draws, names)
 
 
-def design(db: Path, request: FitRequest, budget: float) -> Plan:
+def design(db: Path, request: FitRequest, budget: float, tell: Callable[[str], None] = lambda line: None) -> Plan:
     """The next runs to buy within a budget, by certainty a device-hour.
 
     Args:
         db: the database.
         request: the first target counts.
         budget: device-hours.
+        tell: told what costs rest on before anything is computed.
 
     Raises:
         StoreError: the database holds no losses.
         UsageError: the budget is not positive.
-        FitError: nothing fits into it, or no run has a measured cost.
+        FitError: nothing fits into it; or no run has a measured cost, and they don't say how much data they saw.
     """
     from astraios.fit.analysis import analyse
-    from astraios.fit.decide.cost import cost_model
     from astraios.fit.decide.design import design as choose_runs
+    from astraios.workflow.planning import data_of_runs, hours_source, run_hours
 
     if not budget > 0:
         raise UsageError(f"--budget {budget}: must be positive (device-hours)")
@@ -179,16 +182,9 @@ def design(db: Path, request: FitRequest, budget: float) -> Plan:
     if chosen.losses is None or chosen.costs is None:
         raise StoreError(f"{db} holds no finished run with a loss: run `astraios collect` first")
     target = chosen.targets(request)[0]
+    tell(f"costs: {hours_source(chosen)}")
     analysis = analyse(replace(chosen, scores=None), replace(request, holdout=None))
     sizes = runnable_sizes(chosen.n_params, chosen.ladder, target)
-    return choose_runs(analysis.ensemble, target, budget, cost_model(_by_series(chosen.costs, analysis)), sizes)
-
-
-def _by_series(costs: pl.DataFrame, analysis: Analysis) -> pl.DataFrame:
-    """Mean device-hours of a run by series (as method_id) and size."""
-    import polars as pl
-
-    named = analysis.points.series_of if analysis.points else {}
-    series = costs["run_id"].replace_strict(named, default=None, return_dtype=pl.String)
-    found = costs.with_columns(method_id=series).drop_nulls("method_id")
-    return found.group_by("method_id", "n_params").agg(pl.col("hours").mean()).sort("method_id", "n_params")
+    tokens = data_of_runs(analysis)
+    hours = run_hours(chosen, analysis, tokens)
+    return choose_runs(analysis.ensemble, target, budget, hours, sizes, n_tokens=tokens)

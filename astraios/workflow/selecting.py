@@ -238,8 +238,9 @@ def _along_sql(request: FitRequest, study: store.Study) -> str:
 
 def _costs_sql(request: FitRequest, study: store.Study) -> str:
     return (
-        "select run_id, n_params, device_seconds / 3600 as hours\nfrom cost_frontier\n"
-        f"where split = {_literal(request.split)} and {study.condition}\norder by all"
+        "select c.run_id, c.n_params, c.device_seconds / 3600 as hours, c.train_flops as flops, r.n_tokens\n"
+        "from cost_frontier c join run r using (run_id)\n"
+        f"where c.split = {_literal(request.split)} and c.{study.condition}\norder by all"
     )
 
 

@@ -12,8 +12,6 @@ from astraios.fit.sizes import parse_size
 if TYPE_CHECKING:
     import polars as pl
 
-    from astraios.models.ladders import Rung
-
 _LABEL = re.compile(r"(?:^|[-_])([0-9]+(?:\.[0-9]+)?[kmbt])(?=$|[-_])", re.IGNORECASE)
 NEAR = 0.25
 """A number in a model's name counts as its size within this share: "128k" may be a context length."""
@@ -21,9 +19,7 @@ NEAR = 0.25
 
 def runnable_sizes(n_params: Sequence[float], ladder: str | None, target: float) -> list[float]:
     """Sizes of which a run can be bought: those that were run, and what else a built-in ladder has below the target."""
-    return sorted(
-        {*n_params, *(float(r.n_params) for r in _rungs(ladder) if r.n_params and r.n_params < 0.99 * target)}
-    )
+    return sorted({*n_params, *(float(size) for _, size in _rungs(ladder) if size < 0.99 * target)})
 
 
 def ladder_names(models: pl.DataFrame, ladder: str | None) -> dict[str, float]:
@@ -46,13 +42,13 @@ def ladder_names(models: pl.DataFrame, ladder: str | None) -> dict[str, float]:
 
 def rung_names(ladder: str | None) -> dict[str, float]:
     """Parameters by the short names that a registered ladder gives to its rungs, lower case; empty for any other."""
-    return {rung.name.lower(): float(rung.n_params) for rung in _rungs(ladder) if rung.name and rung.n_params}
+    return {name.lower(): float(size) for name, size in _rungs(ladder) if name}
 
 
-def _rungs(ladder: str | None) -> tuple[Rung, ...]:
+def _rungs(ladder: str | None) -> tuple[tuple[str, int], ...]:
     from astraios.models.ladders import LADDERS
 
-    return LADDERS.get(ladder).rungs() if ladder and ladder in LADDERS else ()
+    return LADDERS.get(ladder).sizes() if ladder and ladder in LADDERS else ()
 
 
 def _names(model_id: str, n_params: float) -> list[str]:

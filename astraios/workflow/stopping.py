@@ -23,6 +23,7 @@ def judge(place: Place, plans: Sequence[Plan], level: float) -> Callable[[Sequen
         plans: the sweep.
         level: of the interval whose low end has to lie above the best loss.
     """
+    specs = {plan.cell.run_id: (plan.cell.method_id, plan.cell.train) for plan in plans}
     groups: dict[tuple[Any, ...], list[str]] = {}
     group_of: dict[str, tuple[Any, ...]] = {}
     for plan in plans:
@@ -39,19 +40,21 @@ def judge(place: Place, plans: Sequence[Plan], level: float) -> Callable[[Sequen
             asked.setdefault(group_of[run_id], []).append(run_id)
             place.fetch(run_id)
         for group, run_ids in asked.items():
-            found |= _hopeless(place, groups[group], run_ids, group[-1], level)
+            found |= _hopeless(place, groups[group], run_ids, group[-1], level, specs)
         return found
 
     return hopeless
 
 
 def _hopeless(
-    place: Place, everybody: Sequence[str], training: Sequence[str], steps: int, level: float
-) -> dict[str, str]:
+    place: Place, everybody: Sequence[str], training: Sequence[str], steps: int, level: float,
+    specs: Mapping[str, tuple[str, Any]],
+) -> dict[str, str]:  # fmt: skip
     import polars as pl
 
     from astraios.fit.decide.finish import finish
     from astraios.runs.directory import RunDirectory
+    from astraios.workflow.forecasting import planned
 
     curves: dict[str, list[tuple[int, float]]] = {}
     for run_id in everybody:
@@ -62,8 +65,12 @@ def _hopeless(
     if not ended or all(run_id in ended or run_id not in curves for run_id in training):
         return {}
     best = min(ended.values())
-    rows = [(run_id, step, loss) for run_id, points in curves.items() for step, loss in points]
-    frame = pl.DataFrame(rows, schema=["run_id", "step", "loss"], orient="row")
+    frame = pl.concat(
+        [
+            planned(run_id, specs[run_id][0], {step: loss for step, loss in points if step}, steps, specs[run_id][1])
+            for run_id, points in curves.items()
+        ]
+    )
     try:
         ends = finish(frame, steps, to_beat=best, level=level)
     except FitError:

@@ -12,7 +12,7 @@ import astraios.fit
 from astraios import store
 from astraios.errors import DataError, FitError, UsageError
 from astraios.fit import correlation, profile, reuse
-from astraios.fit.decide import compare, design, planning
+from astraios.fit.decide import compare, design, planning, simulate
 from astraios.fit.decide import finish as curves
 from astraios.fit.ensemble import Ensemble, build
 from astraios.fit.laws import LAWS
@@ -131,8 +131,8 @@ def test_allocation_recovers_the_exponent() -> None:
 
 
 def test_more_sizes_are_seen_to_help(ensemble: Ensemble) -> None:
-    few = planning.simulate(ensemble, (1e5, 3e5, 1e6), 4e6, ladders=4)
-    many = planning.simulate(ensemble, (1e5, 2e5, 4e5, 8e5, 1.6e6), 4e6, seeds=2, ladders=4)
+    few = simulate.simulate(ensemble, (1e5, 3e5, 1e6), 4e6, ladders=4)
+    many = simulate.simulate(ensemble, (1e5, 2e5, 4e5, 8e5, 1.6e6), 4e6, seeds=2, ladders=4)
     assert many.width < few.width
     assert 0.5 <= many.coverage <= 1
 

@@ -110,6 +110,8 @@ def fill(con: duckdb.DuckDBPyConnection, seeds: int = 3, methods: dict | None = 
         fill_fits(rows, methods)
     rows.insert(con)
     fill_judged(con)
+    if fits:
+        fill_plans(con, methods)
 
 
 def fill_judged(con: duckdb.DuckDBPyConnection) -> None:
@@ -127,6 +129,31 @@ def fill_judged(con: duckdb.DuckDBPyConnection) -> None:
             rows.add("pass_curve", study_key=key, task_id="mutant", method_id="fft", n_params=850_000.0, run_id="r",
                    k=k, value=value, low=value - 0.01, high=min(value + 0.01, 1.0), n_samples=20, n_problems=164,
                    is_projected=k > 20, created_at=START)  # fmt: skip
+    rows.insert(con)
+
+
+def fill_plans(con: duckdb.DuckDBPyConnection, methods: dict) -> None:
+    """What fit-scaling says about budgets, for full tuning in front of the others."""
+    key = con.execute("select study_key from study order by n_runs desc").fetchone()[0]
+    rows, others = Rows(), [name for name in methods if name != "fft"]
+    for place, method in enumerate(others, start=1):
+        rows.add("speed_up", study_key=key, series="fft", faster=method, unit="flops", created_at=START, n_params=3.4e6,
+                 n_tokens=1e5, loss=4.0 + place / 50, factor=0.5 / place, low=0.3 / place, high=1.2 / place, level=0.9,
+                 separable=place > 1, p_unreachable=0.0)  # fmt: skip
+        rows.add("next_run", study_key=key, place=place, series=method, created_at=START, n_params=850_000.0,
+                 target=3.4e6, device_hours=0.01, cost_source="made up", gain=0.1, width_after=0.01)  # fmt: skip
+    for method in methods:
+        for step in range(4):
+            rows.add("allocation", study_key=key, series=method, asked="budgets", created_at=START, level=0.9,
+                     sharing="data held at 102k tokens, as in the runs", flops=1e11 * 10**step, n_params=1e5 * 10**step,
+                     n_params_low=1e5 * 10**step, n_params_high=1e5 * 10**step, n_tokens=102_400.0,
+                     loss=4.2 - step / 10, new_low=4.1 - step / 10, new_high=4.3 - step / 10)  # fmt: skip
+    for budget in (1e18, 1e19, 1e20):
+        for k in range(-4, 5):
+            best = (budget / 120) ** 0.5
+            rows.add("isoflop", study_key=key, series="fft", flops=budget, n_params=best * 1.6**k,
+                     n_tokens=budget / 6 / best / 1.6**k, loss=2.5 + 0.02 * k * k - 0.1 * math.log10(budget / 1e18),
+                     is_best=k == 0)  # fmt: skip
     rows.insert(con)
 
 

@@ -28,12 +28,21 @@ class Crossing:
     better_at_largest: str
 
 
-def crossing(ensemble: Ensemble, first: str, second: str, largest: float, level: float = 0.9) -> Crossing:
+def crossing(
+    ensemble: Ensemble, first: str, second: str, largest: float, level: float = 0.9, n_tokens: float | None = None
+) -> Crossing:
     """Where the curves of two series cross, between the smallest size seen and `largest`.
+
+    Args:
+        ensemble: the fit.
+        first, second: series.
+        largest: parameters.
+        level: of the interval.
+        n_tokens: data at which they are compared, where the laws take them.
 
     Raises:
         UsageError: an unknown series.
-        FitError: `largest` is not beyond the smallest size.
+        FitError: `largest` is not beyond the smallest size; the laws take an input that is not given.
     """
     names = ensemble.ladder.names
     for name in (first, second):
@@ -43,7 +52,12 @@ def crossing(ensemble: Ensemble, first: str, second: str, largest: float, level:
     if np.log(largest) <= smallest:
         raise FitError(f"no room to search: {largest:.4g} is not beyond the smallest size")
     grid = np.linspace(smallest, np.log(largest), 120)
-    drawn = ensemble.project({"n_params": np.tile(grid, (len(names), 1))})
+    columns = {"n_params": np.tile(grid, (len(names), 1))}
+    wanted = {name for fit in ensemble.fits for name in fit.law.inputs} - set(columns)
+    if wanted and n_tokens is None:
+        raise FitError(f"the laws take {', '.join(sorted(wanted))}: say at how many tokens the curves are compared")
+    columns |= {name: np.full_like(columns["n_params"], np.log(n_tokens or 1.0)) for name in wanted}
+    drawn = ensemble.project(columns)
     gap = drawn.draws[names.index(first)] - drawn.draws[names.index(second)]
     change = (gap[:, :-1] * gap[:, 1:]) < 0
     some = change.any(1)

@@ -46,6 +46,7 @@ def design(
     cost: Callable[[str, float], float],
     sizes: Sequence[float] | None = None,
     most: int = 20,
+    n_tokens: float | None = None,
 ) -> Plan:
     """Choose runs greedily by variance removed per device-hour until the budget is spent.
 
@@ -57,6 +58,8 @@ def design(
         budget: device-hours.
         cost: device-hours of one run of a method at a size.
         sizes: sizes that can be run; those of the ladder without it.
+        most: runs at most.
+        n_tokens: data of the target and of every run, where the laws take them.
 
     Raises:
         FitError: no candidate fits into the budget.
@@ -64,7 +67,11 @@ def design(
     names = ensemble.ladder.names
     rungs = np.log(np.asarray(sizes if sizes is not None else np.exp(ensemble.ladder.levels("n_params")), float))
     columns = np.tile(np.append(rungs, np.log(target)), (len(names), 1))
-    draws = ensemble.project({"n_params": columns}).draws
+    inputs = {name for fit in ensemble.fits for name in fit.law.inputs} - {"n_params"}
+    if inputs and n_tokens is None:
+        raise FitError(f"the laws take {', '.join(sorted(inputs))}: say with how many tokens runs are compared")
+    held = {name: np.full_like(columns, np.log(n_tokens or 1.0)) for name in inputs}
+    draws = ensemble.project({"n_params": columns, **held}).draws
     cells = [(g, j) for g in range(len(names)) for j in range(len(rungs))]
     prices = np.array([cost(names[g], float(np.exp(rungs[j]))) for g, j in cells])
     if not (prices <= budget).any():
@@ -92,7 +99,7 @@ def design(
             )
         )
     after = runs[-1].width_after if runs else before
-    return Plan(target, budget, budget - left, before, after, tuple(runs))
+    return Plan(target, budget, sum(run.cost for run in runs), before, after, tuple(runs))
 
 
 def _gains(covariance: Array, count: int, noise: float) -> Array:

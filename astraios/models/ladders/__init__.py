@@ -46,6 +46,10 @@ class Ladder:
         """All its base models, from small to large."""
         raise NotImplementedError
 
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Short name and parameters of each rung whose size is known without building the model."""
+        return tuple((rung.name, rung.n_params) for rung in self.rungs() if rung.n_params)
+
     def find(self, model_id: str) -> Rung | None:
         """The rung with this id, short name ("1B") or ladder/name, or None."""
         for rung in self.rungs():

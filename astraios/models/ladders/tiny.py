@@ -68,6 +68,10 @@ class TinyLadder(Ladder):
     def rungs(self) -> tuple[Rung, ...]:
         return tuple(self._described(model_id) for model_id in RECIPES)
 
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        # All are known by building alone; to describe them takes reading the text that they are pretrained on.
+        return ()
+
     def find(self, model_id: str) -> Rung | None:
         rung = super().find(model_id)
         name, _, seed = model_id.rpartition("-s")

@@ -1,52 +1,40 @@
-"""The next runs to buy: what would tell the candidates apart, or test the projection."""
+"""The next runs to buy, as `astraios design` chooses them."""
 
 from astraios.report.base import Table
 
 SQL = """\
-with cost as (
-    select origin, ladder, dataset_id, method_id, n_params, avg(device_seconds) as device_seconds, count(*) as n_seeds
-    from cost_frontier
-    where split = 'test'
-    group by origin, ladder, dataset_id, method_id, n_params
-    qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id, method_id)
-),
-candidate as (
-    select r.*, coalesce(t.title, r.method_id) as title, c.n_params as largest, c.n_seeds, c.device_seconds,
-        row_number() over (
-            partition by r.origin, r.ladder, r.dataset_id
-            order by (r.high - r.low) / nullif(c.device_seconds, 0) desc nulls last, r.place) as turn
-    from ranking r
-    join cost c
-        on c.method_id = r.method_id and c.origin is not distinct from coalesce(r.origin, c.origin)
-        and c.ladder is not distinct from coalesce(r.ladder, c.ladder)
-        and c.dataset_id is not distinct from coalesce(r.dataset_id, c.dataset_id)
-    left join tuning_method t on t.method_id = r.method_id
-    where r.is_target and r.quantity = 'loss' and r.may_be_best
+with chosen as (
+    select n.*, s.origin, s.ladder, s.dataset_id, coalesce(t.title, n.series) as title
+    from next_run n
+    left join study s using (study_key)
+    left join tuning_method t on t.method_id = n.series
 ),
 long as (
-    select origin, ladder, dataset_id, turn, title as row, largest,
-        unnest(['Base model', 'Seeds so far', 'Device seconds', 'Probability of being best',
-            'Width of the interval, nats']) as head,
-        unnest([null, n_seeds, device_seconds, p_best, high - low]::double[]) as number
-    from candidate
+    select *, unnest(['Run', 'Size', 'Device-hours', 'Uncertainty removed', 'Left of it']) as head
+    from chosen
 )
-select origin, ladder, dataset_id, row, head,
-    case head when 'Seeds so far' then printf('%d', number::bigint) when 'Device seconds' then printf('%.1f', number)
-        when 'Probability of being best' then printf('%.0f%%', 100 * number)
-        when 'Width of the interval, nats' then printf('%.4f', number)
-        else case when largest >= 1e9 then printf('%.3gB', largest / 1e9) when largest >= 1e6
-            then printf('%.3gM', largest / 1e6) else printf('%.3gk', largest / 1e3) end end as text,
-    null::double as value, 0 as better
+select origin, ladder, dataset_id, printf('%d', place) as row, head,
+    case head
+        when 'Run' then title
+        when 'Device-hours' then printf('%.3g', device_hours)
+        when 'Uncertainty removed' then printf('%.1f%%', 100 * gain)
+        when 'Left of it' then printf('%.2f%% of the loss', 100 * width_after)
+        else case when n_params >= 1e9 then printf('%.3gB', n_params / 1e9) when n_params >= 1e6
+            then printf('%.3gM', n_params / 1e6) else printf('%.3gk', n_params / 1e3) end end as text,
+    null::double as value, 0 as better,
+    'Device-hours: ' || cost_source || '.' as note
 from long
-order by turn"""
+order by place"""
 
 TABLE = Table(
     name="next-runs",
     title="The next runs to buy",
     section="cost",
     order=40,
-    caption="One more seed, at the largest size measured, of each method that may still be the best at the target; "
-    "first the one whose interval is widest for its cost.",
+    corner="Place",
+    caption="The runs that take most uncertainty from the target's losses a device-hour, each given those before it: "
+    "the rule of astraios design.",
     sql=SQL,
-    missing="No ranking is stored: run astraios fit-scaling --target SIZE with two tuning methods or more.",
+    missing="No next runs are stored: run astraios fit-scaling --target SIZE on losses with measured costs, or with "
+    "known amounts of data.",
 )

@@ -120,4 +120,51 @@
     if (innerWidth !== width && !printing.matches) timer = setTimeout(() => { width = innerWidth; drawAll(); }, 150);
   });
   paint();
+
+  // The planner: a budget on a slider, read along straight lines between the budgets that were worked out.
+  const SUFFIX = [["T", 1e12], ["B", 1e9], ["M", 1e6], ["k", 1e3]];
+  const count = (value) => {
+    const [unit, scale] = SUFFIX.find(([, size]) => value >= 0.995 * size) ?? ["", 1];
+    return `${Number((value / scale).toPrecision(3))}${unit}`;
+  };
+  const science = (value) => value.toExponential(2).replace("e+", "e");
+  const between = (rows, at, name) => {
+    const k = Math.max(1, rows.findIndex((row) => Math.log(row.flops) >= at));
+    const [a, b] = [rows[k - 1], rows[k]];
+    const share = (at - Math.log(a.flops)) / (Math.log(b.flops) - Math.log(a.flops));
+    return Math.exp(Math.log(a[name]) + share * (Math.log(b[name]) - Math.log(a[name])));
+  };
+  for (const box of document.querySelectorAll(".planner")) {
+    const series = read(box.dataset.series);
+    const [choice, slider, answer] = [box.querySelector("select"), box.querySelector("input"), box.querySelector("dl")];
+    const show = () => {
+      const { rows, sharing } = series[choice.value];
+      const [low, high] = [Math.log(rows[0].flops), Math.log(rows[rows.length - 1].flops)];
+      const at = low + (high - low) * Math.min(slider.value / 1000, 0.99999);
+      const value = (name) => between(rows, at, name);
+      const range = (name) => {
+        const [from, to] = [value(`${name}_low`), value(`${name}_high`)];
+        return to > from * 1.001 ? ` (${count(from)} to ${count(to)})` : "";
+      };
+      const said = [
+        ["Training compute", `${science(Math.exp(at))} FLOPs`],
+        ["Parameters", count(value("n_params")) + range("n_params")],
+        ["Tokens", count(value("n_tokens"))],
+        ["Loss", `${value("loss").toFixed(4)} nats (${value("new_low").toFixed(4)} to ${value("new_high").toFixed(4)})`],
+        ["Shared by", sharing],
+      ];
+      if (rows.every((row) => row.device_hours)) {
+        said.splice(1, 0, ["Device-hours", String(Number(value("device_hours").toPrecision(3)))]);
+      }
+      answer.replaceChildren(...said.flatMap(([term, text]) => {
+        const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
+        [dt.textContent, dd.textContent] = [term, text];
+        return [dt, dd];
+      }));
+      slider.setAttribute("aria-valuetext", said[0][1]);
+    };
+    choice.addEventListener("change", show);
+    slider.addEventListener("input", show);
+    show();
+  }
 })();

@@ -1,0 +1,60 @@
+"""Rows of the tables allocation, isoflop, next_run and speed_up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from astraios.records import TABLES, AllocationRow, IsoflopRow, NextRunRow, SpeedUpRow, frame
+from astraios.store.connect import writing
+from astraios.store.rows import insert
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+PlanRow = AllocationRow | IsoflopRow | NextRunRow | SpeedUpRow
+
+
+def write_plans(path: Path, rows: Sequence[PlanRow]) -> None:
+    """Stores what planning said of a study, in place of what it said before to the same question.
+
+    Raises:
+        StoreError: the database can't be written.
+    """
+    if rows:
+        with writing(path) as connection:
+            add_plans(connection, rows)
+
+
+def add_plans(connection: DuckDBPyConnection, rows: Sequence[PlanRow], *, anew: bool = False) -> None:
+    """The same in a transaction that has begun.
+
+    Args:
+        connection: in a transaction.
+        rows: answers.
+        anew: whether they are all speed-ups of their studies that count.
+    """
+    now = datetime.now(UTC).replace(tzinfo=None)
+    tables: dict[str, list[Any]] = {}
+    for row in rows:
+        stamped = row if isinstance(row, IsoflopRow) else replace(row, created_at=now)
+        tables.setdefault(_TABLE[type(row)], []).append(stamped)
+    for table, content in tables.items():
+        keys = ("study_key",) if anew and table == "speed_up" else _KEYS[table]
+        for key in dict.fromkeys(tuple(getattr(row, name) for name in keys) for row in content):
+            where = " and ".join(f"{name} is not distinct from ?" for name in keys)
+            connection.execute(f"delete from {table} where {where}", list(key))
+        insert(connection, table, frame(content).to_arrow())
+
+
+_TABLE: Mapping[type, str] = {table.record: name for name, table in TABLES.items()}
+_KEYS = {
+    "allocation": ("study_key", "asked"),
+    "isoflop": ("study_key",),
+    "next_run": ("study_key",),
+    "speed_up": ("study_key", "series", "faster", "unit"),
+}
+"""What names a question: its answers are replaced together."""
