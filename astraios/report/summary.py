@@ -9,7 +9,7 @@ from typing import Any
 
 from astraios.report.base import Query
 from astraios.report.study import Study
-from astraios.report.theme import clip, percent, size_label
+from astraios.report.theme import chance, clip, percent, size_label
 
 RANKING = """\
 select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, mean, low, high, level, p_best,
@@ -17,6 +17,14 @@ select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_par
 from ranking
 left join tuning_method t using (method_id)
 where is_target and quantity = 'loss'
+order by place"""
+
+MEAN_RANKING = """\
+select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, mean, low, high, level, p_best,
+    may_be_best, place
+from ranking
+left join tuning_method t using (method_id)
+where is_target and quantity = 'score' and task_id = 'mean'
 order by place"""
 
 BEST_LOSS = """\
@@ -44,7 +52,7 @@ group by origin, ladder, dataset_id, quantity"""
 
 COST = """\
 select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, avg(device_seconds) as seconds,
-    avg(loss_nats) as loss_nats, avg(n_trainable) / n_params as share, avg(peak_memory_bytes) as memory
+    avg(loss_nats) as loss_nats, avg(n_trainable) / n_params as share, count(*) as n_timings
 from cost_frontier
 left join tuning_method t using (method_id)
 where split = 'test' and device_seconds is not null
@@ -53,9 +61,8 @@ qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id)
 order by loss_nats"""
 
 
-def _chance(probability: float) -> str:
-    """A probability in words that claim no certainty: draws are finite."""
-    return "over 99%" if probability > 0.99 else f"{probability:.0%}"
+UNLIKELY = 0.05
+"""A coverage that intervals which keep their promise would fall short of more rarely than this says that they don't."""
 
 
 def summary(query: Query, study: Study | None) -> list[tuple[str, str]]:
@@ -64,12 +71,12 @@ def summary(query: Query, study: Study | None) -> list[tuple[str, str]]:
         return [("Nothing yet", "This database holds no finished run: run astraios collect, or astraios import.")]
     rows = {
         name: query(study.select(sql)).to_dicts()
-        for name, sql in (("ranking", RANKING), ("loss", BEST_LOSS), ("score", BEST_SCORE), ("backtest", BACKTEST),
+        for name, sql in (("ranking", RANKING), ("mean_ranking", MEAN_RANKING), ("loss", BEST_LOSS), ("score", BEST_SCORE), ("backtest", BACKTEST),
                           ("cost", COST))
     }  # fmt: skip
     found = [
         ("What wins", _wins(rows)),
-        ("How sure", _sure(rows["ranking"], rows["backtest"])),
+        ("How sure", _sure(rows)),
         ("What it costs", _cost(rows["cost"])),
         ("What to run next", _next(rows)),
     ]
@@ -93,16 +100,11 @@ def listing(names: list[str]) -> str:
 def _wins(rows: dict[str, list[dict[str, Any]]]) -> str:
     said = []
     if ranking := rows["ranking"]:
-        first, size = ranking[0], size_label(ranking[0]["n_params"])
-        candidates = [row["method"] for row in ranking if row["may_be_best"]]
-        if len(candidates) == 1:
-            said.append(
-                f"At {size} parameters {clip(first['method'])} is projected to have the lowest test loss, "
-                f"{first['mean']:.3f} nats ({first['level']:.0%} interval of the mean {first['low']:.3f} to "
-                f"{first['high']:.3f})."
-            )
-        else:
-            said.append(f"At {size} parameters {listing(candidates)} can't be told apart by projected test loss.")
+        said += [_projected(ranking, "the lowest test loss", "projected test loss", "{:.3f}", " nats"),
+                 *_tempered(rows, "loss")]  # fmt: skip
+    if ranking := rows["mean_ranking"]:
+        said += [_projected(ranking, "the highest mean score", "projected mean score", "{:.1%}"),
+                 *_tempered(rows, "score")]  # fmt: skip
     if losses := rows["loss"]:
         best = losses[0]
         said.append(
@@ -113,21 +115,61 @@ def _wins(rows: dict[str, list[dict[str, Any]]]) -> str:
     if scores := rows["score"]:
         best = scores[0]
         said.append(
-            f"The highest mean score at {size_label(best['n_params'])} is {clip(best['method'])}'s, "
+            f"The highest mean score measured at {size_label(best['n_params'])} is {clip(best['method'])}'s, "
             f"{best['mean_score']:.1%} over {best['n_tasks']} task{'s' if best['n_tasks'] > 1 else ''}"
             + (f", before {clip(scores[1]['method'])}'s {scores[1]['mean_score']:.1%}." if scores[1:] else ".")
         )
     return " ".join(said)
 
 
-def _sure(ranking: list[dict[str, Any]], backtests: list[dict[str, Any]]) -> str:
+def _projected(ranking: list[dict[str, Any]], prize: str, measure: str, form: str, unit: str = "") -> str:
+    """The projected winner, or those that may be it."""
+    first, size = ranking[0], size_label(ranking[0]["n_params"])
+    candidates = [row["method"] for row in ranking if row["may_be_best"]]
+    if len(candidates) != 1:
+        return (
+            f"At {size} parameters {listing(candidates)} can't be told apart by {measure}; {clip(first['method'])} "
+            f"comes first, {form.format(first['mean'])}{unit}."
+        )
+    return (
+        f"At {size} parameters {clip(first['method'])} is projected to have {prize}, {form.format(first['mean'])}{unit} "
+        f"({first['level']:.0%} interval of the mean {form.format(first['low'])} to {form.format(first['high'])})."
+    )
+
+
+def _tempered(rows: dict[str, list[dict[str, Any]]], quantity: str) -> list[str]:
+    """What the backtest holds against the headline."""
+    for row in rows["backtest"]:
+        if row["quantity"] == quantity and (faults := _faults(row)):
+            return [f"Take that with care: in the backtest {' and '.join(faults)}."]
+    return []
+
+
+def _faults(row: dict[str, Any]) -> list[str]:
+    """How a backtest failed: beaten by carrying forward, or with fewer observations in its intervals than promised."""
+    from scipy.stats import binom
+
+    faults = []
+    if row["carried"] is not None and row["error"] > row["carried"]:
+        faults.append("the projection was further off than carrying the last size forward")
+    if row["n_covered"] is not None and binom.cdf(row["n_covered"], row["n"], row["level"]) < UNLIKELY:
+        faults.append(f"only {row['n_covered']} of {row['n']} observations lay in their {row['level']:.0%} intervals")
+    return faults
+
+
+def _sure(rows: dict[str, list[dict[str, Any]]]) -> str:
     said = []
-    if ranking:
-        first = ranking[0]
-        said.append(f"{clip(first['method'])} is the best with a probability of {_chance(first['p_best'])}.")
+    for ranking, prize in ((rows["ranking"], ""), (rows["mean_ranking"], " by mean score")):
+        if not ranking:
+            continue
+        likely = max(ranking, key=lambda row: row["p_best"] or 0.0)
+        if likely["p_best"] is not None:
+            said.append(
+                f"{clip(likely['method'])} is the best{prize} with a probability of {chance(likely['p_best'])}."
+            )
         if sum(row["may_be_best"] for row in ranking) > 1:
-            said.append(f"That is not enough for a winner at a level of {first['level']:.0%}.")
-    for row in sorted(backtests, key=lambda row: row["quantity"]):
+            said.append(f"That is not enough for a winner at a level of {ranking[0]['level']:.0%}.")
+    for row in sorted(rows["backtest"], key=lambda row: row["quantity"]):
         what = {"loss": "loss", "score": "scores"}.get(row["quantity"], row["quantity"])
         against = f", against {percent(row['carried'])} for carrying the last size forward" if row["carried"] else ""
         said.append(
@@ -153,6 +195,8 @@ def _cost(cost: list[dict[str, Any]]) -> str:
         )
     elif cost[1:]:
         said.append("No other method took less.")
+    if max(row["n_timings"] for row in cost) == 1:
+        said.append("Each is a single timing: how much it varies from run to run is not known.")
     return " ".join(said)
 
 

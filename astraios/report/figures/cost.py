@@ -36,7 +36,7 @@ order by c.device_seconds"""
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """A point for each method, with the interval of its projected mean."""
     frame = with_sizes(frame)
-    shown = tips("p_best", "level", "n_seeds", "fit_id", mean=("projected loss, nats", ".4f"),
+    shown = tips("p_best_words", "level", "n_seeds", "fit_id", mean=("projected loss, nats", ".4f"),
                  device_seconds=("device seconds a run", ",.1f"), peak_memory_bytes=("peak memory, bytes", ".3s"),
                  **interval(".4f", "low", "high"))  # fmt: skip
     ends = span(pl.concat([frame["mean"], frame["low"], frame["high"]]).drop_nulls().to_list())

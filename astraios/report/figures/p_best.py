@@ -21,7 +21,8 @@ order by r.method_id, r.n_params"""
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Lines over size, on an axis from 0 to 1."""
-    shown = tips("p_best", "level", "fit_id", mean=("projected loss, nats", ".4f"), **interval(".4f", "low", "high"))
+    numbers = {"mean": ("projected loss, nats", ".4f"), **interval(".4f", "low", "high")}
+    shown = tips("p_best_words", "level", "fit_id", **numbers)
     return lines(
         with_sizes(frame), size_axis(frame), "p_best", "probability of the lowest test loss", tooltip=shown,
         as_percent=True, floor=0.0, height=260,

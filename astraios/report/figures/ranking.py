@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
+from astraios.report import theme
 from astraios.report.base import Figure
 from astraios.report.marks import colour, interval, shape, span, tips, with_sizes
 
@@ -19,7 +20,7 @@ order by r.mean"""
 
 def chance(p: float) -> str:
     """A probability of being best, in words."""
-    return "<1% best" if p < 0.005 else ">99% best" if p > 0.995 else f"{p:.0%} best"
+    return f"{theme.chance(p)} best"
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
@@ -33,7 +34,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         words=pl.col("p_best").map_elements(chance, return_dtype=pl.String)
         + pl.when(pl.col("verdict").str.starts_with("not")).then(pl.lit(", not separable")).otherwise(pl.lit("")),
     )  # fmt: skip
-    shown = tips("p_best", "verdict", "level", "fit_id", mean=("projected loss, nats", ".4f"),
+    shown = tips("p_best_words", "verdict", "level", "fit_id", mean=("projected loss, nats", ".4f"),
                  **interval(".4f", "low", "high"))  # fmt: skip
     ends = span(pl.concat([frame["low"], frame["high"]]).drop_nulls().to_list())
     scale = alt.Scale(domain=list(ends), nice=False)

@@ -32,7 +32,8 @@ long as (
 )
 select origin, ladder, dataset_id, row, head,
     case head when 'Seeds so far' then printf('%d', number::bigint) when 'Device seconds' then printf('%.1f', number)
-        when 'Probability of being best' then printf('%.0f%%', 100 * number)
+        when 'Probability of being best' then
+            case when number > 0.99 then '>99%' when number < 0.01 then '<1%' else printf('%.0f%%', 100 * number) end
         when 'Width of the interval, nats' then printf('%.4f', number)
         else case when largest >= 1e9 then printf('%.3gB', largest / 1e9) when largest >= 1e6
             then printf('%.3gM', largest / 1e6) else printf('%.3gk', largest / 1e3) end end as text,
