@@ -129,6 +129,11 @@ class Study:
         return limited if view in WITHOUT_RUNS else limited + shown
 
 
+def reads_fits(sql: str) -> bool:
+    """Whether a query reads what fits say."""
+    return any(_reads(sql, view) for view in OF_FITS)
+
+
 def _reads(sql: str, view: str) -> bool:
     return re.search(rf"\b(from|join)\s+{view}\b", sql) is not None
 

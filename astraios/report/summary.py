@@ -44,11 +44,13 @@ qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id)
 order by mean_score desc"""
 
 BACKTEST = """\
-select origin, ladder, dataset_id, quantity, count(*) as n, avg(relative_error) as error,
-    avg(carry_forward_error) as carried, sum(covered::int) as n_covered, min(level) as level
+select origin, ladder, dataset_id, case task_id when 'mean' then 'mean score' else quantity end as what, count(*) as n,
+    avg(relative_error) as error, avg(carry_forward_error) as carried, count(*) filter (covered) as n_covered,
+    min(level) as level
 from latest_backtest
 where observed is not null and coalesce(split, 'test') = 'test'
-group by origin, ladder, dataset_id, quantity"""
+group by origin, ladder, dataset_id, what
+order by what"""
 
 COST = """\
 select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, avg(device_seconds) as seconds,
@@ -61,19 +63,23 @@ qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id)
 order by loss_nats"""
 
 
+QUERIES = {
+    "ranking": RANKING,
+    "mean_ranking": MEAN_RANKING,
+    "loss": BEST_LOSS,
+    "score": BEST_SCORE,
+    "backtest": BACKTEST,
+    "cost": COST,
+}
 UNLIKELY = 0.05
-"""A coverage that intervals which keep their promise would fall short of more rarely than this says that they don't."""
+"""Coverage as low as this would be rarer than that, were the intervals to hold what they promise."""
 
 
 def summary(query: Query, study: Study | None) -> list[tuple[str, str]]:
     """Pairs of a heading and sentences about one study."""
     if study is None:
         return [("Nothing yet", "This database holds no finished run: run astraios collect, or astraios import.")]
-    rows = {
-        name: query(study.select(sql)).to_dicts()
-        for name, sql in (("ranking", RANKING), ("mean_ranking", MEAN_RANKING), ("loss", BEST_LOSS), ("score", BEST_SCORE), ("backtest", BACKTEST),
-                          ("cost", COST))
-    }  # fmt: skip
+    rows = {name: query(study.select(sql)).to_dicts() for name, sql in QUERIES.items()}
     found = [
         ("What wins", _wins(rows)),
         ("How sure", _sure(rows)),
@@ -101,10 +107,10 @@ def _wins(rows: dict[str, list[dict[str, Any]]]) -> str:
     said = []
     if ranking := rows["ranking"]:
         said += [_projected(ranking, "the lowest test loss", "projected test loss", "{:.3f}", " nats"),
-                 *_tempered(rows, "loss")]  # fmt: skip
+                 *_tempered(rows["backtest"], "loss")]  # fmt: skip
     if ranking := rows["mean_ranking"]:
         said += [_projected(ranking, "the highest mean score", "projected mean score", "{:.1%}"),
-                 *_tempered(rows, "score")]  # fmt: skip
+                 *_tempered(rows["backtest"], "mean score")]  # fmt: skip
     if losses := rows["loss"]:
         best = losses[0]
         said.append(
@@ -131,18 +137,17 @@ def _projected(ranking: list[dict[str, Any]], prize: str, measure: str, form: st
             f"At {size} parameters {listing(candidates)} can't be told apart by {measure}; {clip(first['method'])} "
             f"comes first, {form.format(first['mean'])}{unit}."
         )
+    low, high = form.format(first["low"]), form.format(first["high"])
     return (
-        f"At {size} parameters {clip(first['method'])} is projected to have {prize}, {form.format(first['mean'])}{unit} "
-        f"({first['level']:.0%} interval of the mean {form.format(first['low'])} to {form.format(first['high'])})."
+        f"At {size} parameters {clip(first['method'])} is projected to have {prize}, "
+        f"{form.format(first['mean'])}{unit} ({first['level']:.0%} interval of the mean {low} to {high})."
     )
 
 
-def _tempered(rows: dict[str, list[dict[str, Any]]], quantity: str) -> list[str]:
-    """What the backtest holds against the headline."""
-    for row in rows["backtest"]:
-        if row["quantity"] == quantity and (faults := _faults(row)):
-            return [f"Take that with care: in the backtest {' and '.join(faults)}."]
-    return []
+def _tempered(backtests: list[dict[str, Any]], what: str) -> list[str]:
+    """What the backtest holds against the headline, if anything."""
+    faults = [fault for row in backtests if row["what"] == what for fault in _faults(row)]
+    return [f"Take that with care: in the backtest {' and '.join(faults)}."] if faults else []
 
 
 def _faults(row: dict[str, Any]) -> list[str]:
@@ -150,9 +155,9 @@ def _faults(row: dict[str, Any]) -> list[str]:
     from scipy.stats import binom
 
     faults = []
-    if row["carried"] is not None and row["error"] > row["carried"]:
+    if None not in (row["error"], row["carried"]) and row["error"] > row["carried"]:
         faults.append("the projection was further off than carrying the last size forward")
-    if row["n_covered"] is not None and binom.cdf(row["n_covered"], row["n"], row["level"]) < UNLIKELY:
+    if row["level"] and binom.cdf(row["n_covered"], row["n"], row["level"]) < UNLIKELY:
         faults.append(f"only {row['n_covered']} of {row['n']} observations lay in their {row['level']:.0%} intervals")
     return faults
 
@@ -169,8 +174,8 @@ def _sure(rows: dict[str, list[dict[str, Any]]]) -> str:
             )
         if sum(row["may_be_best"] for row in ranking) > 1:
             said.append(f"That is not enough for a winner at a level of {ranking[0]['level']:.0%}.")
-    for row in sorted(rows["backtest"], key=lambda row: row["quantity"]):
-        what = {"loss": "loss", "score": "scores"}.get(row["quantity"], row["quantity"])
+    for row in rows["backtest"]:
+        what = "scores" if row["what"] == "score" else row["what"]
         against = f", against {percent(row['carried'])} for carrying the last size forward" if row["carried"] else ""
         said.append(
             f"With the largest size hidden, its {what} came out with a mean relative error of "

@@ -48,7 +48,7 @@ FIGURE = Figure(
     section="projection",
     order=40,
     caption="The mean over tasks first, where it is projected; then the main metric of each task. Scores are predicted "
-    "from the projected loss, or from size where no loss was measured. Thin bars hold one new run, thick bars the mean.",
+    "from the projected loss, or from size where no loss was measured. Thin bars: one new run; thick: the mean.",
     sql=SQL,
     draw=draw,
     missing="No score is projected: run astraios fit-scaling --target SIZE on runs with losses and scores.",
