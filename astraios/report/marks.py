@@ -119,19 +119,22 @@ def label_ends(
     return frame.join(pl.concat(parts), on="row_nr", how="left", maintain_order="left").drop("row_nr")
 
 
-def end_labels(base: alt.Chart, scale: alt.Scale, x: alt.X | None = None) -> list[alt.Chart]:
-    """Text in its series' colour at the heights that `label_ends` found: at the right edge, or beside its point."""
-    text = base.transform_filter("isValid(datum.end_label)").encode(
-        x=alt.value("width") if x is None else x,
-        y=alt.Y("end_y:Q", scale=scale),
-        text="end_label:N",
-        tooltip=alt.value(None),
+def end_labels(base: alt.Chart, scale: alt.Scale) -> alt.Chart:
+    """Names at the right edge, in the colour of their series, at the heights that `label_ends` found."""
+    return (
+        base.transform_filter("isValid(datum.end_label)")
+        .mark_text(align="left", dx=10, baseline="middle", clip=False)
+        .encode(x=alt.value("width"), y=alt.Y("end_y:Q", scale=scale), text="end_label:N", tooltip=alt.value(None))
     )
-    label = text.mark_text(align="left", dx=10, baseline="middle", clip=False)
-    if x is None:
-        return [label]
-    halo = text.mark_text(align="left", dx=10, baseline="middle", clip=False, style="halo")
-    return [halo.encode(color=alt.value(None)), label]
+
+
+def leaders(base: alt.Chart, x: alt.X, y: str, scale: alt.Scale) -> alt.Chart:
+    """Thin rules that join points, or the ends of lines, to their names at the right edge."""
+    return (
+        base.transform_filter("isValid(datum.end_label)")
+        .mark_rule(strokeWidth=1, strokeDash=[1, 3], opacity=0.7)
+        .encode(x=x, x2=alt.value("width"), y=alt.Y(f"{y}:Q", scale=scale), y2="end_y:Q", tooltip=alt.value(None))
+    )
 
 
 def lines(
@@ -167,24 +170,16 @@ def lines(
     where = alt.Y(f"{y}:Q", title=title, axis=axis, scale=scale)
     base = alt.Chart(frame).encode(color=colour(frame))
     line = base.mark_line(interpolate="linear").encode(x=x, y=where, order=f"{order}:Q", tooltip=tooltip)
-    layers = [_leaders(base, x, y, scale), line] if end_anywhere else [line]
+    layers = [leaders(base, x, y, scale), line] if end_anywhere else [line]
     if points:
         layers.append(base.mark_point().encode(x=x, y=where, shape=shape(frame), tooltip=tooltip))
     if own_axes:
         layers.append(base.mark_rule(opacity=0).encode(y=alt.Y("axis_low:Q", scale=scale), y2="axis_high:Q"))
-    chart = alt.layer(*layers, *end_labels(base, scale)).properties(height=height)
+    chart = alt.layer(*layers, end_labels(base, scale)).properties(height=height)
     if not facet:
         return chart.properties(width=480)
     drawn = panels(chart, facet, facet_order, columns, frame)
     return drawn.resolve_scale(y="independent") if own_axes else drawn
-
-
-def _leaders(base: alt.Chart, x: alt.X, y: str, scale: alt.Scale) -> alt.Chart:
-    """From the end of each line to its label."""
-    ends = base.transform_filter("isValid(datum.end_label)")
-    return ends.mark_rule(strokeWidth=1, strokeDash=[1, 3], opacity=0.7).encode(
-        x=x, x2=alt.value("width"), y=alt.Y(f"{y}:Q", scale=scale), y2="end_y:Q"
-    )
 
 
 def _prepare(frame: pl.DataFrame, y: str, facet: str | None, floor: float | None, height: float) -> pl.DataFrame:

@@ -117,7 +117,7 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
             item = make(thing, query, study, prefix)  # type: ignore[arg-type]
             if item is not None and (item.fits or reads_fits(thing.sql)):
                 item.warning = state.warning
-                item.notes = list(dict.fromkeys(note for fit in item.fits for note in notes.get(fit, ())))
+                item.notes = sorted({note for fit in item.fits for note in notes.get(fit, ())})
             if item is None:
                 missing.append({"title": _title(thing), "why": thing.missing})
             else:

@@ -6,7 +6,18 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import colour, end_labels, interval, label_ends, log_ticks, shape, span, tips, with_sizes
+from astraios.report.marks import (
+    colour,
+    end_labels,
+    interval,
+    label_ends,
+    leaders,
+    log_ticks,
+    shape,
+    span,
+    tips,
+    with_sizes,
+)
 
 COST = """\
     select origin, ladder, dataset_id, method_id, n_params, avg(device_seconds) as device_seconds,
@@ -54,8 +65,8 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", tooltip=shown
     )
     dots = base.mark_point(size=80).encode(x=x, y=y, shape=shape(frame), tooltip=shown)
-    halo, label = end_labels(base, scale, x)
-    return alt.layer(bars, halo, dots, label).properties(height=300, width=480)
+    named = [leaders(base, x, "mean", scale), end_labels(base, scale)]
+    return alt.layer(bars, dots, *named).properties(height=300, width=480)
 
 
 FIGURE = Figure(

@@ -33,10 +33,10 @@
     box.view?.finalize();
     box.view = view;
     nameRuns(view, box.dataset.runs);
-    for (let pass = 0; pass < 2; pass += 1) {
+    for (let pass = 0; pass < 3; pass += 1) {
       const spare = room - box.querySelector("svg").getBoundingClientRect().width;
       const next = Math.max(80, width + Math.floor(spare / columns));
-      if (Math.abs(spare) < 3 || next === width) break;
+      if ((spare >= 0 && spare < 3) || next === width) break;
       width = next;
       await view.signal(facet ? "child_width" : "width", width).resize().runAsync();
     }
@@ -65,7 +65,7 @@
     off.clear();
     for (const one of boxes) if (!one.checked) off.add(one.value);
     const n = boxes.length;
-    document.getElementById("series-said").textContent = off.size ? `${n - off.size} of ${n} series shown` : `All ${n} series shown`;
+    document.getElementById("series-said").textContent = off.size ? `Series: ${n - off.size} of ${n} shown` : `Series: all ${n} shown`;
     document.getElementById("series").classList.toggle("some-off", off.size > 0);
     delete root.dataset.ready;
     return drawAll();
