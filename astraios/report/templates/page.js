@@ -118,9 +118,9 @@
     }
   }
 
-  // What is wider than its room says so: see .wide in the style sheet.
+  // What is wider than its room says so: see .goes-on in the style sheet.
   function hint() {
-    for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("wide", box.scrollWidth > box.clientWidth + 1);
+    for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("goes-on", box.scrollWidth > box.clientWidth + 1);
   }
 
   let turn = 0;
