@@ -158,8 +158,9 @@ def test_a_link_to_a_run_opens_its_row(files: dict[str, Path], opened: Open) -> 
 
 @pytest.mark.promise("every chart is drawn, readable and offline")
 def test_print_is_light_and_cuts_nothing(files: dict[str, Path], opened: Open) -> None:
-    page = opened(files["paper"], 700, "dark")
+    page = opened(files["paper"], 1280, "dark")
     page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 700, "height": 990})
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert "invert" in page.evaluate("getComputedStyle(document.querySelector('.chart svg')).filter")
     shown = "[...document.querySelectorAll('button, nav, .tools, #series')].filter(e => e.offsetParent).length"
