@@ -41,6 +41,11 @@
       await view.signal(facet ? "child_width" : "width", width).resize().runAsync();
     }
     const svg = box.querySelector("svg");
+    // The chart as a whole has a text; its parts are no pictures of their own, and empty ones would have no name.
+    const words = ["role", "aria-label", "aria-roledescription"];
+    for (const part of svg.querySelectorAll(words.map((word) => `[${word}]`).join())) {
+      for (const word of words) part.removeAttribute(word);
+    }
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", box.dataset.alt);
     box.dataset.drawn = scheme();
