@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 import polars as pl
 
-from astraios.report.theme import method_domain, size_label
+from astraios.report.theme import chance, method_domain, size_label
 
 HEIGHT = 300
 """Height of a plot, pixels."""
@@ -60,9 +60,12 @@ def log_ticks(values: Sequence[float]) -> list[float]:
 
 
 def with_sizes(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with the column size: n_params as people write it."""
+    """The frame with the column size: n_params as people write it; where it has p_best also p_best_words."""
+    words = {"size": ("n_params", size_label), "p_best_words": ("p_best", chance)}
     return frame.with_columns(
-        size=pl.col("n_params").map_elements(size_label, return_dtype=pl.String, skip_nulls=True),
+        pl.col(column).map_elements(say, return_dtype=pl.String).alias(name)
+        for name, (column, say) in words.items()
+        if column in frame.columns
     )
 
 
@@ -121,19 +124,22 @@ def label_ends(
     return frame.join(pl.concat(parts), on="row_nr", how="left", maintain_order="left").drop("row_nr")
 
 
-def end_labels(base: alt.Chart, scale: alt.Scale, x: alt.X | None = None) -> list[alt.Chart]:
-    """Text in the colour of its line at the heights that `label_ends` found: at the right edge, or beside its point."""
-    text = base.transform_filter("isValid(datum.end_label)").encode(
-        x=alt.value("width") if x is None else x,
-        y=alt.Y("end_y:Q", scale=scale),
-        text="end_label:N",
-        tooltip=alt.value(None),
+def end_labels(base: alt.Chart, scale: alt.Scale) -> alt.Chart:
+    """Names at the right edge, in the colour of their series, at the heights that `label_ends` found."""
+    return (
+        base.transform_filter("isValid(datum.end_label)")
+        .mark_text(align="left", dx=10, baseline="middle", clip=False)
+        .encode(x=alt.value("width"), y=alt.Y("end_y:Q", scale=scale), text="end_label:N", tooltip=alt.value(None))
     )
-    label = text.mark_text(align="left", dx=10, baseline="middle", clip=False)
-    if x is None:
-        return [label]
-    halo = text.mark_text(align="left", dx=10, baseline="middle", clip=False, style="halo")
-    return [halo.encode(color=alt.value(None)), label]
+
+
+def leaders(base: alt.Chart, x: alt.X, y: str, scale: alt.Scale) -> alt.Chart:
+    """Thin rules that join points, or the ends of lines, to their names at the right edge."""
+    return (
+        base.transform_filter("isValid(datum.end_label)")
+        .mark_rule(strokeWidth=1, strokeDash=[1, 3], opacity=0.7)
+        .encode(x=x, x2=alt.value("width"), y=alt.Y(f"{y}:Q", scale=scale), y2="end_y:Q", tooltip=alt.value(None))
+    )
 
 
 def lines(
@@ -149,16 +155,17 @@ def lines(
     points: bool = True,
     as_percent: bool = False,
     floor: float | None = None,
-    label_at_point: bool = False,
+    end_anywhere: bool = False,
     own_axes: bool = False,
     height: int = HEIGHT,
 ) -> alt.TopLevelMixin:
     """One line for each tuning method over `x`, its name at its end; in panels when `facet` names a column.
 
-    With `label_at_point` lines run from the smallest to the largest base model, wherever that is on `x`, and end in
-    their names there. With `own_axes` each panel has a `y` axis of its own.
+    With `end_anywhere` lines run from the smallest to the largest base model, wherever that is on `x`, and a thin
+    leader joins each end to its name at the right edge, where no name lies on a mark. With `own_axes` each panel has
+    a `y` axis of its own.
     """
-    order = "n_params" if label_at_point else _field(x)
+    order = "n_params" if end_anywhere else _field(x)
     frame = frame.sort(order)
     parts = frame.partition_by(facet, maintain_order=True) if facet and own_axes else [frame]
     frame = pl.concat([_prepare(part, y, facet, floor, height) for part in parts])
@@ -168,13 +175,12 @@ def lines(
     where = alt.Y(f"{y}:Q", title=title, axis=axis, scale=scale)
     base = alt.Chart(frame).encode(color=colour(frame))
     line = base.mark_line(interpolate="linear").encode(x=x, y=where, order=f"{order}:Q", tooltip=tooltip)
-    *under, label = end_labels(base, scale, x if label_at_point else None)
-    layers = [line, *under]
+    layers = [leaders(base, x, y, scale), line] if end_anywhere else [line]
     if points:
         layers.append(base.mark_point().encode(x=x, y=where, shape=shape(frame), tooltip=tooltip))
     if own_axes:
         layers.append(base.mark_rule(opacity=0).encode(y=alt.Y("axis_low:Q", scale=scale), y2="axis_high:Q"))
-    chart = alt.layer(*layers, label).properties(height=height)
+    chart = alt.layer(*layers, end_labels(base, scale)).properties(height=height)
     if not facet:
         return chart.properties(width=480)
     drawn = panels(chart, facet, facet_order, columns, frame)
@@ -224,7 +230,7 @@ TIPS = {
     "loss_nats": ("loss, nats", ".4f"),
     "loss_sd": ("SD over seeds", ".4f"),
     "level": ("level of the intervals", ".0%"),
-    "p_best": ("probability of being best", ".1%"),
+    "p_best_words": ("probability of being best", ""),
     "mean_score": ("mean score", ".2%"),
     "value": ("score", ".2%"),
     "chance": ("score of guessing", ".1%"),

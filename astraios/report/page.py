@@ -22,7 +22,8 @@ from markupsafe import Markup
 from astraios import __version__
 from astraios.report.base import FIGURES, SECTIONS, TABLES, Figure, Query, Table
 from astraios.report.draw import KEYS, Drawn, draw
-from astraios.report.study import FitState, Study, choose, fit_state, studies
+from astraios.report.runs import MOST, runs, series
+from astraios.report.study import FitState, Study, choose, fit_state, reads_fits, studies
 from astraios.report.summary import summary
 from astraios.report.theme import clip, config
 
@@ -53,6 +54,8 @@ class Item:
     table: Markup | None = None
     warning: str = ""
     """Why its numbers are not those of the runs as they are now."""
+    notes: list[str] = field(default_factory=list)
+    """What its fits warned of."""
 
 
 def render_page(query: Query, *, title: str = "Scaling report", live: str = "", study: str | None = None) -> str:
@@ -94,6 +97,7 @@ def _render(parts: list[dict[str, Any]], title: str, subtitle: str, live: str) -
         configs=embed({name: config(name) for name in ("light", "dark")}),
         css=Markup(_file("page.css")),
         js=Markup(_file("page.js")),
+        series=series([part["runs"] for part in parts if part.get("runs") is not None]),
         vega=Markup(vega()),
         live=Markup(live),
         version=__version__,
@@ -104,14 +108,17 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
     """One study's summary, sections and what is missing."""
     prefix = f"study-{number}-" if number else ""
     state = fit_state(query, study) if study else FitState("", "")
+    notes = _notes(query) if study else {}
+    behind = runs(query, study) if study else None
     sections, missing = [], []
     for name in SECTIONS:
         shown = []
         for thing in _things(name):
             make = _figure if isinstance(thing, Figure) else _table
             item = make(thing, query, study, prefix)  # type: ignore[arg-type]
-            if item is not None and item.fits:
+            if item is not None and (item.fits or reads_fits(thing.sql)):
                 item.warning = state.warning
+                item.notes = sorted({note for fit in item.fits for note in notes.get(fit, ())})
             if item is None:
                 missing.append({"title": _title(thing), "why": thing.missing})
             else:
@@ -128,6 +135,9 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
         "planner": _planner(query, study, prefix),
         "sections": sections,
         "missing": missing,
+        "runs": behind,
+        "run_rows": None if behind is None else embed(table_rows(behind.head(MOST))),
+        "most": MOST,
     }
 
 
@@ -150,6 +160,12 @@ def _planner(query: Query, study: Study | None, prefix: str) -> dict[str, Any] |
         for (title,), part in frame.group_by(["title"], maintain_order=True)
     ]
     return {"id": f"{prefix}planner", "series": embed(series), "titles": [one["title"] for one in series]}
+
+
+def _notes(query: Query) -> dict[str, list[str]]:
+    """What each fit warned of."""
+    found = query("select fit_id, warnings from fit where json_array_length(warnings) > 0").rows()
+    return {fit: [clip(note["message"], 300) for note in json.loads(notes)] for fit, notes in found}
 
 
 def _things(section: str) -> Iterator[Figure | Table]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios.errors import AstraiosError, UsageError, did_you_mean
 from astraios.records.fitted import fingerprint
-from astraios.report.theme import clip
+from astraios.report.theme import clip, size_label
 
 if TYPE_CHECKING:
     import polars as pl
@@ -134,6 +134,11 @@ class Study:
         return limited if view in (*WITHOUT_RUNS, *OF_ALL_RUNS) else limited + shown
 
 
+def reads_fits(sql: str) -> bool:
+    """Whether a query reads what fits say."""
+    return any(_reads(sql, view) for view in OF_FITS)
+
+
 def _reads(sql: str, view: str) -> bool:
     return re.search(rf"\b(from|join)\s+{view}\b", sql) is not None
 
@@ -227,9 +232,14 @@ def fit_state(query: Query, study: Study) -> FitState:
 
 
 def _axis(axis: dict[str, Any]) -> str:
-    values = [clip(_plain(value)) for value in axis["values"][:6]]
+    say = size_label if axis["fact"] in COUNTS else _plain
+    values = [clip(say(value)) for value in axis["values"][:6]]
     more = f", ... ({len(axis['values'])} in all)" if len(axis["values"]) > 6 else ""
     return f"{axis['fact']} ({axis['role']}): {', '.join(values)}{more}"
+
+
+COUNTS = ("n_params", "n_params_nonembedding", "n_tokens", "unique_tokens")
+"""Facts whose values are written as sizes are everywhere on the page: 1.65M."""
 
 
 def _plain(value: Any) -> str:

@@ -9,14 +9,22 @@ from typing import Any
 
 from astraios.report.base import Query
 from astraios.report.study import Study
-from astraios.report.theme import clip, percent, size_label
+from astraios.report.theme import chance, clip, percent, size_label
 
 RANKING = """\
 select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, mean, low, high, level, p_best,
-    may_be_best, place, quantity
-from main_ranking
+    may_be_best, place
+from ranking
 left join tuning_method t using (method_id)
-where is_target
+where is_target and quantity = 'loss'
+order by place"""
+
+MEAN_RANKING = """\
+select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, mean, low, high, level, p_best,
+    may_be_best, place
+from ranking
+left join tuning_method t using (method_id)
+where is_target and quantity = 'score' and task_id = 'mean'
 order by place"""
 
 BEST_LOSS = """\
@@ -36,15 +44,17 @@ qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id)
 order by mean_score desc"""
 
 BACKTEST = """\
-select origin, ladder, dataset_id, quantity, count(*) as n, avg(relative_error) as error,
-    avg(carry_forward_error) as carried, sum(covered::int) as n_covered, min(level) as level
+select origin, ladder, dataset_id, case task_id when 'mean' then 'mean score' else quantity end as what, count(*) as n,
+    avg(relative_error) as error, avg(carry_forward_error) as carried, count(*) filter (covered) as n_covered,
+    min(level) as level
 from latest_backtest
 where observed is not null and coalesce(split, 'test') = 'test'
-group by origin, ladder, dataset_id, quantity"""
+group by origin, ladder, dataset_id, what
+order by what"""
 
 COST = """\
 select origin, ladder, dataset_id, coalesce(t.title, method_id) as method, n_params, avg(device_seconds) as seconds,
-    avg(loss_nats) as loss_nats, avg(n_trainable) / n_params as share, avg(peak_memory_bytes) as memory
+    avg(loss_nats) as loss_nats, avg(n_trainable) / n_params as share, count(*) as n_timings
 from cost_frontier
 left join tuning_method t using (method_id)
 where split = 'test' and device_seconds is not null
@@ -53,23 +63,26 @@ qualify n_params = max(n_params) over (partition by origin, ladder, dataset_id)
 order by loss_nats"""
 
 
-def _chance(probability: float) -> str:
-    """A probability in words that claim no certainty: draws are finite."""
-    return "over 99%" if probability > 0.99 else f"{probability:.0%}"
+QUERIES = {
+    "ranking": RANKING,
+    "mean_ranking": MEAN_RANKING,
+    "loss": BEST_LOSS,
+    "score": BEST_SCORE,
+    "backtest": BACKTEST,
+    "cost": COST,
+}
+UNLIKELY = 0.05
+"""Coverage as low as this would be rarer than that, were the intervals to hold what they promise."""
 
 
 def summary(query: Query, study: Study | None) -> list[tuple[str, str]]:
     """Pairs of a heading and sentences about one study."""
     if study is None:
         return [("Nothing yet", "This database holds no finished run: run astraios collect, or astraios import.")]
-    rows = {
-        name: query(study.select(sql)).to_dicts()
-        for name, sql in (("ranking", RANKING), ("loss", BEST_LOSS), ("score", BEST_SCORE), ("backtest", BACKTEST),
-                          ("cost", COST))
-    }  # fmt: skip
+    rows = {name: query(study.select(sql)).to_dicts() for name, sql in QUERIES.items()}
     found = [
         ("What wins", _wins(rows)),
-        ("How sure", _sure(rows["ranking"], rows["backtest"])),
+        ("How sure", _sure(rows)),
         ("What it costs", _cost(rows["cost"])),
         ("What to run next", _next(rows)),
     ]
@@ -90,55 +103,79 @@ def listing(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def _nats(value: float) -> str:
-    return f"{value:.3f} nats"
-
-
-def _share(value: float) -> str:
-    return f"{value:.1%}"
-
-
 def _wins(rows: dict[str, list[dict[str, Any]]]) -> str:
     said = []
     if ranking := rows["ranking"]:
-        first, size = ranking[0], size_label(ranking[0]["n_params"])
-        candidates = [row["method"] for row in ranking if row["may_be_best"]]
-        is_loss = first["quantity"] == "loss"
-        best, what, told = ("lowest", "test loss", _nats) if is_loss else ("highest", "mean score", _share)
-        if len(candidates) == 1:
-            said.append(
-                f"At {size} parameters {clip(first['method'])} is projected to have the {best} {what}, "
-                f"{told(first['mean'])} ({first['level']:.0%} interval of the mean {told(first['low'])} to "
-                f"{told(first['high'])})."
-            )
-        else:
-            said.append(f"At {size} parameters {listing(candidates)} can't be told apart by projected {what}.")
+        said += [_projected(ranking, "the lowest test loss", "projected test loss", "{:.3f}", " nats"),
+                 *_tempered(rows["backtest"], "loss")]  # fmt: skip
+    if ranking := rows["mean_ranking"]:
+        said += [_projected(ranking, "the highest mean score", "projected mean score", "{:.1%}"),
+                 *_tempered(rows["backtest"], "mean score")]  # fmt: skip
     if losses := rows["loss"]:
-        lowest = losses[0]
+        best = losses[0]
         said.append(
-            f"At {size_label(lowest['n_params'])}, the largest size measured, {clip(lowest['method'])} has the lowest "
-            f"test loss, {lowest['loss_nats']:.3f} nats"
+            f"At {size_label(best['n_params'])}, the largest size measured, {clip(best['method'])} has the lowest test "
+            f"loss, {best['loss_nats']:.3f} nats"
             + (f", ahead of {clip(losses[1]['method'])} with {losses[1]['loss_nats']:.3f}." if losses[1:] else ".")
         )
     if scores := rows["score"]:
-        highest = scores[0]
+        best = scores[0]
         said.append(
-            f"The highest mean score at {size_label(highest['n_params'])} is {clip(highest['method'])}'s, "
-            f"{highest['mean_score']:.1%} over {highest['n_tasks']} task{'s' if highest['n_tasks'] > 1 else ''}"
+            f"The highest mean score measured at {size_label(best['n_params'])} is {clip(best['method'])}'s, "
+            f"{best['mean_score']:.1%} over {best['n_tasks']} task{'s' if best['n_tasks'] > 1 else ''}"
             + (f", before {clip(scores[1]['method'])}'s {scores[1]['mean_score']:.1%}." if scores[1:] else ".")
         )
     return " ".join(said)
 
 
-def _sure(ranking: list[dict[str, Any]], backtests: list[dict[str, Any]]) -> str:
+def _projected(ranking: list[dict[str, Any]], prize: str, measure: str, form: str, unit: str = "") -> str:
+    """The projected winner, or those that may be it."""
+    first, size = ranking[0], size_label(ranking[0]["n_params"])
+    candidates = [row["method"] for row in ranking if row["may_be_best"]]
+    if len(candidates) != 1:
+        return (
+            f"At {size} parameters {listing(candidates)} can't be told apart by {measure}; {clip(first['method'])} "
+            f"comes first, {form.format(first['mean'])}{unit}."
+        )
+    low, high = form.format(first["low"]), form.format(first["high"])
+    return (
+        f"At {size} parameters {clip(first['method'])} is projected to have {prize}, "
+        f"{form.format(first['mean'])}{unit} ({first['level']:.0%} interval of the mean {low} to {high})."
+    )
+
+
+def _tempered(backtests: list[dict[str, Any]], what: str) -> list[str]:
+    """What the backtest holds against the headline, if anything."""
+    faults = [fault for row in backtests if row["what"] == what for fault in _faults(row)]
+    return [f"Take that with care: in the backtest {' and '.join(faults)}."] if faults else []
+
+
+def _faults(row: dict[str, Any]) -> list[str]:
+    """How a backtest failed: beaten by carrying forward, or with fewer observations in its intervals than promised."""
+    from scipy.stats import binom
+
+    faults = []
+    if None not in (row["error"], row["carried"]) and row["error"] > row["carried"]:
+        faults.append("the projection was further off than carrying the last size forward")
+    if row["level"] and binom.cdf(row["n_covered"], row["n"], row["level"]) < UNLIKELY:
+        faults.append(f"only {row['n_covered']} of {row['n']} observations lay in their {row['level']:.0%} intervals")
+    return faults
+
+
+def _sure(rows: dict[str, list[dict[str, Any]]]) -> str:
     said = []
-    if ranking:
-        first = ranking[0]
-        said.append(f"{clip(first['method'])} is the best with a probability of {_chance(first['p_best'])}.")
+    for ranking, prize in ((rows["ranking"], ""), (rows["mean_ranking"], " by mean score")):
+        if not ranking:
+            continue
+        likely = max(ranking, key=lambda row: row["p_best"] or 0.0)
+        if likely["p_best"] is not None:
+            said.append(
+                f"{clip(likely['method'])} is the best{prize} with a probability of {chance(likely['p_best'])}."
+            )
         if sum(row["may_be_best"] for row in ranking) > 1:
-            said.append(f"That is not enough for a winner at a level of {first['level']:.0%}.")
-    for row in sorted(backtests, key=lambda row: row["quantity"]):
-        what = {"loss": "loss", "score": "scores"}.get(row["quantity"], row["quantity"])
+            said.append(f"That is not enough for a winner at a level of {ranking[0]['level']:.0%}.")
+    for row in rows["backtest"]:
+        what = "scores" if row["what"] == "score" else row["what"]
         against = f", against {percent(row['carried'])} for carrying the last size forward" if row["carried"] else ""
         said.append(
             f"With the largest size hidden, its {what} came out with a mean relative error of "
@@ -163,6 +200,8 @@ def _cost(cost: list[dict[str, Any]]) -> str:
         )
     elif cost[1:]:
         said.append("No other method took less.")
+    if max(row["n_timings"] for row in cost) == 1:
+        said.append("Each is a single timing: how much it varies from run to run is not known.")
     return " ".join(said)
 
 

@@ -80,15 +80,16 @@ def config(scheme: str) -> dict[str, Any]:
         "axis": {
             "labelColor": c["soft"], "titleColor": c["soft"], "gridColor": c["grid"], "domainColor": c["soft"],
             "tickColor": c["soft"], "labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal",
-            "titlePadding": 8, "tickSize": 4,
+            "titlePadding": 8, "tickSize": 4, "labelSeparation": 6,
         },
-        "axisX": {"grid": False},
+        "axisX": {"grid": False, "labelPadding": 5},
         "axisY": {"domain": False, "ticks": False, "titleAlign": "left", "titleAngle": 0, "titleAnchor": "start",
                   "titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
         "header": {"labelColor": c["ink"], "labelFontSize": 13, "labelFontWeight": 600, "labelAnchor": "start",
                    "labelPadding": 4, "title": None},
         "legend": {"labelColor": c["soft"], "titleColor": c["soft"], "labelFontSize": 12, "titleFontSize": 12,
-                   "titleFontWeight": "normal", "orient": "top", "symbolStrokeWidth": 2, "labelLimit": 280},
+                   "titleFontWeight": "normal", "orient": "top", "symbolStrokeWidth": 2, "symbolOpacity": 1,
+                   "labelLimit": 280},
         "range": {"category": palette(scheme, 24), "symbol": shapes(24), "ordinal": c["roles"]},
         "mark": {"color": c["accent"]},
         "line": {"strokeWidth": 2},
@@ -117,11 +118,16 @@ def size_label(n: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction as per cent, to two significant digits below 10 %: 0.023%, 1.5%, 34%."""
-    value = 100 * fraction
-    if value >= 10:
-        return f"{value:.0f}%"
-    return f"{float(f'{value:.2g}'):g}%"
+    """A fraction as per cent, to two significant digits below 10 %: 0.023%, 1.5%, 6.0%, 34%."""
+    value = float(f"{100 * fraction:.2g}")
+    if abs(value) >= 10 or not value or not math.isfinite(value):
+        return f"{100 * fraction:.0f}%"
+    return f"{value:.{1 - math.floor(math.log10(abs(value)))}f}%"
+
+
+def chance(probability: float) -> str:
+    """A probability from a finite number of draws, never certain in either direction: >99%, 97%, <1%."""
+    return ">99%" if probability > 0.99 else "<1%" if probability < 0.01 else f"{probability:.0%}"
 
 
 def clip(text: str, limit: int = 60) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import json
 import math
 import random
 from pathlib import Path
@@ -164,10 +165,11 @@ def fill_fits(rows: Rows, methods: dict) -> None:
     for method, (_, _, _, finals) in methods.items():
         for role in ("target", "backtest"):
             fit = run_id("fit", method, role)
+            note = {"code": "too_few_sizes", "message": f"{method}: too few sizes", "group": method}
             rows.add("fit", fit_id=fit, created_at=START + dt.timedelta(hours=2), role=role, quantity="loss",
                    method_id=method, law="power_offset", estimator="huber", loss_definition="last", split="test",
                    level=0.9, seed=0, objective=0.001, n_points=4 if role == "target" else 3,
-                   warnings='["few_sizes"]')  # fmt: skip
+                   warnings=json.dumps([note]))  # fmt: skip
             for i, (model, (n, _)) in enumerate(SIZES.items()):
                 rows.add("fit_point", fit_id=fit, run_id=run_id(method, model, 0), n_params=n, observed=finals[i],
                        fitted=finals[i], weight=1.0, held_out=role == "backtest" and i == 3)  # fmt: skip

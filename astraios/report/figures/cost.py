@@ -6,7 +6,18 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import colour, end_labels, interval, label_ends, log_ticks, shape, span, tips, with_sizes
+from astraios.report.marks import (
+    colour,
+    end_labels,
+    interval,
+    label_ends,
+    leaders,
+    log_ticks,
+    shape,
+    span,
+    tips,
+    with_sizes,
+)
 
 COST = """\
     select origin, ladder, dataset_id, method_id, n_params, count(*) as n_timings,
@@ -47,7 +58,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     frame = with_sizes(frame).with_columns(
         method=pl.when(pl.col("n_timings") == 1).then(pl.col("method") + " (one timing)").otherwise(pl.col("method"))
     )
-    shown = tips("p_best", "level", "fit_id", n_timings=("timings", "d"), mean=("projected loss, nats", ".4f"),
+    shown = tips("p_best_words", "level", "fit_id", n_timings=("timings", "d"), mean=("projected loss, nats", ".4f"),
                  device_seconds=("projected device seconds", ",.1f"), seconds_low=("from", ",.1f"),
                  seconds_high=("to", ",.1f"), measured_seconds=("measured device seconds", ",.1f"),
                  timed_n_params=("measured at", ".3~s"), flops_per_second=("operations a second", ".3s"),
@@ -74,8 +85,8 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         .encode(x=alt.X("seconds_low:Q"), x2="seconds_high:Q", y=y, tooltip=shown)
     )
     dots = base.mark_point(size=80).encode(x=x, y=y, shape=shape(frame), tooltip=shown)
-    halo, label = end_labels(base, scale, x)
-    return alt.layer(bars, across, halo, dots, label).properties(height=300, width=480)
+    named = [leaders(base, x, "mean", scale), end_labels(base, scale)]
+    return alt.layer(bars, across, dots, *named).properties(height=300, width=480)
 
 
 FIGURE = Figure(

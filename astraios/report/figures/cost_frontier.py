@@ -38,7 +38,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         peak_memory_bytes=("peak memory, bytes", ".3s"),
         checkpoint_bytes=("checkpoint, bytes", ".3s"),
     )
-    return lines(frame, x, "loss_nats", "test loss, nats per token", tooltip=shown, label_at_point=True)  # fmt: skip
+    return lines(frame, x, "loss_nats", "test loss, nats per token", tooltip=shown, end_anywhere=True)  # fmt: skip
 
 
 FIGURE = Figure(

@@ -26,7 +26,7 @@ numbered as (
 select origin, ladder, dataset_id, method_id, coalesce(t.title, method_id) as method, n_params, step, loss_nats, n_seeds
 from numbered
 left join tuning_method t using (method_id)
-where i % greatest(1, n // 40) = 0 or i = n - 1
+where n > 1 and (i % greatest(1, n // 40) = 0 or i = n - 1)
 order by n_params, method_id, step"""
 
 

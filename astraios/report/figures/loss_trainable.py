@@ -27,7 +27,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         tooltip=tips("n_trainable", "loss_nats", "n_seeds"),
         facet="split",
         facet_order=["train loss", "test loss"],
-        label_at_point=True,
+        end_anywhere=True,
     )
 
 

@@ -21,7 +21,7 @@ order by r.method_id, r.n_params"""
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Lines over size, on an axis from 0 to 1."""
     what, form = projected(frame)
-    shown = tips("p_best", "level", "fit_id", mean=(f"projected {what}", form), **interval(form, "low", "high"))
+    shown = tips("p_best_words", "level", "fit_id", mean=(f"projected {what}", form), **interval(form, "low", "high"))
     best = "lowest test loss" if frame["quantity"][0] == "loss" else "highest mean score"
     return lines(
         with_sizes(frame), size_axis(frame), "p_best", f"probability of the {best}", tooltip=shown,

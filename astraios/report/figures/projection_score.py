@@ -17,7 +17,7 @@ left join tuning_method m using (method_id)
 left join task k using (task_id)
 where p.quantity = 'score' and p.role = 'target' and p.mean is not null and p.metric = coalesce(k.metric, p.metric)
 qualify p.n_params = max(p.n_params) over (partition by p.origin, p.ladder, p.dataset_id)
-order by task, p.mean desc"""
+order by p.task_id <> 'mean', task, p.mean desc"""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
@@ -38,7 +38,8 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     thick = base.mark_rule(strokeWidth=4, opacity=0.5).encode(x=alt.X("low:Q"), x2="high:Q")
     dots = base.mark_point(size=70).encode(x=alt.X("mean:Q"), shape=shape(frame))
     chart = alt.layer(thin, thick, dots).properties(height=alt.Step(28))
-    return panels(chart, "task", None, 2, frame).resolve_scale(x="independent")
+    tasks = frame["task"].unique(maintain_order=True).to_list()
+    return panels(chart, "task", tasks, 2, frame).resolve_scale(x="independent")
 
 
 FIGURE = Figure(
@@ -46,8 +47,8 @@ FIGURE = Figure(
     title="Scores projected at the target size",
     section="projection",
     order=40,
-    caption="The main metric of each task, predicted from the projected loss, or from size where no loss was measured. "
-    "Thin bars hold one new run, thick bars the mean.",
+    caption="The mean over tasks first, where it is projected; then the main metric of each task. Scores are predicted "
+    "from the projected loss, or from size where no loss was measured. Thin bars: one new run; thick: the mean.",
     sql=SQL,
     draw=draw,
     missing="No score is projected: run astraios fit-scaling --target SIZE on runs with losses and scores.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
+from astraios.report import theme
 from astraios.report.base import Figure
 from astraios.report.marks import colour, interval, projected, shape, span, tips, with_sizes
 
@@ -19,7 +20,7 @@ order by case r.quantity when 'loss' then r.mean else -r.mean end"""
 
 def chance(p: float) -> str:
     """A probability of being best, in words."""
-    return "<1% best" if p < 0.005 else ">99% best" if p > 0.995 else f"{p:.0%} best"
+    return f"{theme.chance(p)} best"
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
@@ -34,7 +35,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         + pl.when(pl.col("verdict").str.starts_with("not")).then(pl.lit(", not separable")).otherwise(pl.lit("")),
     )  # fmt: skip
     what, form = projected(frame)
-    shown = tips("p_best", "verdict", "level", "fit_id", mean=(f"projected {what}", form),
+    shown = tips("p_best_words", "verdict", "level", "fit_id", mean=(f"projected {what}", form),
                  **interval(form, "low", "high"))  # fmt: skip
     ends = span(pl.concat([frame["low"], frame["high"]]).drop_nulls().to_list())
     scale = alt.Scale(domain=list(ends), nice=False)

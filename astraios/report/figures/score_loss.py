@@ -27,7 +27,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     return lines(
         with_sizes(frame), alt.X("loss_nats:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)),
         "mean_score", "mean score", tooltip=tips("loss_nats", "mean_score", "n_tasks", "n_seeds"),
-        facet="split", facet_order=["train loss", "test loss"], as_percent=True, label_at_point=True,
+        facet="split", facet_order=["train loss", "test loss"], as_percent=True, end_anywhere=True,
     )  # fmt: skip
 
 

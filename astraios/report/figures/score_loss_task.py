@@ -27,7 +27,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     return lines(
         with_sizes(frame), alt.X("loss_nats:Q", title=title, scale=scale, axis=alt.Axis(tickCount=5)), "value", "score",
         tooltip=tips("task", "loss_nats", "value", "chance", "n_seeds"), facet="task", as_percent=True,
-        label_at_point=True, own_axes=True, height=240,
+        end_anywhere=True, own_axes=True, height=240,
     )  # fmt: skip
 
 

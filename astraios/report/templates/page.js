@@ -12,7 +12,13 @@
   // A chart is drawn at a guessed width, then stretched by what axes and labels left over.
   async function draw(box) {
     const room = Math.floor(box.getBoundingClientRect().width);
-    const source = read(box.dataset.spec);
+    const source = shown(read(box.dataset.spec));
+    if (!source) {
+      box.view?.finalize();
+      box.view = null;
+      box.textContent = "Every series of this chart is switched off.";
+      return;
+    }
     const facet = "facet" in source;
     const columns = facet ? Math.max(1, Math.min(source.columns, Math.floor(room / 290))) : 1;
     const shared = configs[scheme()];
@@ -26,18 +32,100 @@
     const { view } = await vegaEmbed(box, spec, { actions: false, renderer: "svg", config, tooltip: { theme: scheme() } });
     box.view?.finalize();
     box.view = view;
-    for (let pass = 0; pass < 2; pass += 1) {
+    nameRuns(view, box.dataset.runs);
+    for (let pass = 0; pass < 3; pass += 1) {
       const spare = room - box.querySelector("svg").getBoundingClientRect().width;
       const next = Math.max(80, width + Math.floor(spare / columns));
-      if (Math.abs(spare) < 3 || next === width) break;
+      if ((spare >= 0 && spare < 3) || next === width) break;
       width = next;
       await view.signal(facet ? "child_width" : "width", width).resize().runAsync();
     }
     const svg = box.querySelector("svg");
+    // The chart as a whole has a text; its parts are no pictures of their own, and empty ones would have no name.
+    const words = ["role", "aria-label", "aria-roledescription"];
+    for (const part of svg.querySelectorAll(words.map((word) => `[${word}]`).join())) {
+      for (const word of words) part.removeAttribute(word);
+    }
     svg.setAttribute("role", "img");
     svg.setAttribute("aria-label", box.dataset.alt);
     box.dataset.drawn = scheme();
     box.style.minHeight = "";
+  }
+
+  // Series that are switched off leave the data of every chart; the places of axes and names stay as they are.
+  const off = new Set();
+  function shown(source) {
+    if (!off.size) return source;
+    let left = 0;
+    const datasets = {};
+    for (const [name, rows] of Object.entries(source.datasets)) {
+      datasets[name] = rows.filter((row) => !off.has(row.method_id));
+      left += datasets[name].length;
+    }
+    return left ? { ...source, datasets } : null;
+  }
+
+  function switchSeries() {
+    const boxes = [...document.querySelectorAll("#series input")];
+    off.clear();
+    for (const one of boxes) if (!one.checked) off.add(one.value);
+    const n = boxes.length;
+    document.getElementById("series-said").textContent = off.size ? `Series: ${n - off.size} of ${n} shown` : `Series: all ${n} shown`;
+    document.getElementById("series").classList.toggle("some-off", off.size > 0);
+    delete root.dataset.ready;
+    return drawAll();
+  }
+
+  // A point that is a mean over runs names them, where the page knows exactly as many as the point was made of.
+  const known = new Map();
+  function runsOf(datum, id) {
+    if (!id || !datum?.n_seeds || datum.method_id === undefined) return [];
+    if (!known.has(id)) {
+      const { columns, rows } = read(id);
+      known.set(id, rows.map((row) => Object.fromEntries(columns.map((name, i) => [name, row[i]]))));
+    }
+    const same = (run) => ["method_id", "n_params", "n_tokens"].every((key) => datum[key] === undefined || datum[key] === null || run[key] === datum[key]);
+    const found = known.get(id).filter(same).map((run) => run.run_id);
+    return found.length === datum.n_seeds ? found : [];
+  }
+
+  function nameRuns(view, id) {
+    const show = view.tooltip();
+    view.tooltip((handler, event, item, value) => {
+      const found = value && typeof value === "object" ? runsOf(item?.datum, id) : [];
+      const more = found.length > 4 ? `, and ${found.length - 4} more` : "";
+      const text = found.slice(0, 4).join(", ") + more;
+      show.call(handler, handler, event, item, found.length ? { ...value, [found.length > 1 ? "runs" : "run"]: text } : value);
+    });
+    view.addEventListener("click", (event, item) => {
+      const found = runsOf(item?.datum, id);
+      if (found.length) goTo(found, id);
+    });
+  }
+
+  function goTo(found, id) {
+    const holder = document.querySelector(`.rows[data-rows="${id}"]`);
+    const details = holder.closest("details");
+    details.open = true;
+    fill(details);
+    for (const row of holder.querySelectorAll("tr.found")) row.classList.remove("found");
+    const rows = found.map((run) => document.getElementById(`run-${run}`)).filter(Boolean);
+    for (const row of rows) row.classList.add("found");
+    rows[0]?.scrollIntoView({ block: "center" });
+  }
+
+  function goToHash() {
+    const run = decodeURIComponent(location.hash).replace(/^#run-/, "");
+    if (!location.hash.startsWith("#run-")) return;
+    for (const holder of document.querySelectorAll('.rows[data-rows$="-runs-rows"]')) {
+      const { columns, rows } = read(holder.dataset.rows);
+      if (rows.some((row) => row[columns.indexOf("run_id")] === run)) goTo([run], holder.dataset.rows);
+    }
+  }
+
+  // What is wider than its room says so: see .goes-on in the style sheet.
+  function hint() {
+    for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("goes-on", box.scrollWidth > box.clientWidth + 1);
   }
 
   let turn = 0;
@@ -93,16 +181,19 @@
     const { columns, rows } = read(holder.dataset.rows);
     const table = holder.appendChild(document.createElement("table"));
     const head = table.createTHead().insertRow();
+    const run = holder.dataset.rows.endsWith("-runs-rows") ? columns.indexOf("run_id") : -1;
     for (const name of columns) head.appendChild(Object.assign(document.createElement("th"), { textContent: name, scope: "col" }));
     const body = table.createTBody();
     for (const row of rows) {
       const line = body.insertRow();
+      if (run >= 0) line.id = `run-${row[run]}`;
       for (const value of row) {
         const cell = line.insertCell();
         cell.textContent = typeof value === "number" ? Number(value.toPrecision(6)) : value ?? "";
         if (typeof value === "string") cell.className = "text";
       }
     }
+    hint();
   }
 
   document.getElementById("scheme").addEventListener("click", () => {
@@ -113,13 +204,22 @@
   for (const button of document.querySelectorAll("button[data-rows]")) button.addEventListener("click", () => download(button));
   for (const details of document.querySelectorAll("details.data")) details.addEventListener("toggle", () => fill(details));
 
+  for (const one of document.querySelectorAll("#series input")) one.addEventListener("change", switchSeries);
+  document.getElementById("series-all")?.addEventListener("click", () => {
+    for (const one of document.querySelectorAll("#series input")) one.checked = true;
+    switchSeries();
+  });
+  addEventListener("hashchange", goToHash);
+
   let width = innerWidth;
   let timer;
   addEventListener("resize", () => {
     clearTimeout(timer);
-    if (innerWidth !== width && !printing.matches) timer = setTimeout(() => { width = innerWidth; drawAll(); }, 150);
+    if (innerWidth !== width && !printing.matches) timer = setTimeout(() => { width = innerWidth; hint(); drawAll(); }, 150);
   });
+  hint();
   paint();
+  goToHash();
 
   // The planner: a budget on a slider, read along straight lines between the budgets that were worked out.
   const SUFFIX = [["T", 1e12], ["B", 1e9], ["M", 1e6], ["k", 1e3]];
