@@ -258,7 +258,9 @@ def test_peft_comparison(source: Copy, tmp_path: Path) -> None:
 
 def test_a_source_that_names_no_size_asks_for_it(source: Copy, tmp_path: Path) -> None:
     db = tmp_path / "a.duckdb"
-    assert_one_line(run_cli("import", source("tensorboard"), "--db", db), 2, "ia3 does not say .* --set n_params=SIZE")
+    assert_one_line(
+        run_cli("import", source("tensorboard"), "--db", db), 2, "(ia3|lora) does not say .* --set n_params=SIZE"
+    )
     for option, pattern in (
         ("n_parms=1B", "did you mean 'n_params'"), ("n_params=big", "size 'big'"), ("n_params", "COLUMN=VALUE"),
         ("learning_rate=fast", "a number was expected"),

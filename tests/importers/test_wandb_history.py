@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from astraios import store
+from astraios.importers._runs import Skipped
 from astraios.importers.wandb import _read
 from tests.conftest import assert_one_line, run_cli
 from tests.importers.conftest import FILES, content
@@ -25,7 +26,7 @@ EXPECTED = [(0, 4.0), (10, 3.8), (20, 3.6), (30, 3.4), (40, 3.25), (50, math.nan
 @pytest.fixture(scope="module")
 def rows() -> list[dict[str, object]]:
     """The rows that wandb wrote for the run with a step metric."""
-    run = _read(next(FILES.glob("wandb/*/run-lora321.wandb")))
+    run = _read(next(FILES.glob("wandb/*/run-lora321.wandb")), Skipped(False))
     return [{"_step": step, **row} for step, row in run.history]
 
 

@@ -62,7 +62,9 @@ def make_run(
         directory.append_loss(LossPoint("test", step, step * 100, start - 0.1 * step))
     result = TaskResult(
         scores=(Score("t", "accuracy", 0.5, 0.1, 0.3, 0.7, 20),),
-        samples=(SampleScore("t", "0", 0, 1.0, "passed"),),
+        samples=(
+            SampleScore("t", "0", 0, 1.0, "passed", n_choices=4, answers=[1], loglikelihood=-0.7, answer_bytes=9),
+        ),
         n_items=20,
     )
     ending = Ending(attempt=attempt, state="done", started_at=started, finished_at=started, device_seconds=1.5)

@@ -70,7 +70,7 @@ def test_a_manifest_that_lacks_what_it_should_have_is_refused(tmp_path: Path) ->
 
 
 def test_manifests_keep_their_keys(tmp_path: Path) -> None:
-    """Format 1: what is written now has the keys that it had before there were records."""
+    """Format 1: what is written now has the keys that it had before there were records, and those that came since."""
     content = make_run(tmp_path, "run0").manifest()
     assert content is not None
     assert content["format"] == 1
@@ -85,7 +85,7 @@ def test_manifests_keep_their_keys(tmp_path: Path) -> None:
     assert not set(rows["run"]) & {"sweep_id", "created_at"}, "known when it is taken in"
     assert set(rows["attempts"][0]) == {"attempt", "state", "started_at", "finished_at", "device_seconds"}
     assert set(rows["evaluations"][0]) == {
-        "task_id", "n_shot", "n_items", "isolation", "wall_seconds", "settings",
+        "task_id", "n_shot", "n_items", "isolation", "wall_seconds", "settings", "gold_revision",
     }  # fmt: skip
 
 
