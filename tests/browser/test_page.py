@@ -27,7 +27,7 @@ def test_every_chart_is_drawn_and_nothing_leaves(
 ) -> None:
     page = opened(files[which], width, scheme)
     charts = page.locator(".chart")
-    assert charts.count() == {"tiny": 23, "paper": 6, "empty": 0}[which]
+    assert charts.count() == {"tiny": 25, "paper": 6, "empty": 0}[which]
     drawn = page.evaluate(
         """() => [...document.querySelectorAll('.chart')].map(box => {
             const svg = box.querySelector('svg');

@@ -66,7 +66,7 @@ def test_frames_fit_the_tables(tmp_path: Path) -> None:
     analysis, db = analyse_scores(made(np.random.default_rng(1)), targets=[1e8]), tmp_path / "a.duckdb"
     store.write_fits(db, [(analysis.fitted(), analysis.projections)])
     counts = {table: len(store.query(db, f"from {table}")) for table in store.fits.FIT_TABLES}
-    assert counts.pop("fit_draw") == 0
+    assert (counts.pop("fit_draw"), counts.pop("fit_curve")) == (0, 0)
     assert all(counts.values())
     assert store.query(db, "select distinct split, loss_definition from fit").rows() == [(None, None)], "no losses"
     assert store.failed_checks(db) == {}
@@ -169,7 +169,7 @@ def test_published_scores_are_backtested_by_every_link(paper: Path) -> None:
     assert all(row["n"] == 2 * 133 for row in found.values()), "7B from two sizes, 16B from three"
     best = found["auto"]
     assert best["error"] < 1.05 * min(row["error"] for row in found.values()), "no link alone is much better"
-    assert best["error"] < 0.8 * best["carried"]
+    assert best["error"] < 0.85 * best["carried"]
     assert 0.85 < best["covered"] < 0.95
     assert len(store.query(paper, "select distinct law from calibration where quantity = 'score'")) == len(found)
     odd = run_cli("fit-scaling", "--db", paper, "--law", "sigmod")

@@ -58,7 +58,7 @@ def test_starcoderbase_configuration_is_known_offline() -> None:
 
 def test_a_hub_that_cannot_be_reached(monkeypatch) -> None:
     pytest.importorskip("transformers", reason="needs the extra astraios[train]")
-    monkeypatch.setattr("astraios.models.ladders.hub._no_network", lambda: True)
+    monkeypatch.setattr("astraios.hub.no_network", lambda: True)
     ladder, rung = resolve("someone/no-such-model-here")
     for call in (ladder.load, ladder.config):
         with pytest.raises(CellError, match="can't be loaded from the hub") as error:

@@ -80,7 +80,11 @@ def test_cost_is_that_of_the_target(own: duckdb.DuckDBPyConnection) -> None:
     spread = math.sqrt(sum((value - middle) ** 2 for value in logs) / 2)
     half = 2.920 * spread * math.sqrt(1 + 1 / 3)
     assert row["seconds_high"] == pytest.approx(math.exp(middle + half) * 4)
-    assert "(one timing)" in str(draw(find_figure("cost-performance"), query, choose(query)).spec)
+    names = draw(find_figure("cost-performance"), query, choose(query)).frame
+    figure = find_figure("cost-performance")
+    assert 1 in names["n_timings"].to_list()
+    assert " *'" in str(draw(figure, query, choose(query)).spec)
+    assert "a star marks a single timing" in figure.caption
 
 
 @pytest.mark.promise("every learning rate that was tried is shown, with the one that wins at each size")

@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
+from astraios.report.marks import HEIGHT, end_labels, label_ends, leaders, log_ticks
 
 SQL = """\
 select origin, ladder, dataset_id, title || ', ' || metric as task, metric, n_methods, n_pairs, decision_accuracy,
@@ -16,18 +17,22 @@ order by decision_accuracy desc, task"""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A point for each task; right and high is good."""
-    base = alt.Chart(frame).encode(
-        x=alt.X(
-            "signal_to_noise:Q",
-            title="signal to noise (log scale)",
-            scale=alt.Scale(type="log", padding=40),
-            axis=alt.Axis(tickCount=5, format="~g"),
-        ),
+    """A point for each task, its name at the right edge; right and high is good."""
+    frame = label_ends(frame.with_columns(method_id="task", method="task"), "decision_accuracy", (0, 1), height=HEIGHT)
+    x = alt.X(
+        "signal_to_noise:Q",
+        title="signal to noise (log scale)",
+        scale=alt.Scale(type="log", nice=False, padding=14),
+        axis=alt.Axis(values=log_ticks(frame["signal_to_noise"].to_list()), labelOverlap="greedy", format="~g"),
+    )
+    y = alt.Scale(domain=[0, 1])
+    base = alt.Chart(frame)
+    placed = base.encode(
+        x=x,
         y=alt.Y(
             "decision_accuracy:Q",
             title="pairs in the order of the largest size",
-            scale=alt.Scale(domain=[0, 1]),
+            scale=y,
             axis=alt.Axis(format="%"),
         ),
         tooltip=[
@@ -42,11 +47,14 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         ],
     )
     filled = alt.Color(
-        "decides:N", title="decides", scale=alt.Scale(domain=[True, False], range=["#0b7a75", "#b0b0b0"])
+        "decides:N",
+        title="decides",
+        scale=alt.Scale(domain=[True, False], range=["#0b7a75", "#b0b0b0"]),
+        legend=alt.Legend(orient="bottom"),
     )
-    dots = base.mark_point(size=90, filled=True).encode(color=filled)
-    text = base.mark_text(align="left", dx=8, fontSize=10).encode(text="task:N")
-    return alt.layer(dots, text).properties(height=320, width=480)
+    dots = placed.mark_point(size=90, filled=True).encode(color=filled)
+    names = [leaders(base, x, "decision_accuracy", y), end_labels(base, y)]
+    return alt.layer(dots, *names).properties(height=HEIGHT, width=420)
 
 
 FIGURE = Figure(

@@ -56,7 +56,7 @@ order by device_seconds"""
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """A point for each method, with the intervals of its projected mean and of what a run would take."""
     frame = with_sizes(frame).with_columns(
-        method=pl.when(pl.col("n_timings") == 1).then(pl.col("method") + " (one timing)").otherwise(pl.col("method"))
+        method=pl.when(pl.col("n_timings") == 1).then(pl.col("method") + " *").otherwise(pl.col("method"))
     )
     shown = tips("p_best_words", "level", "fit_id", n_timings=("timings", "d"), mean=("projected loss, nats", ".4f"),
                  device_seconds=("projected device seconds", ",.1f"), seconds_low=("from", ",.1f"),
@@ -96,8 +96,8 @@ FIGURE = Figure(
     order=20,
     caption="The cheapest good method is at the lower left. Cost is projected to the target: its operations, which "
     "grow with the parameters at the tokens of the measured runs, over the rate that the largest size sustained. Bars "
-    "across are 90% intervals for a new run, from the spread of repeated timings; one timing alone has none, and says "
-    "so. Upright bars hold the projected mean.",
+    "across are 90% intervals for a new run, from the spread of repeated timings; a star marks a single timing, which "
+    "has none. Upright bars hold the projected mean.",
     sql=SQL,
     draw=draw,
     missing="No projection with a measured cost is stored: run astraios collect, then fit-scaling --target SIZE.",

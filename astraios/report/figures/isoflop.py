@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import size_axis, span
+from astraios.report.marks import panels, size_axis, span
 from astraios.report.theme import size_label
 
 SQL = """\
@@ -18,7 +18,7 @@ order by series, flops, n_params"""
 
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """A curve a budget, its minimum marked, the law drawn through the minima; a panel a series."""
+    """A curve a budget, its minimum marked, the line drawn through the minima; a panel a series."""
     frame = frame.with_columns(
         budget=pl.col("flops").map_elements(lambda c: f"{c:.2g}", return_dtype=pl.String) + " FLOPs",
         size=pl.col("n_params").map_elements(size_label, return_dtype=pl.String),
@@ -34,16 +34,18 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         alt.Tooltip("data:N", title="tokens"), alt.Tooltip("loss:Q", title="loss, nats", format=".4f"),
     ]  # fmt: skip
     base = alt.Chart(frame)
-    shade = alt.Opacity("budget:N", sort=order, scale=alt.Scale(range=[0.35, 1.0]), legend=None)
+    strengths = [0.35 + 0.65 * (i + 1) / len(order) for i in range(len(order))]
+    shade = alt.Opacity(
+        "budget:N", scale=alt.Scale(domain=order, range=strengths), legend=alt.Legend(title=None, orient="bottom")
+    )
     curves = base.mark_line(clip=True).encode(x=x, y=y, detail="budget:N", opacity=shade, tooltip=tips)
     minima = base.transform_filter("datum.is_best").encode(x=x, y=y, tooltip=tips)
     law = minima.mark_line(strokeDash=[4, 3], style="soft-line", clip=True)
     dots = minima.mark_point(clip=True)
-    labels = minima.mark_text(align="left", dx=8, dy=8, clip=True).encode(text="budget:N")
-    chart = alt.layer(curves, law, dots, labels).properties(width=480, height=300)
+    chart = alt.layer(curves, law, dots).properties(height=260)
     if frame["series"].n_unique() > 1:
-        return chart.properties(width=300).facet(alt.Facet("method:N", title=None), columns=2)
-    return chart
+        return panels(chart, "method", None, 2, frame)
+    return chart.properties(width=480)
 
 
 FIGURE = Figure(

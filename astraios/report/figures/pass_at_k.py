@@ -6,7 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
-from astraios.report.marks import colour, with_sizes
+from astraios.report.marks import colour, log_ticks, panels, with_sizes
 
 SQL = """\
 select p.origin, p.ladder, p.dataset_id, p.title as task, p.method_id, coalesce(m.title, p.method_id) as method,
@@ -19,6 +19,7 @@ order by p.task_id, p.n_params, p.method_id, p.k"""
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """A curve for each method, a panel for each task and size; dashed beyond the samples."""
     frame = with_sizes(frame)
+    frame = frame.with_columns(panel=pl.col("task") + ", " + pl.col("size"))
     shown = [
         alt.Tooltip("task:N"), alt.Tooltip("method:N"), alt.Tooltip("size:N"), alt.Tooltip("k:Q", format=","),
         alt.Tooltip("value:Q", title="pass@k", format=".1%"), alt.Tooltip("low:Q", format=".1%"),
@@ -26,16 +27,20 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         alt.Tooltip("n_samples:Q", title="samples a problem"),
     ]  # fmt: skip
     base = alt.Chart(frame).encode(
-        x=alt.X("k:Q", title="samples allowed, k (log scale)", scale=alt.Scale(type="log", nice=False)),
+        x=alt.X(
+            "k:Q", title="samples allowed, k (log scale)", scale=alt.Scale(type="log", nice=False),
+            axis=alt.Axis(values=log_ticks(frame["k"].to_list()), labelOverlap="greedy", format="~s"),
+        ),
         color=colour(frame),
         tooltip=shown,
-    )
-    y = alt.Y("value:Q", title=None, axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
+    )  # fmt: skip
+    y = alt.Y("value:Q", title="pass@k", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     band = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q"), y2="high:Q")
     line = base.mark_line().encode(y=y)
     dots = base.mark_point(filled=True, size=36).encode(y=y, opacity=alt.Opacity("is_projected:N", legend=None,
         scale=alt.Scale(domain=[False, True], range=[1.0, 0.25])))  # fmt: skip
-    return alt.layer(band, line, dots).properties(height=200, width=260).facet(row="task:N", column="size:N")
+    order = frame["panel"].unique(maintain_order=True).to_list()
+    return panels(alt.layer(band, line, dots).properties(height=200), "panel", order, 2, frame)
 
 
 FIGURE = Figure(
