@@ -8,11 +8,25 @@ from typing import TYPE_CHECKING
 
 from astraios.store.connect import writing
 from astraios.store.fits import replace_fits
-from astraios.store.rows import FIT_TABLES, KEYS, POINT_TABLES, RUN_TABLES, SUMMARISE, insert, merge, next_load_key
+from astraios.store.rows import (
+    FIT_TABLES,
+    KEYS,
+    OWN_TABLES,
+    POINT_TABLES,
+    RUN_TABLES,
+    SUMMARISE,
+    insert,
+    merge,
+    next_load_key,
+)
 
 if TYPE_CHECKING:
     import polars as pl
     from duckdb import DuckDBPyConnection
+
+
+_SAID = tuple(name for name in OWN_TABLES if name not in (*FIT_TABLES, "correlation", "import_load"))
+"""What people and plans said, row by row."""
 
 
 def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = False) -> dict[str, int]:
@@ -53,7 +67,7 @@ def import_frames(path: Path, frames: Mapping[str, pl.DataFrame], adds: bool = F
             )
             connection.unregister("arriving")
             insert(connection, "correlation", frames["correlation"].to_arrow())
-        for table in ("curation", "composite"):
+        for table in _SAID:
             if table in frames:
                 connection.register("arriving", frames[table].to_arrow())
                 connection.execute(f"create or replace temp table typed as from {table} limit 0")

@@ -39,7 +39,7 @@ class Words:
 
 class LLM:
     def __init__(self, model, **options):
-        if model == "broken":
+        if model == "some/broken":
             raise ValueError("no such weights")
         self.llm_engine = SimpleNamespace(model_config=SimpleNamespace(max_model_len=64))
         with open(f"{FOLDER}/engines", "a") as file:
@@ -113,8 +113,8 @@ def test_answers_of_two_engines_are_kept_apart() -> None:
 
 
 def test_what_can_not_be_had_is_one_line(stand_in: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CellError, match="vLLM can't load broken: no such weights"):
-        load(Subject(model="broken", ray="here", device="cpu"))
+    with pytest.raises(CellError, match="vLLM can't load some/broken: no such weights"):
+        load(Subject(model="some/broken", ray="here", device="cpu"))
     with pytest.raises(UsageError, match="--engines 0"):
         load(Subject(model="some/model", ray="here", engines=0, device="cpu"))
     with pytest.raises(UsageError, match="leave --engine transformers away"):

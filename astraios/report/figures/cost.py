@@ -70,7 +70,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     x = alt.X(
         "device_seconds:Q",
         title=f"projected device seconds of a run at {size} (log scale)",
-        scale=alt.Scale(type="log", nice=False, padding=30),
+        scale=alt.Scale(type="log", nice=False, padding=30, domain=[min(seconds), max(seconds)]),
         axis=alt.Axis(values=log_ticks(seconds), format="~s"),
     )
     scale = alt.Scale(domain=list(ends), nice=False)
@@ -79,14 +79,15 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
         x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", tooltip=shown
     )
-    across = (
+    # No layer without rows: its empty domain would leave the shared log axis without ends.
+    across = [
         base.transform_filter("isValid(datum.seconds_low)")
         .mark_rule(strokeWidth=2, opacity=0.6)
         .encode(x=alt.X("seconds_low:Q"), x2="seconds_high:Q", y=y, tooltip=shown)
-    )
+    ] if frame["seconds_low"].count() else []  # fmt: skip
     dots = base.mark_point(size=80).encode(x=x, y=y, shape=shape(frame), tooltip=shown)
     named = [leaders(base, x, "mean", scale), end_labels(base, scale)]
-    return alt.layer(bars, across, dots, *named).properties(height=300, width=480)
+    return alt.layer(bars, *across, dots, *named).properties(height=300, width=480)
 
 
 FIGURE = Figure(

@@ -36,7 +36,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     base = alt.Chart(frame)
     strengths = [0.35 + 0.65 * (i + 1) / len(order) for i in range(len(order))]
     shade = alt.Opacity(
-        "budget:N", scale=alt.Scale(domain=order, range=strengths), legend=alt.Legend(title=None, orient="bottom")
+        "budget:O", scale=alt.Scale(domain=order, range=strengths), legend=alt.Legend(title=None, orient="bottom")
     )
     curves = base.mark_line(clip=True).encode(x=x, y=y, detail="budget:N", opacity=shade, tooltip=tips)
     minima = base.transform_filter("datum.is_best").encode(x=x, y=y, tooltip=tips)

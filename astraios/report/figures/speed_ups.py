@@ -26,7 +26,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         shown_low=pl.col("low").fill_null(ends.min()), shown_high=pl.col("high").fill_null(ends.max()),
         verdict=pl.when("separable").then(pl.lit("separable")).otherwise(pl.lit("not separable")),
     )  # fmt: skip
-    scale = alt.Scale(type="log", nice=True)
+    scale = alt.Scale(type="log", nice=True, domain=[min(ends.to_list()), max(ends.to_list())])
     axis = alt.Axis(format="~g")
     title = f"FLOPs that {frame['reference'][0]} needs, as a multiple (log scale)"
     y = alt.Y("method:N", sort=frame["method"].to_list(), title=None)
@@ -42,8 +42,8 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
         x="factor:Q",
         shape=alt.Shape("verdict:N", title=None, scale=alt.Scale(range=["circle", "diamond"])),
     )
-    one = alt.Chart(pl.DataFrame({"x": [1.0]})).mark_rule(style="soft-line", strokeDash=[4, 3]).encode(x="x:Q")
-    return alt.layer(one, bars, dots).properties(width=480, height=alt.Step(28))
+    one = alt.Chart(frame).mark_rule(style="soft-line", strokeDash=[4, 3]).encode(x=alt.datum(1))
+    return alt.layer(one, bars, dots).properties(width=480, height=28 * frame.height)
 
 
 FIGURE = Figure(
