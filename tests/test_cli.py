@@ -155,7 +155,7 @@ def test_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("astraios.files.os.fsync", full)
-    assert_one_line(run_cli("report", "--db", db, "-o", page), 1, "No space left")
+    assert_one_line(run_cli("report", "--db", db, "-o", page), 1, "the disk is full")
     assert page.read_text() == before
 
 

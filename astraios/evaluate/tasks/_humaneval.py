@@ -66,11 +66,13 @@ def python_body(text: str) -> str:
 def java_body(text: str) -> str:
     """`text` through the brace that closes the class which the prompt opened (two are open: class and method).
 
-    What never closes it loses a main method and what follows its last brace, and gets the class's brace where that
-    alone is lacking: so the released programs end.
+    What never closes it loses a main method and what follows its last brace, and gets a brace where it opens one more
+    than it closes: so the released programs end.
 
     >>> java_body(" return 1; } } class More {}"), java_body(" return 1; } // and"), java_body(" return")
-    (' return 1; } }', ' return 1; }\\n}', ' return')
+    (' return 1; } }', ' return 1; }', ' return')
+    >>> java_body(" for (;;) { if (a) { return 1; } // and")
+    ' for (;;) { if (a) { return 1; }\\n}'
     """
     closed = _closing(text)
     if closed is not None:
