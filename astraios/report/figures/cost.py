@@ -69,8 +69,8 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     size = frame["size"][0]
     x = alt.X(
         "device_seconds:Q",
-        title=f"projected device seconds of a run at {size} (log scale)",
-        scale=alt.Scale(type="log", nice=False, padding=30, domain=[min(seconds), max(seconds)]),
+        title=f"device seconds at {size}, projected (log scale)",
+        scale=alt.Scale(type="log", nice=False, domain=_room(seconds)),
         axis=alt.Axis(values=log_ticks(seconds), format="~s"),
     )
     scale = alt.Scale(domain=list(ends), nice=False)
@@ -79,15 +79,19 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     bars = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
         x=x, y=alt.Y("low:Q", scale=scale), y2="high:Q", tooltip=shown
     )
-    # No layer without rows: its empty domain would leave the shared log axis without ends.
-    across = [
+    spreads = (
         base.transform_filter("isValid(datum.seconds_low)")
         .mark_rule(strokeWidth=2, opacity=0.6)
-        .encode(x=alt.X("seconds_low:Q"), x2="seconds_high:Q", y=y, tooltip=shown)
-    ] if frame["seconds_low"].count() else []  # fmt: skip
+        .encode(x=alt.X("seconds_low:Q"), x2="seconds_high:Q", y=alt.Y("mean:Q", scale=scale), tooltip=shown)
+    )
     dots = base.mark_point(size=80).encode(x=x, y=y, shape=shape(frame), tooltip=shown)
     named = [leaders(base, x, "mean", scale), end_labels(base, scale)]
-    return alt.layer(bars, *across, dots, *named).properties(height=300, width=480)
+    return alt.layer(bars, spreads, dots, *named).properties(height=300, width=480)
+
+
+def _room(seconds: list[float]) -> list[float]:
+    """Ends of a log axis with some room beside the outermost values."""
+    return [min(seconds) / 1.15, max(seconds) * 1.15]
 
 
 FIGURE = Figure(

@@ -40,6 +40,8 @@
       width = next;
       await view.signal(facet ? "child_width" : "width", width).resize().runAsync();
     }
+    // A resize that leaves all places as they were clears the picture and draws none of it.
+    if (!box.querySelector("svg > g > *")) await view.signal(facet ? "child_width" : "width", width - 1).runAsync();
     const svg = box.querySelector("svg");
     // The chart as a whole has a text; its parts are no pictures of their own, and empty ones would have no name.
     const words = ["role", "aria-label", "aria-roledescription"];
