@@ -10,7 +10,7 @@ import pytest
 
 from astraios.errors import UsageError
 from astraios.fit.notes import CODES
-from astraios.workflow.gates import GateError, check_gates, check_names, fit_facts
+from astraios.workflow.gates import GateError, check_conditions, check_gates, fit_facts
 from tests.conftest import assert_one_line, run_cli
 
 
@@ -85,7 +85,7 @@ def test_what_is_not_known_is_not_passed() -> None:
     with pytest.raises(GateError):
         check_gates(["p_best < 0.9"], {"p_best": float("nan")})
     with pytest.raises(UsageError, match="did you mean 'difference'"):
-        check_names(["diference > 0"], ["difference", "p_value"])
+        check_conditions(["diference > 0"], ["difference", "p_value"])
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from astraios.collect.launch import LAUNCHERS
-from astraios.collect.plan.sweep import Sweep, built_in_sweeps
+from astraios.collect.plan.extends import built_in_sweeps
+from astraios.collect.plan.sweep import Sweep
 from astraios.collect.schema import sweep_schema
 from astraios.errors import UsageError
 from tests.conftest import REPOSITORY, assert_one_line, run_cli

@@ -153,7 +153,7 @@ def fit_scaling(
         ladder=ladder,
     )
     path, conditions = store.database_path(db), fail_if or ()
-    workflow.check_names(conditions, workflow.FIT_NAMES)
+    workflow.check_conditions(conditions, workflow.FIT_NAMES)
     if over is not None:
         columns = workflow.FileColumns(n, d, loss, group)
         rows = (

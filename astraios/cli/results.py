@@ -213,7 +213,7 @@ def compare(
     """Say whether two runs differ on the same samples of a task."""
     from astraios import store, workflow
 
-    workflow.check_names(fail_if or (), workflow.COMPARED)
+    workflow.check_conditions(fail_if or (), workflow.COMPARED)
     numbers, words = workflow.compare(store.database_path(db), a, b, task, seed)
     if as_json:
         terminal.print_json(numbers)

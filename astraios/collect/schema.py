@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from astraios.collect.plan.compute import ComputeSpec, KeepSpec
+from astraios.collect.plan.extends import built_in_sweeps
 from astraios.collect.plan.job import STAGES
-from astraios.collect.plan.sweep import NO_AXES, Sweep, built_in_sweeps
+from astraios.collect.plan.sweep import NO_AXES, Sweep
 from astraios.data.packing import DataSpec
 from astraios.settings import Rule, rule_of_type, rules_of
 from astraios.train.loop import TrainSpec

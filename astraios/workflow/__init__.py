@@ -23,7 +23,7 @@ from astraios.workflow.exporting import export
 from astraios.workflow.finishing import finish
 from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, load_fit, preview, reuse
 from astraios.workflow.forecasting import forecast
-from astraios.workflow.gates import FIT_NAMES, check_gates, check_names, fit_facts
+from astraios.workflow.gates import FIT_NAMES, check_conditions, check_gates, fit_facts
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
 from astraios.workflow.passing import pass_curves
 from astraios.workflow.planning import compare_file, compare_series, plan_budget, plan_file
@@ -53,8 +53,8 @@ __all__ = [
     "along_file",
     "backtest",
     "benchmark_quality",
+    "check_conditions",
     "check_gates",
-    "check_names",
     "collect",
     "compare",
     "compare_file",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from astraios.fit.analysis import Analysis
     from astraios.fit.decide.design import Plan
     from astraios.fit.reuse import StoredFit
+    from astraios.fit.selection import Selection
 
 
 def fit_scaling(db: Path, request: FitRequest) -> dict[str, Any]:
@@ -36,19 +37,7 @@ def fit_scaling(db: Path, request: FitRequest) -> dict[str, Any]:
         UsageError: a size, law or split that isn't there.
         FitError: the runs do not determine what was asked.
     """
-    from astraios.fit.analysis import analyse
-    from astraios.fit.notes import FitWarning
-
-    request.check()
-    with store.reading(db) as connection:
-        unmet = apart(connection)
-    try:
-        chosen = select(db, request)
-        analysis = analyse(chosen, request)
-    except (UsageError, StoreError, FitError) as error:
-        raise type(error)(f"{error}; {unmet}") if unmet else error from None
-    if unmet:
-        analysis = replace(analysis, warnings=(*analysis.warnings, FitWarning("scores_apart", unmet)))
+    chosen, analysis = _analysed(db, request)
     with store.reading(db) as connection:
         before = since_last_fit(connection, analysis.study.get("study_key"), request.split)
     store.write_fits(db, [(analysis.fitted(), analysis.projections)], budget_lines(analysis, chosen))
@@ -62,10 +51,25 @@ def preview(db: Path, request: FitRequest) -> dict[str, Any]:
     Raises:
         StoreError, UsageError, FitError: as `fit_scaling`.
     """
+    return _analysed(db, request)[1].to_json()
+
+
+def _analysed(db: Path, request: FitRequest) -> tuple[Selection, Analysis]:
+    """What a request chooses in a database, and its analysis; scores that meet no loss are named, in errors too."""
     from astraios.fit.analysis import analyse
+    from astraios.fit.notes import FitWarning
 
     request.check()
-    return analyse(select(db, request), request).to_json()
+    with store.reading(db) as connection:
+        unmet = apart(connection)
+    try:
+        chosen = select(db, request)
+        analysis = analyse(chosen, request)
+    except (UsageError, StoreError, FitError) as error:
+        raise type(error)(f"{error}; {unmet}") if unmet else error from None
+    if unmet:
+        analysis = replace(analysis, warnings=(*analysis.warnings, FitWarning("scores_apart", unmet)))
+    return chosen, analysis
 
 
 def _changes(before: pl.DataFrame, analysis: Analysis) -> list[dict[str, Any]]:

@@ -42,7 +42,7 @@ class GateError(AstraiosError):
     """A condition of --fail-if holds, or can't be decided."""
 
 
-def check_names(conditions: Sequence[str], known: Iterable[str]) -> None:
+def check_conditions(conditions: Sequence[str], known: Iterable[str]) -> None:
     """Refuses conditions that make no sense, before anything is computed.
 
     Args:
@@ -62,7 +62,7 @@ def check_gates(conditions: Sequence[str], facts: Mapping[str, Any]) -> None:
     """Refuses to go on where a condition holds.
 
     Args:
-        conditions: as for `check_names`.
+        conditions: as for `check_conditions`.
         facts: numbers by name; None where it is not known. A name that is not there is 0.
 
     Raises:

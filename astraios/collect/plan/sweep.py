@@ -44,14 +44,14 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.plan.axes import combinations, only_cells
+from astraios.collect.plan.bases import Base, expand_models, list_of, names_of, pinned
 from astraios.collect.plan.cell import Cell
 from astraios.collect.plan.compute import ComputeSpec, KeepSpec
-from astraios.collect.plan.paths import placed
+from astraios.collect.plan.extends import built_in_sweeps, extended
 from astraios.data.packing import DataSpec
 from astraios.errors import UsageError, did_you_mean
 from astraios.evaluate.composite import composite_rows
@@ -131,7 +131,7 @@ class Sweep:
         except tomllib.TOMLDecodeError as error:
             raise UsageError(f"{where}: not valid TOML: {error}") from None
         try:
-            return cls._from_table(_extended(table, folder))
+            return cls._from_table(extended(table, folder))
         except UsageError as error:
             raise UsageError(f"{where}: {error}") from None
 
@@ -154,10 +154,10 @@ class Sweep:
             "keep": build(KeepSpec, table.pop("keep", {}), "[keep] "),
             "axes": {name: axes for name, axes in (("data", data_axes), ("train", train_axes)) if axes},
         }
-        table["models"] = _pinned(_expand_models(table["models"]), table.pop("model", {}))
+        table["models"] = pinned(expand_models(table["models"]), table.pop("model", {}))
         for key, kind in (("methods", str), ("seeds", int), ("tasks", str)):
             if key in table:
-                table[key] = _list_of(kind, table[key], key)
+                table[key] = list_of(kind, table[key], key)
         sweep = build(cls, {**table, **sections}, "")
         if sweep.train.score_every and not sweep.tasks:
             raise UsageError("[train] score_every: the sweep has no tasks to score; name some in tasks = [...]")
@@ -210,7 +210,7 @@ class Sweep:
         cells = [
             cell
             for model_id in self.models
-            for base in [_Base.of(model_id)]
+            for base in [Base.of(model_id)]
             for method_id in self.methods
             for recipe in self._recipes(model_id, method_id)
             for cell in self._cells(base, method_id, recipe)
@@ -221,7 +221,7 @@ class Sweep:
         _refuse_twins(cells)
         return cells
 
-    def _cells(self, base: _Base, method_id: str, recipe: _Recipe) -> Iterator[Cell]:
+    def _cells(self, base: Base, method_id: str, recipe: _Recipe) -> Iterator[Cell]:
         for data, identity, named in self._identified:
             for seed in self.seeds:
                 yield Cell(
@@ -276,7 +276,7 @@ class Sweep:
     def _check_method(self, method_id: str) -> None:
         """Refuses a [method.NAME] table that makes no sense for the method or for a base model that it names."""
         table = require_table(self.method.get(method_id, {}), f"[method.{method_id}] ")
-        known = [name for model_id in self.models for name in _names_of(model_id)]
+        known = [name for model_id in self.models for name in names_of(model_id)]
         for model in (key for key, value in table.items() if isinstance(value, Mapping)):
             if model not in known:
                 raise UsageError(
@@ -314,7 +314,7 @@ class Sweep:
         """What [method.NAME] says for a base model: its plain keys, and over them those of the table that it names."""
         table = self.method.get(method_id, {})
         own = {key: value for key, value in table.items() if not isinstance(value, Mapping)}
-        for name in _names_of(model_id):
+        for name in names_of(model_id):
             own |= table.get(name, {})
         return own
 
@@ -351,55 +351,6 @@ class _Recipe:
     train: TrainSpec
 
 
-@dataclass(frozen=True)
-class _Base:
-    """A base model, and what tells its weights from others."""
-
-    model_id: str
-    revision: str | None
-    weights: str | None
-    named: Mapping[str, Any]
-    """What the revision was before the hub told which commit it means."""
-
-    @classmethod
-    def of(cls, model_id: str) -> _Base:
-        from astraios.models.ladders import resolve
-
-        ladder, rung = resolve(model_id)
-        revision = ladder.revision(model_id)
-        named = {} if revision == rung.revision else {"revision": rung.revision}
-        return cls(rung.model_id, revision, ladder.weights(rung.model_id), named)
-
-
-def _pinned(models: tuple[str, ...], table: Any) -> tuple[str, ...]:
-    """Base models at the revisions that [model.NAME] tables give them."""
-    from astraios.models.ladders import resolve
-
-    require_table(table, "[model] ")
-    known = {name: model_id for model_id in models for name in _names_of(model_id)}
-    found = {model_id: model_id for model_id in models}
-    for name, own in table.items():
-        prefix = f"[model.{name}] "
-        check({"revision": rule_of_type("str")}, require_table(own, prefix), prefix)
-        if name not in known:
-            raise UsageError(f"{prefix}no base model of this sweep; {did_you_mean(name, known)}")
-        ladder, rung = resolve(known[name])
-        if "revision" in own:
-            if rung.revision or not ladder.has_revisions(rung.model_id):
-                why = f"it has revision {rung.revision} already" if rung.revision else "it does not come from the hub"
-                raise UsageError(f"{prefix}revision = {own['revision']!r}: {why}")
-            found[known[name]] = f"{rung.model_id}@{own['revision']}"
-    return tuple(found.values())
-
-
-def _names_of(model_id: str) -> list[str]:
-    """How a table may call a base model: by its short name, or its id."""
-    from astraios.models.ladders import resolve
-
-    _, rung = resolve(model_id)
-    return list(dict.fromkeys(filter(None, (rung.name, rung.model_id, model_id))))
-
-
 def _with_defaults(train: TrainSpec, method: TuningMethod) -> TrainSpec:
     """The recipe with the method's own learning rate and precision where the sweep leaves them to it."""
     rate = train.learning_rate or method.learning_rate
@@ -429,65 +380,6 @@ def _refuse_twins(cells: Iterable[Cell]) -> None:
 _COMPOSITE = {"tasks": rule_of_type("list")}
 
 
-def built_in_sweeps() -> dict[str, str]:
-    """TOML text of the sweeps that come with astraios, by name."""
-    folder = resources.files("astraios") / "sweeps"
-    return {
-        file.name.removesuffix(".toml"): file.read_text(encoding="utf-8")
-        for file in folder.iterdir()
-        if file.name.endswith(".toml")
-    }
-
-
-def _extended(table: dict[str, Any], folder: Path, depth: int = 0) -> dict[str, Any]:
-    """A table laid over the sweep that it `extends`, built in or another file: only what differs need be said."""
-    table = placed(table, folder)
-    if "extends" not in table:
-        return table
-    under, below = _extends(table["extends"], folder, depth)
-    over = {key: value for key, value in table.items() if key != "extends"}
-    return _laid_over(_fitting(_extended(under, below, depth + 1), over), over)
-
-
-def _fitting(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """A table without what it says of another data source, or of base models that the one laid over it leaves out."""
-    found, data, source = dict(under), under.get("data"), _source(over)
-    if isinstance(data, dict) and source is not None and source != data.get("source"):
-        found["data"] = {key: value for key, value in data.items() if key in rules_of(DataSpec)}
-    if isinstance(over.get("models"), str | list) and isinstance(under.get("method"), dict):
-        names = {name for model_id in _expand_models(over["models"]) for name in _names_of(model_id)}
-        found["method"] = {
-            method: {key: value for key, value in table.items() if key in names or not isinstance(value, dict)}
-            for method, table in under["method"].items()
-        }
-    return found
-
-
-def _source(table: dict[str, Any]) -> Any:
-    return table["data"].get("source") if isinstance(table.get("data"), dict) else None
-
-
-def _extends(name: Any, folder: Path, depth: int) -> tuple[dict[str, Any], Path]:
-    """The table that is extended, and what its paths are relative to."""
-    built_in = built_in_sweeps()
-    if depth > 8:
-        raise UsageError(f"extends = {name!r}: sweeps extend each other in a circle")
-    if name in built_in:
-        return tomllib.loads(built_in[name]), folder
-    file = folder / str(name)
-    if not file.is_file():
-        raise UsageError(f"extends = {name!r}: no built-in sweep and no file; {did_you_mean(str(name), built_in)}")
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8")), file.parent
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"extends = {name!r}: can't be read ({error})") from None
-
-
-def _laid_over(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    both = {key: value for key, value in under.items() if isinstance(value, dict) and isinstance(over.get(key), dict)}
-    return {**under, **over, **{key: _laid_over(value, over[key]) for key, value in both.items()}}
-
-
 def _data(table: Any) -> tuple[DataSpec, dict[str, tuple[Any, ...]]]:
     """The [data] table with the first of each list of values, and the lists: fields of DataSpec, and what its source
     takes."""
@@ -504,21 +396,3 @@ def _data(table: Any) -> tuple[DataSpec, dict[str, tuple[Any, ...]]]:
     given = {name: value for name, value in first.items() if name not in own}
     check(options, given, "[data] ", besides=own)
     return dataclasses.replace(spec, options=given), axes
-
-
-def _list_of(kind: type, value: Any, key: str) -> tuple[Any, ...]:
-    if not isinstance(value, list) or not value or any(type(v) is not kind for v in value):
-        if value == [] and key == "tasks":
-            return ()
-        raise UsageError(f"{key} must be a list of {'numbers' if kind is int else 'names'}")
-    if len(set(value)) < len(value):
-        raise UsageError(f"{key} names the same thing twice")
-    return tuple(value)
-
-
-def _expand_models(models: Any) -> tuple[str, ...]:
-    from astraios.models.ladders import LADDERS
-
-    if isinstance(models, str):
-        return tuple(rung.model_id for rung in LADDERS.get(models).rungs())
-    return _list_of(str, models, "models")

@@ -49,7 +49,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     filled = alt.Color(
         "decides:N",
         title="decides",
-        scale=alt.Scale(domain=[True, False], range=["#0b7a75", "#b0b0b0"]),
+        scale=alt.Scale(domain=[False, True], range="ordinal"),
         legend=alt.Legend(orient="bottom"),
     )
     dots = placed.mark_point(size=90, filled=True).encode(color=filled)
@@ -63,7 +63,7 @@ FIGURE = Figure(
     section="trust",
     order=45,
     caption="How often the largest size but one orders two methods as the largest does, against the spread between "
-    "methods over that of a repeated score. A coin orders half of the pairs; grey tasks decide nothing.",
+    "methods over that of a repeated score. A coin orders half of the pairs; the colour says which tasks decide.",
     sql=SQL,
     draw=draw,
     missing="No task has been judged: run astraios benchmark-quality.",

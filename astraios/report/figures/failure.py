@@ -6,6 +6,7 @@ import altair as alt
 import polars as pl
 
 from astraios.report.base import Figure
+from astraios.report.figures.loss_curve import draw as draw_curve
 from astraios.report.marks import lines, size_axis, tips, with_sizes
 
 SHOWN = """\
@@ -59,7 +60,7 @@ select v.origin, v.ladder, v.dataset_id,
 {NAMED.replace("t.title", "v.title")},
     v.n_params, v.learning_rate, v.step, v.loss_nats, v.n_seeds
 from numbered v
-where v.i % greatest(1, v.n // 40) = 0 or v.i = v.n - 1
+where v.n > 1 and (v.i % greatest(1, v.n // 40) = 0 or v.i = v.n - 1)
 order by v.n_params, v.series, v.learning_rate, v.step"""
 
 CAPTION = (
@@ -78,17 +79,6 @@ def draw_loss(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """Lines over size, one for each method and rate."""
     shown = tips("loss_nats", "loss_sd", "n_seeds", regularizer=("regularizer at the end, nats", ".4f"))
     return lines(with_sizes(frame), size_axis(frame), "loss_nats", "test loss, nats per token", tooltip=shown)
-
-
-def draw_curve(frame: pl.DataFrame) -> alt.TopLevelMixin:
-    """Lines over steps, one panel for each size."""
-    frame = with_sizes(frame).with_columns(panel=pl.col("size") + " parameters")
-    order = frame.sort("n_params")["panel"].unique(maintain_order=True).to_list()
-    x = alt.X("step:Q", title="optimizer steps", scale=alt.Scale(nice=False), axis=alt.Axis(tickCount=5))
-    return lines(
-        frame, x, "loss_nats", "test loss, nats per token", tooltip=tips("step", "loss_nats", "n_seeds"),
-        facet="panel", facet_order=order, points=False,
-    )  # fmt: skip
 
 
 FAILURE_CURVE = Figure(
