@@ -232,9 +232,10 @@ def test_an_option_passes_each_file_of_its_walk_once(tmp_path: Path) -> None:
     frame = "n_params,loss\n" + "".join(f"{n},{2 + 60 * n**-0.35}\n" for n in (10_000, 30_000, 90_000, 270_000))
     (tmp_path / "runs.csv").write_text(frame)
     script = f"""
-import sys
+import os, sys
+import astraios
 from astraios.cli import main
-seen = set()
+seen, package = set(), os.path.dirname(astraios.__file__)
 def held(value, deep=2):
     if isinstance(value, float | int | str) and not isinstance(value, bool):
         return str(value) in ("{asked}", "{asked}.0")
@@ -243,8 +244,8 @@ def held(value, deep=2):
     return deep > 0 and hasattr(value, "__dataclass_fields__") and held(list(vars(value).values()), deep - 1)
 def trace(frame, event, argument):
     name = frame.f_code.co_filename
-    if "/astraios/" in name and event == "call" and held(list(frame.f_locals.values())):
-        seen.add(name[name.rindex("/astraios/") + 1:])
+    if name.startswith(package + "/") and event == "call" and held(list(frame.f_locals.values())):
+        seen.add("astraios" + name[len(package):])
 sys.setprofile(trace)
 sys.argv = ["astraios", "fit-scaling", "--data", "runs.csv", "--target", "{asked}", "--json", "--holdout", "none"]
 try:

@@ -7,6 +7,8 @@ import hashlib
 import json
 import os
 import sys
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,12 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return db
 
 
+def awaited(said: Coroutine[Any, Any, Any]) -> Any:
+    """What it comes to, in its own thread: a browser that an earlier test opened leaves its loop running in ours."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, said).result()
+
+
 def asked(db: Path, *calls: tuple[str, dict[str, Any]]) -> list[tuple[bool, Any]]:
     """Each answer of a server in a process of its own: whether it is an error, and what it says."""
 
@@ -54,7 +62,8 @@ def asked(db: Path, *calls: tuple[str, dict[str, Any]]) -> list[tuple[bool, Any]
                 answers.append((bool(answer.is_error), text if said is None else said.get("result", said)))
         return answers
 
-    return asyncio.run(converse())
+    answers: list[tuple[bool, Any]] = awaited(converse())
+    return answers
 
 
 def test_it_answers_as_the_commands_do(database: Path) -> None:
@@ -120,7 +129,7 @@ def test_it_can_write_nothing(database: Path, tmp_path: Path) -> None:
 def test_tools_say_that_they_only_read(database: Path) -> None:
     from astraios.mcp import server
 
-    tools = asyncio.run(server(database).list_tools())
+    tools = awaited(server(database).list_tools())
     assert {tool.name for tool in tools} >= {"studies", "tables", "sql", "fit", "show"}
     assert all(tool.annotations and tool.annotations.read_only_hint for tool in tools)
     assert all(tool.description for tool in tools)
