@@ -65,6 +65,8 @@ def one_line(error: BaseException, during: str = "") -> str:
         return "the disk is full; free some space and run the same command again"
     if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", text, re.IGNORECASE):
         return _out_of_memory(text, during)
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"torch.compile can't do it here: set [train] compile = false ({text[:300]})"
     return f"{type(error).__name__}: {text[:500]}"
 
 

@@ -4,8 +4,8 @@
                                                     # the largest base of the offline ladder with that ladder's recipe
     python benchmarks/train.py --device cuda        # a 1B-shaped StarCoder with random weights, bf16 and 8-bit
 
-Each measurement is a process of its own (its peak memory is its own), sides alternate, and the first step of each,
-which warms up, is left out. The last losses of both stand beside, as a check that they train the same thing, and the
+Each measurement on a CPU is a process of its own (its peak memory is its own); on a GPU those of a case share one, with a
+peak each. Sides alternate, and the first step of each, which warms up or compiles, is left out. The last losses of both stand beside, as a check that they train the same thing, and the
 share of the device's matrix rate (measured beside) that the model's own operations come to. Prints Markdown tables with
 ratios astraios / Trainer: above 1 in throughput and below 1 in memory are in astraios's favour.
 """
@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SIDES = ("astraios", "Trainer")
+SIDES = {"cpu": ("astraios", "Trainer"), "cuda": ("astraios", "astraios, compiled", "Trainer", "Trainer, compiled")}
+PAIRS = (("astraios", "Trainer"), ("astraios, compiled", "Trainer, compiled"), ("astraios, compiled", "astraios"))
+"""What is divided by what."""
 RATE = {"lora": 1e-3, "fft": 1e-4}
 
 
@@ -68,11 +70,12 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each side")
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps, the first of which is not counted")
+    parser.add_argument("--cases", default="", help="those alone whose name has this in it")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
-        measure(json.loads(options.child))
+        run_job(json.loads(options.child))
         return
     import torch
 
@@ -89,13 +92,15 @@ def compare(options: argparse.Namespace) -> None:
     """Measures all cases and prints both tables."""
     print("| case | side | tokens / s (median) | all rounds | share of matrix rate | peak memory, MB | last loss |")
     print("| --- | --- | ---: | --- | ---: | ---: | ---: |")
-    ratios = []
+    ratios: list[str] = []
     for case in cases(options.device, options.steps):
-        found: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES}
-        for number in range(options.rounds):
-            for side in SIDES if number % 2 == 0 else SIDES[::-1]:
-                found[side].append(run_child(case, side, options))
+        if options.cases not in case.name:
+            continue
+        found = rounds(case, options)
         for side, results in found.items():
+            if "failed" in results[-1]:
+                print(f"| {case.name} | {side} | | failed: {results[-1]['failed']} | | | |", flush=True)
+                continue
             speeds = [r["tokens_per_second"] for r in results]
             print(
                 f"| {case.name} | {side} | {statistics.median(speeds):.0f} | {', '.join(f'{s:.0f}' for s in speeds)} | "
@@ -103,32 +108,66 @@ def compare(options: argparse.Namespace) -> None:
                 f"{max(r['peak_bytes'] for r in results) / 1e6:.0f} | {results[-1]['loss']:.4f} |",
                 flush=True,
             )
-        pairs = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(*found.values(), strict=True)]
-        ours, plain = (max(r["peak_bytes"] for r in found[side]) for side in SIDES)
-        ratios.append((case.name, statistics.median(pairs), pairs, ours / plain))
-    print("\n| case | throughput, astraios / Trainer (median of pairs) | pairs | peak memory, astraios / Trainer |")
-    print("| --- | ---: | --- | ---: |")
-    for name, speed, pairs, space in ratios:
-        print(f"| {name} | {speed:.2f} | {', '.join(f'{p:.2f}' for p in pairs)} | {space:.2f} |")
+        for ours, theirs in PAIRS:
+            if any(side not in found or "failed" in found[side][-1] for side in (ours, theirs)):
+                continue
+            pairs = [
+                a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(found[ours], found[theirs], strict=True)
+            ]
+            space = max(r["peak_bytes"] for r in found[ours]) / max(r["peak_bytes"] for r in found[theirs])
+            ratios.append(
+                f"| {case.name} | {ours} / {theirs} | {statistics.median(pairs):.2f} | "
+                f"{', '.join(f'{p:.2f}' for p in pairs)} | {space:.2f} |"
+            )
+    print("\n| case | sides | throughput (median of pairs) | pairs | peak memory |")
+    print("| --- | --- | ---: | --- | ---: |")
+    print("\n".join(ratios))
 
 
-def run_child(case: Case, side: str, options: argparse.Namespace) -> dict[str, float]:
-    """One measurement in a process of its own."""
-    job = {"case": asdict(case), "side": side, "device": options.device, "threads": options.threads}
+def rounds(case: Case, options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """What each side measured in each round; sides alternate."""
+    sides = SIDES[options.device]
+    order = [side for number in range(options.rounds) for side in (sides if number % 2 == 0 else sides[::-1])]
+    # A GPU's peak can be told apart in one process, which spares the others' start.
+    batches = [order] if options.device == "cuda" else [[side] for side in order]
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for batch in batches:
+        for side, result in zip(batch, run_child(case, batch, options), strict=True):
+            found[side].append(result)
+    return found
+
+
+def run_child(case: Case, sides: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measurements in a process of their own."""
+    job = {"case": asdict(case), "sides": sides, "device": options.device, "threads": options.threads}
     command = [sys.executable, __file__, "--child", json.dumps(job)]
-    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": str(options.threads)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
+    environment["OMP_NUM_THREADS"] = str(options.threads)
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
-        sys.exit(f"{case.name}, {side}: {done.stderr[-2000:]}")
-    return dict(json.loads(done.stdout.splitlines()[-1]))
+        sys.exit(f"{case.name}, {sides}: {done.stderr[-2000:]}")
+    return list(json.loads(done.stdout.splitlines()[-1]))
 
 
-def measure(job: dict[str, Any]) -> None:
-    """What that process does."""
-    from astraios.train.large_pages import ask_for_large_pages
+def run_job(job: dict[str, Any]) -> None:
+    """What that process does: a side that fails says so, and the others go on."""
+    if "astraios" in job["sides"][0]:
+        from astraios.train.large_pages import ask_for_large_pages
 
-    if job["side"] == "astraios":
         ask_for_large_pages()
+    results: list[dict[str, Any]] = []
+    for side in job["sides"]:
+        try:
+            results.append(measure(Case(**job["case"]), side, job["device"], job["threads"]))
+        except Exception as error:
+            results.append({"failed": " ".join(str(error).split())[:200] or type(error).__name__})
+    print(json.dumps(results))
+
+
+def measure(case: Case, side: str, device: str, threads: int) -> dict[str, float]:
+    """One side's throughput, peak memory and last loss."""
+    import gc
+
     import torch
 
     from astraios.collect.cell.environment import current
@@ -137,19 +176,22 @@ def measure(job: dict[str, Any]) -> None:
     from astraios.train.loop import peak_memory_bytes
 
     hush()
-    torch.set_num_threads(job["threads"])
-    case, device = Case(**job["case"]), job["device"]
-    plain = job["side"] == "Trainer"
+    torch.set_num_threads(threads)
+    rate = matmul_rate(current(device).environment_id, device, threads)
+    if device == "cuda":
+        gc.collect()
+        torch.compiler.reset()
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    plain, compiled = side.startswith("Trainer"), side.endswith("compiled")
     # The usual way to tune all of a model in bf16: weights in float32, computed in bf16. astraios does so by itself.
     model = build(case, device, "float32" if plain and case.method == "fft" else case.dtype)
     shape = (case.steps * case.batch_size, case.sequence_length)
     blocks = torch.randint(0, model.config.vocab_size, shape, generator=torch.Generator().manual_seed(0))
-    ends, loss = (train_plain if plain else train_astraios)(case, model, blocks, device)
-    peak = peak_memory_bytes(device)
+    ends, loss = (train_plain if plain else train_astraios)(case, model, blocks, device, compiled)
     speed = (len(ends) - 1) * case.batch_size * case.sequence_length / (ends[-1] - ends[0])
-    rate = matmul_rate(current(device).environment_id, device, job["threads"])
     share = speed * flops_per_token(case, model.config) / rate
-    print(json.dumps({"tokens_per_second": speed, "loss": loss, "peak_bytes": peak, "share": share}))
+    return {"tokens_per_second": speed, "loss": loss, "peak_bytes": peak_memory_bytes(device), "share": share}
 
 
 def flops_per_token(case: Case, config: Any) -> float:
@@ -198,7 +240,7 @@ def clock(device: str) -> float:
     return time.perf_counter()
 
 
-def train_astraios(case: Case, model: Any, blocks: Any, device: str) -> tuple[list[float], float]:
+def train_astraios(case: Case, model: Any, blocks: Any, device: str, compiled: bool) -> tuple[list[float], float]:
     """When each step ended, and the last step's loss."""
     from astraios.data.packing import PackedData
     from astraios.models.methods import METHODS
@@ -213,6 +255,7 @@ def train_astraios(case: Case, model: Any, blocks: Any, device: str) -> tuple[li
         warmup_steps=1,
         log_every=1,
         checkpoint_every=case.steps + 1,
+        compile=compiled,
     )
     trainer = Trainer(
         model,
@@ -230,7 +273,7 @@ def train_astraios(case: Case, model: Any, blocks: Any, device: str) -> tuple[li
     return ends, losses[-1]
 
 
-def train_plain(case: Case, model: Any, blocks: Any, device: str) -> tuple[list[float], float]:
+def train_plain(case: Case, model: Any, blocks: Any, device: str, compiled: bool) -> tuple[list[float], float]:
     """The same by the transformers Trainer, which shuffles otherwise: it is told to keep the order."""
     from torch.utils.data import SequentialSampler
     from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -266,6 +309,7 @@ def train_plain(case: Case, model: Any, blocks: Any, device: str) -> tuple[list[
             disable_tqdm=True,
             use_cpu=device == "cpu",
             bf16=device == "cuda",
+            torch_compile=compiled,
         )
         rows = [{"input_ids": block, "labels": block} for block in blocks]
         InOrder(model=model, args=settings, train_dataset=rows, callbacks=[Clock()]).train()

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from astraios.data.packing import IGNORED
+from astraios.train.layers import layers
 from astraios.train.precision import LOW, raise_precision
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class Shards(Replicas):
         wanted = {name for name, p in model.named_parameters() if p.requires_grad and str(p.dtype) in LOW}
         bare, weights = _without_storage(model), _Weights(model if self.is_first else None, self._device, wanted)
         how = {"mesh": init_device_mesh(self.where, (self.size,)), **_precision(bool(wanted))}
-        for unit in (*_layers(bare), bare):
+        for unit in (*layers(bare), bare):
             # One layer at a time is whole, for as long as it takes to be cut up.
             weights.fill(bare, unit)
             fully_shard(unit, **how)
@@ -280,13 +281,6 @@ def _share(whole: Tensor, like: Any) -> Tensor:
 
     held = torch.empty_like(whole, device=like.device) if whole.is_meta else whole.to(like.device)
     return distribute_tensor(held, like.device_mesh, like.placements, src_data_rank=0)
-
-
-def _layers(model: nn.Module) -> list[nn.Module]:
-    """The blocks of an architecture, each of which is gathered by itself."""
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model  # type: ignore[operator]
-    names = set(getattr(base, "_no_split_modules", None) or ())
-    return [module for module in model.modules() if type(module).__name__ in names]
 
 
 def _precision(low: bool) -> dict[str, Any]:

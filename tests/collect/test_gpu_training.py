@@ -360,3 +360,47 @@ def test_two_machines_train_a_cell_by_one_command_each(still: list[str], pairs_f
     assert [machine.returncode for machine in machines] == [0, 0], said
     assert _losses(tmp_path / "0" / "runs", cell) == _losses(tmp_path / "one", cell)
     assert not (tmp_path / "1" / "runs" / cell.run_id / "losses.jsonl").exists()
+
+
+def compiled_training(models: list[str], pairs: Path, method_id: str, changes: str) -> tuple[list[float], Any]:
+    """Losses of three steps with dropout, and the trainer."""
+    points: list[Any] = []
+    _, cell = cell_of(models, pairs, method_id, f"steps = 3\nlog_every = 1\neval_every = 3\n{changes}")
+    training = Training(cell, "cpu")
+    base, tokenizer = training.load_base()
+    base.config.resid_pdrop = 0.1
+    for module in base.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.1
+    packed, _, _ = prepared_data(cell, tokenizer)
+    trainer = training.trainer(base, packed, on_loss=points.append)
+    trainer.run()
+    return [point.loss_nats for point in points], trainer
+
+
+@pytest.mark.skipif(not shutil.which("g++"), reason="no C++ compiler (g++) here")
+@pytest.mark.parametrize(
+    ("method_id", "changes"),
+    [("lora", ""), ("lora", "gradient_checkpointing = true"), ("fft", 'dtype = "bfloat16"')],
+)
+def test_compiled_blocks_train_as_they_are_written(
+    small_models: list[str], pairs_file: Path, method_id: str, changes: str
+) -> None:
+    """With dropout, worked out again or not: the same numbers are dropped, so that losses differ by rounding."""
+    written, _ = compiled_training(small_models, pairs_file, method_id, changes)
+    compiled, trainer = compiled_training(small_models, pairs_file, method_id, f"compile = true\n{changes}")
+    rounding = 2e-2 if "bfloat16" in changes else 1e-5
+    assert compiled == pytest.approx(written, abs=rounding)
+    assert written[0] == compiled[0], "an evaluation is as it is written"
+    model = trainer.finished()
+    assert not any(getattr(module, "_compiled_call_impl", None) for module in model.modules())
+
+
+def test_what_can_not_be_compiled_is_refused_in_one_line(small_models: list[str], pairs_file: Path) -> None:
+    with pytest.raises(UsageError, match=r"compile = true does not compile shares of a model"):
+        cell_of(small_models, pairs_file, "fft", "compile = true\nfsdp = true\nprocesses = 2\nmicro_batch = 1")
+    from torch._dynamo.exc import TorchRuntimeError
+
+    from astraios.errors import one_line
+
+    assert "set [train] compile = false" in one_line(TorchRuntimeError("no compiler"))

@@ -149,7 +149,9 @@ class Training:
         frees it; and that wants inputs that require gradients.
         """
         reentrant = self.cell.train.quantization == "8bit"
-        base.activation_checkpointing_enable({"use_reentrant": reentrant})
+        # Before transformers 5.23 it has the older name alone.
+        enable = getattr(base, "activation_checkpointing_enable", None) or base.gradient_checkpointing_enable
+        enable({"use_reentrant": reentrant})
         if reentrant:
             base.enable_input_require_grads()
 
