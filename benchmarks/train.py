@@ -4,10 +4,11 @@
                                                     # the largest base of the offline ladder with that ladder's recipe
     python benchmarks/train.py --device cuda        # a 1B-shaped StarCoder with random weights, bf16 and 8-bit
 
-Each measurement on a CPU is a process of its own (its peak memory is its own); on a GPU those of a case share one, with a
-peak each. Sides alternate, and the first step of each, which warms up or compiles, is left out. The last losses of both stand beside, as a check that they train the same thing, and the
-share of the device's matrix rate (measured beside) that the model's own operations come to. Prints Markdown tables with
-ratios astraios / Trainer: above 1 in throughput and below 1 in memory are in astraios's favour.
+Each measurement on a CPU is a process of its own (its peak memory is its own); on a GPU all share one, with a peak each.
+Sides alternate, and the first step of each, which warms up or compiles, is left out. The last losses of both stand
+beside, as a check that they train the same thing, and the share of the device's matrix rate (measured beside) that the
+model's own operations come to. Prints Markdown tables with ratios: above 1 in throughput and below 1 in memory are in
+favour of the side named first.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from pathlib import Path
 from typing import Any
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-SIDES = {"cpu": ("astraios", "Trainer"), "cuda": ("astraios", "astraios, compiled", "Trainer", "Trainer, compiled")}
-PAIRS = (("astraios", "Trainer"), ("astraios, compiled", "Trainer, compiled"), ("astraios, compiled", "astraios"))
+SIDES = {"cpu": ("astraios", "Trainer"), "cuda": ("astraios", "astraios compiled", "Trainer", "Trainer compiled")}
+PAIRS = (("astraios", "Trainer"), ("astraios compiled", "Trainer compiled"), ("astraios compiled", "astraios"))
 """What is divided by what."""
 RATE = {"lora": 1e-3, "fft": 1e-4}
 
@@ -48,7 +49,8 @@ class Case:
     @property
     def name(self) -> str:
         precision = "8-bit base" if self.quantization == "8bit" else self.dtype
-        return f"{self.method}, {precision}, width {self.fields['n_embd']}"
+        several = f", {self.micro_batch} blocks at a time" if self.fields["n_embd"] > 1024 else ""
+        return f"{self.method}, {precision}, width {self.fields['n_embd']}{several}"
 
 
 def cases(device: str, steps: int) -> list[Case]:
@@ -61,8 +63,8 @@ def cases(device: str, steps: int) -> list[Case]:
             *(Case(m, "none", "float32", tiny, 256, 2, 2, 10 * steps) for m in ("lora", "fft")),
         ]
     one_b = {"n_embd": 2048, "n_layer": 24, "n_head": 16, "n_inner": 8192, "n_positions": 8192, "vocab_size": 49152}
-    which = (("lora", "none"), ("lora", "8bit"), ("fft", "none"))
-    return [Case(method, precision, "bfloat16", one_b, 2048, 1, 32, steps) for method, precision in which]
+    which = (("lora", "none", 1), ("lora", "8bit", 1), ("fft", "none", 1), ("lora", "8bit", 8))
+    return [Case(method, precision, "bfloat16", one_b, 2048, blocks, 32, steps) for method, precision, blocks in which]
 
 
 def main() -> None:
@@ -71,6 +73,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="measurements of each side")
     parser.add_argument("--steps", type=int, default=4, help="optimizer steps, the first of which is not counted")
     parser.add_argument("--cases", default="", help="those alone whose name has this in it")
+    parser.add_argument("--sides", help="some of them alone, with commas between")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -90,77 +93,87 @@ def main() -> None:
 
 def compare(options: argparse.Namespace) -> None:
     """Measures all cases and prints both tables."""
+    measured = [case for case in cases(options.device, options.steps) if options.cases in case.name]
+    found = rounds(measured, options)
     print("| case | side | tokens / s (median) | all rounds | share of matrix rate | peak memory, MB | last loss |")
     print("| --- | --- | ---: | --- | ---: | ---: | ---: |")
-    ratios: list[str] = []
-    for case in cases(options.device, options.steps):
-        if options.cases not in case.name:
+    for (name, side), results in found.items():
+        failed = [r["failed"] for r in results if "failed" in r]
+        if failed:
+            print(f"| {name} | {side} | | failed: {failed[0]} | | | |")
             continue
-        found = rounds(case, options)
-        for side, results in found.items():
-            if "failed" in results[-1]:
-                print(f"| {case.name} | {side} | | failed: {results[-1]['failed']} | | | |", flush=True)
-                continue
-            speeds = [r["tokens_per_second"] for r in results]
-            print(
-                f"| {case.name} | {side} | {statistics.median(speeds):.0f} | {', '.join(f'{s:.0f}' for s in speeds)} | "
-                f"{statistics.median(r['share'] for r in results):.0%} | "
-                f"{max(r['peak_bytes'] for r in results) / 1e6:.0f} | {results[-1]['loss']:.4f} |",
-                flush=True,
-            )
+        speeds = [r["tokens_per_second"] for r in results]
+        print(
+            f"| {name} | {side} | {statistics.median(speeds):.0f} | {', '.join(f'{s:.0f}' for s in speeds)} | "
+            f"{statistics.median(r['share'] for r in results):.0%} | "
+            f"{max(r['peak_bytes'] for r in results) / 1e6:.0f} | {results[-1]['loss']:.4f} |"
+        )
+    print("\n| case | sides | throughput (median of pairs) | pairs | peak memory |")
+    print("| --- | --- | ---: | --- | ---: |")
+    for case in measured:
         for ours, theirs in PAIRS:
-            if any(side not in found or "failed" in found[side][-1] for side in (ours, theirs)):
+            first, second = found.get((case.name, ours), []), found.get((case.name, theirs), [])
+            if not first or not second or any("failed" in r for r in (*first, *second)):
                 continue
-            pairs = [
-                a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(found[ours], found[theirs], strict=True)
-            ]
-            space = max(r["peak_bytes"] for r in found[ours]) / max(r["peak_bytes"] for r in found[theirs])
-            ratios.append(
+            pairs = [a["tokens_per_second"] / b["tokens_per_second"] for a, b in zip(first, second, strict=True)]
+            space = max(r["peak_bytes"] for r in first) / max(r["peak_bytes"] for r in second)
+            print(
                 f"| {case.name} | {ours} / {theirs} | {statistics.median(pairs):.2f} | "
                 f"{', '.join(f'{p:.2f}' for p in pairs)} | {space:.2f} |"
             )
-    print("\n| case | sides | throughput (median of pairs) | pairs | peak memory |")
-    print("| --- | --- | ---: | --- | ---: |")
-    print("\n".join(ratios))
 
 
-def rounds(case: Case, options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
-    """What each side measured in each round; sides alternate."""
-    sides = SIDES[options.device]
-    order = [side for number in range(options.rounds) for side in (sides if number % 2 == 0 else sides[::-1])]
+def rounds(measured: list[Case], options: argparse.Namespace) -> dict[tuple[str, str], list[dict[str, Any]]]:
+    """What each side of each case measured in each round; sides alternate, and what has to be compiled comes last."""
+    sides = [side for side in SIDES[options.device] if side in (options.sides or side).split(",")]
+    order = [
+        (case, side)
+        for compiled in (False, True)
+        for case in measured
+        for number in range(options.rounds)
+        for side in (sides if number % 2 == 0 else sides[::-1])
+        if side.endswith("compiled") == compiled
+    ]
     # A GPU's peak can be told apart in one process, which spares the others' start.
-    batches = [order] if options.device == "cuda" else [[side] for side in order]
-    found: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    batches = [order] if options.device == "cuda" else [[one] for one in order]
+    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for batch in batches:
-        for side, result in zip(batch, run_child(case, batch, options), strict=True):
-            found[side].append(result)
+        for (case, side), result in zip(batch, run_child(batch, options), strict=True):
+            found.setdefault((case.name, side), []).append(result)
     return found
 
 
-def run_child(case: Case, sides: list[str], options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Measurements in a process of their own."""
-    job = {"case": asdict(case), "sides": sides, "device": options.device, "threads": options.threads}
+def run_child(batch: list[tuple[Case, str]], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measurements in a process of their own, which says on its error output what it has measured so far."""
+    job = {
+        "measurements": [[asdict(case), side] for case, side in batch],
+        "device": options.device,
+        "threads": options.threads,
+    }
     command = [sys.executable, __file__, "--child", json.dumps(job)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])}
     environment["OMP_NUM_THREADS"] = str(options.threads)
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
     if done.returncode:
-        sys.exit(f"{case.name}, {sides}: {done.stderr[-2000:]}")
+        sys.exit(f"{batch[0][0].name}, {batch[0][1]}: failed")
     return list(json.loads(done.stdout.splitlines()[-1]))
 
 
 def run_job(job: dict[str, Any]) -> None:
     """What that process does: a side that fails says so, and the others go on."""
-    if "astraios" in job["sides"][0]:
+    if job["measurements"][0][1].startswith("astraios"):
         from astraios.train.large_pages import ask_for_large_pages
 
         ask_for_large_pages()
     results: list[dict[str, Any]] = []
-    for side in job["sides"]:
+    for fields, side in job["measurements"]:
+        case, start = Case(**fields), time.perf_counter()
         try:
-            results.append(measure(Case(**job["case"]), side, job["device"], job["threads"]))
+            results.append(measure(case, side, job["device"], job["threads"]))
         except Exception as error:
             results.append({"failed": " ".join(str(error).split())[:200] or type(error).__name__})
+        seconds = time.perf_counter() - start
+        print(f"{case.name}, {side}: {results[-1]} in {seconds:.0f} s", file=sys.stderr, flush=True)
     print(json.dumps(results))
 
 
@@ -216,7 +229,8 @@ def build(case: Case, device: str, dtype: str) -> Any:
     torch.manual_seed(0)
     off = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
     config = AutoConfig.for_model("gpt_bigcode", multi_query=True, bos_token_id=0, eos_token_id=0, **case.fields, **off)
-    base = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).to(device)
+    with torch.device(device):
+        base = AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype))
     if case.quantization == "8bit":
         with tempfile.TemporaryDirectory() as folder:
             base.save_pretrained(folder)
@@ -248,6 +262,12 @@ def train_astraios(case: Case, model: Any, blocks: Any, device: str, compiled: b
 
     ends: list[float] = []
     losses: list[float] = []
+
+    def ended(point: Any) -> None:
+        # Before the state is copied for a checkpoint, which the other side makes none of.
+        ends.append(clock(device))
+        losses.append(point.loss_nats)
+
     spec = TrainSpec(
         steps=case.steps,
         batch_size=case.batch_size,
@@ -265,8 +285,7 @@ def train_astraios(case: Case, model: Any, blocks: Any, device: str, compiled: b
         settings=METHODS.get(case.method).with_defaults({}),
         learning_rate=RATE[case.method],
         seed=0,
-        on_loss=lambda point: losses.append(point.loss_nats),
-        on_step=lambda step: ends.append(clock(device)),
+        on_loss=ended,
     )
     trainer.order = list(range(len(blocks)))
     trainer.run()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 from astraios.data.packing import IGNORED
+from astraios.train.layers import as_written
 from astraios.train.output_layer import OutputLayer, output_layer
 
 CHUNK_ELEMENTS = {"cpu": 1 << 24, "gpu": 1 << 25}
@@ -81,19 +82,24 @@ def evaluation_blocks(model: nn.Module, positions: int, device: str) -> int:
     if most * logits > EVALUATION_LOGITS and not can_chunk(model):
         most = max(1, EVALUATION_LOGITS // logits)
     if device != "cpu" and getattr(config, "hidden_size", None):
-        most = min(most, max(1, EVALUATION_BYTES // pass_bytes(config, positions)))
+        most = min(most, fitting_blocks(config, positions))
     return most
+
+
+def fitting_blocks(config: Any, positions: int) -> int:
+    """Blocks in a forward pass of an evaluation on a GPU, as far as the model's width decides."""
+    return min(EVALUATION_BLOCKS, max(1, EVALUATION_BYTES // pass_bytes(config, positions)))
 
 
 def pass_bytes(config: Any, positions: int) -> int:
     """Bytes that a block takes in a forward pass without gradients on a GPU: one layer's tensors at two bytes a number.
 
     Its input, its norm's, and before and behind the activation the feed-forward's width (`intermediate_size`; 4 widths
-    where a configuration does not say it); the residual in float32.
+    where a configuration does not say it); the residual in float32, and what an adapter makes float32 of the latter.
     """
     width = int(config.hidden_size)
     inner = int(getattr(config, "intermediate_size", None) or getattr(config, "n_inner", None) or 4 * width)
-    return positions * (2 * (2 * width + 2 * inner) + 4 * width)
+    return positions * (2 * (2 * width + 2 * inner) + 4 * width + 4 * inner)
 
 
 def can_chunk(model: nn.Module) -> bool:
@@ -118,10 +124,10 @@ def _logits_come_from_the_head(model: nn.Module) -> bool:
     handle = head.register_forward_hook(lambda module, inputs, output: seen.append(output))
     training = model.training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), as_written(model):
             # Not token 0, which may be padding, with logits of zero.
             ids = torch.tensor([[1, 2, 3]], device=next(model.parameters()).device)
-            logits = model.eval()(input_ids=ids).logits
+            logits = model.eval()(input_ids=ids, use_cache=False).logits
     finally:
         handle.remove()
         model.train(training)

@@ -5,9 +5,10 @@ a parameter); activations of one forward pass: s b h (34 bytes a layer at two by
 does not keep its scores, or the residual a layer and one layer whole with gradient checkpointing (Korthikanti et al.,
 2022, arXiv:2205.05198, equations 1 and 2 and section 5); logits, their softmax and their gradient, which the loss makes
 in parts. Where the base itself is trained: the gradient of the output layer that the loss adds up, the one that
-autograd hands on, and a cast of that matrix; and in bfloat16 a residual in float32. Where each process holds a share:
-the layer in use and the next one whole, with that layer's gradient. An evaluation holds no more (`train.loss`). A
-process with its libraries comes on top. An estimate to plan with, not a bound.
+autograd hands on, and a cast of that matrix; and in bfloat16 a residual in float32, and without gradient checkpointing
+the casts of all weights until the backward pass. Where each process holds a share: the layer in use and the next one
+whole, with that layer's gradient. Or an evaluation of several blocks (`train.loss`), where that takes more. A process
+with its libraries comes on top. An estimate to plan with, not a bound.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from astraios.records import ParameterCount
-from astraios.train.loss import chunk_elements
+from astraios.train.loss import chunk_elements, fitting_blocks, pass_bytes
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -28,6 +29,9 @@ PROCESS_BYTES = {"cpu": 600 * 10**6, "cuda": 800 * 10**6}
 """Of a process on its device before it has a model: libraries on a CPU, context and workspaces on a GPU."""
 WEIGHT_BYTES = {"8bit": 1.0, "nf4": 0.52}
 """Bytes a parameter of a quantized matrix, with its scales; embeddings and the output layer are not quantized."""
+ADAPTED_LAYER_BYTES = {"8bit": 68, "nf4": 42, "none": 42}
+"""What a layer of a frozen bfloat16 base keeps, bytes a token and unit of width: adapters take what they are given in
+float32, and 8-bit layers keep it once more. Measured with LoRA on a GPU (none and 8bit; nf4 on a CPU)."""
 HOST_BYTES = 3 * 10**9
 """Main memory of a process that works on a GPU: libraries and the GPU's context."""
 
@@ -88,7 +92,8 @@ def training_memory(
 
     tokens, width, layers = positions * spec.micro_batch, config.hidden_size, config.num_hidden_layers
     residual = 4 if full else number
-    layer = 17 * number * tokens * width
+    adapted = half and not full
+    layer = (ADAPTED_LAYER_BYTES[spec.quantization] if adapted else 17 * number) * tokens * width
     logits = 3 * 4 * min(tokens * config.vocab_size, chunk_elements(kind))
     head = 4 * config.vocab_size * width if full else 0
     cast = head // 2 if half else 0
@@ -96,7 +101,10 @@ def training_memory(
         # The loss is worked out before any layer is worked out again.
         held = layers * residual * tokens * width + head + max(layer, logits + cast, head)
     else:
-        held = layers * layer + logits + head + cast
+        casts = number * count.n_params_nonembedding if full and half else 0
+        held = layers * layer + logits + head + cast + casts
+    if kind != "cpu":
+        held = max(held, fitting_blocks(config, positions) * pass_bytes(config, positions) + logits)
     gathered = 0.0
     if spec.fsdp:
         block = count.n_params_nonembedding / layers

@@ -51,7 +51,7 @@ def test_the_paper_is_planned_whole(tmp_path: Path) -> None:
     by_size = {row["n_params"]: row["evaluation_hours"] for row in rows}
     assert sorted(by_size.values()) == [by_size[n] for n in sorted(by_size)], "larger models take longer"
     words = run_cli(*command)
-    assert "no GPU was measured" in words.stderr
+    assert "no GPU was measured here" in words.stderr
     assert "recode-format: gold data missing, so it will not be scored: put recode_format.jsonl" in words.stderr
     assert "for 1,4" in words.stderr, "samples of all cells"
 

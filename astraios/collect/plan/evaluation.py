@@ -24,8 +24,8 @@ STEP_SECONDS, STEP_SECONDS_PER_PARAMETER = 0.015, 4e-12
 factor of three, that nobody has measured."""
 ASSUMED = (
     f"assumed for one H100, {ROWS} answers at once and {1000 * STEP_SECONDS:.0f} ms and "
-    f"{1e12 * STEP_SECONDS_PER_PARAMETER:.0f} ps a parameter a token; no GPU was measured, it may be a third or three "
-    "times as much"
+    f"{1e12 * STEP_SECONDS_PER_PARAMETER:.0f} ps a parameter a token; no GPU was measured here, it may be a third or "
+    "three times as much"
 )
 
 

@@ -10,23 +10,24 @@ import dataclasses
 import functools
 import hashlib
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from astraios.errors import CellError, UsageError
 from astraios.files import cache_dir, write_atomically
+from astraios.models import counting
 from astraios.models.counting import count_parameters
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import ParameterCount
+from astraios.train import flops, loss, memory
 from astraios.train.flops import train_flops
 from astraios.train.loop import TrainSpec
 from astraios.train.memory import Memory, training_memory
-
-FORMAT = 2
-"""Version of what is kept, and of the formulas behind it."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def _facts(model_id: str, method_id: str, settings: str, recipe: str, length: in
         # A model of the hub or of a folder: what it is can change under the same name.
         return _worked_out(model_id, method_id, settings, recipe, length, device)
     config = json.dumps(dict(rung.config), sort_keys=True, default=str)
-    key = [FORMAT, config, method_id, settings, recipe, length, device, _versions()]
+    key = [_code(), config, method_id, settings, recipe, length, device, _versions()]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
     file = cache_dir() / "facts" / f"{name}.json"
     try:
@@ -92,6 +93,15 @@ def _read(content: dict[str, Any]) -> Facts:
         Memory(**content["memory"]),
         content["problem"],
     )
+
+
+@functools.cache
+def _code() -> str:
+    """Hash of the formulas: what others made is worked out again."""
+    whole = hashlib.sha256()
+    for module in (counting, flops, loss, memory, sys.modules[__name__]):
+        whole.update(Path(str(module.__file__)).read_bytes())
+    return whole.hexdigest()[:16]
 
 
 @functools.cache
@@ -117,8 +127,10 @@ def _worked_out(model_id: str, method_id: str, settings: str, recipe: str, lengt
     if problem:
         return Facts(count, 0.0, Memory(0.0, 0.0, 0.0, 0.0), problem)
     n_virtual = method.n_virtual_tokens(chosen)
-    flops = train_flops(config, count, kind=method.kind, n_tokens=1, sequence_length=length, n_virtual_tokens=n_virtual)
-    memory = training_memory(
+    per_token = train_flops(
+        config, count, kind=method.kind, n_tokens=1, sequence_length=length, n_virtual_tokens=n_virtual
+    )
+    held = training_memory(
         config,
         count,
         train,
@@ -127,4 +139,4 @@ def _worked_out(model_id: str, method_id: str, settings: str, recipe: str, lengt
         device=device,
         trained_bytes=method.trained_bytes,
     )
-    return Facts(count, flops, memory, None)
+    return Facts(count, per_token, held, None)
