@@ -11,26 +11,8 @@ from astraios.errors import UsageError
 from astraios.importers import Wanted
 from astraios.importers._runs import Found, Skipped, points, step_number, task_row
 from astraios.records import EvaluationRow, Score, TaskRow
+from astraios.runs.metric_names import counts_tokens, held_out, held_out_beside, is_of_epochs, is_of_steps
 
-_LOSS = r"(?:lm[ _-])?(?:nll_loss|loss|cross_?entropy(?:_?loss)?|ce_loss|nll)"
-_HELD = r"eval|evaluation|val|valid|validation|test|dev|heldout"
-_HELD_OUT = re.compile(
-    rf"^(?P<kind>{_HELD})[/_.-](?:(?P<set>.+)[/_.-])?{_LOSS}(?:_epoch)?(?:/dataloader_idx_(?P<loader>\d+))?$"
-    rf"|^{_LOSS}[/_. -](?P<last>{_HELD})$",
-    re.IGNORECASE,
-)
-_BATCH = re.compile(
-    rf"^(?:(?:train|training|batch)[/_.-])?{_LOSS}(?:_step)?$|^{_LOSS}[/_. -](?:train|training|batch)$", re.IGNORECASE
-)
-_EPOCH = re.compile(rf"^(?:train|training)[/_.-]{_LOSS}_epoch$|^epoch_loss$", re.IGNORECASE)
-_NO_SET = re.compile(
-    r"(^|[/_.-])(aux|router|z|kl|reg|balance|balancing|reward|best|min|step|value|policy)$", re.IGNORECASE
-)
-"""What stands before "loss" in the name of something else than the loss of a data set."""
-_TOKENS = re.compile(
-    r"^(?:train[/_.]|eval[/_.])?(?:num_input_tokens_seen|n_tokens|num_tokens|tokens|tokens_seen|consumed_tokens"
-    r"|total_tokens)$"
-)
 _MEAN = re.compile(r"^(?:train[/_.])?train_loss$")
 """What the Trainer calls the mean over all of training, logged once at its end."""
 _OBJECTIVE = re.compile(
@@ -93,7 +75,7 @@ def roles(names: Iterable[str], wanted: Wanted) -> Roles:
                 "score:TASK:METRIC"
             )
     if found.tokens is None:
-        found.tokens = next((name for name in names if _TOKENS.match(name)), None)
+        found.tokens = next((name for name in names if counts_tokens(name)), None)
     if not found.losses:
         found.losses = _guess(names)
     return found
@@ -104,43 +86,21 @@ _NOT_METRICS = ("step", "run_id", "model_id", "method_id", "dataset_id", "n_para
 """What --map says about settings and steps."""
 
 
-def held_out(name: str) -> str | None:
-    """The split of a metric that is called as a loss on held-out data; None for any other."""
-    found = _HELD_OUT.match(_plain(name))
-    if not found or (found["set"] and _NO_SET.search(found["set"])):
-        return None
-    part = found["set"] or (f"dataloader_idx_{found['loader']}" if found["loader"] else None)
-    return f"test-{part}" if part else "test"
-
-
-def _plain(name: str) -> str:
-    """A name as programs write it: headers of tables have spaces."""
-    return re.sub(r"\s+", "_", name.strip())
-
-
 def is_batch(name: str) -> bool:
     """Whether a metric is called as the loss of training steps, or as its mean over an epoch or the run."""
-    name = _plain(name)
-    return bool(_BATCH.match(name) or _EPOCH.match(name)) or name.lower() in ("loss_nats", "batch_loss")
-
-
-def is_mean(name: str) -> bool:
-    """Whether a training loss is called as the mean over an epoch."""
-    return _EPOCH.match(name) is not None
+    return is_of_steps(name) or is_of_epochs(name) or name.strip().lower() in ("loss_nats", "batch_loss")
 
 
 def _guess(names: Sequence[str]) -> dict[str, str]:
     losses: dict[str, str] = {}
     for name in names:
-        split = held_out(name)
-        if split is None and _BATCH.match(name):
+        split = held_out_beside(name, losses.values())
+        if split is None and is_of_steps(name):
             split = "batch"
-        if split == "test" and split in losses.values():  # val_loss beside test_loss: two sets
-            split = f"test-{re.split('[/_. -]', name)[0].lower()}"
         if split is not None and split not in losses.values():
             losses[name] = split
     if "batch" not in losses.values():
-        epoch = next((name for name in names if _EPOCH.match(name)), None)
+        epoch = next((name for name in names if is_of_epochs(name)), None)
         losses |= {epoch: "batch"} if epoch else {}
     return losses
 
@@ -190,7 +150,7 @@ def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skippe
             if task not in tasks:
                 found.evaluations.append(EvaluationRow(task_id=task, n_shot=0, settings={"metric": name}))
                 tasks[task] = task_row(task, metric)
-        elif not _TOKENS.match(name):
+        elif not counts_tokens(name):
             skipped.metrics[name] = None
     found.losses = points(rows)
     return tasks
@@ -199,7 +159,7 @@ def fill(found: Found, series: Iterable[Series], wanted: Wanted, skipped: Skippe
 def _is_mean(one: Series, by_name: Mapping[str, Series]) -> bool:
     """Whether a `train_loss` is a summary: one value, beside the losses that it is the mean of."""
     return len(one.values) <= 1 and any(
-        (_BATCH.match(name) and not _MEAN.match(name)) or held_out(name) for name in by_name
+        (is_of_steps(name) and not _MEAN.match(name)) or held_out(name) for name in by_name
     )
 
 

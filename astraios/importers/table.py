@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING, Any
 from astraios.errors import DataError, UsageError
 from astraios.importers import Imported, Importer, Wanted
 from astraios.importers._config import from_config
-from astraios.importers._curves import Series, fill, held_out, is_batch, is_mean
+from astraios.importers._curves import Series, fill, is_batch
 from astraios.importers._files import head, plain_file, walk
 from astraios.importers._models import FACTS, NUMBERS, WHOLE, base_model
 from astraios.importers._runs import Found, Skipped, imported, task_row
 from astraios.importers._table import ENDINGS, Table, read_table
 from astraios.records import EvaluationRow, Score, TaskRow
+from astraios.runs.metric_names import held_out, is_of_epochs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -248,7 +249,7 @@ def _losses(table: Table, names: dict[str, str], wanted: Wanted) -> dict[str, st
     free = [name for name in table.frame.columns if name not in names.values() or name in told.values()]
     held = {name: split for name in free if (split := held_out(name)) and name not in mapped}
     batch = [name for name in free if is_batch(name) and name not in mapped and not _one_value(table, name, free)]
-    batch.sort(key=is_mean)
+    batch.sort(key=is_of_epochs)
     splits = dict(mapped)
     for name in sorted(held, key=lambda one: (one != told.get("loss"), free.index(one))):
         if held[name] not in splits.values():
