@@ -39,7 +39,7 @@ gallery: demo
 	$(BIN)/python docs/draw_gallery.py astraios.duckdb
 
 docs: $(VENV)/dev.stamp
-	$(BIN)/zensical build --clean --strict --config-file mkdocs.yml
+	$(BIN)/python docs/build_site.py
 
 bench: $(VENV)/dev.stamp
 	for file in $(filter-out %_peers.py %_common.py,$(wildcard benchmarks/*.py)); do $(BIN)/python $$file || exit 1; done
