@@ -45,7 +45,8 @@ FLOW = {
         "evaluate", "models", "runs", "store", "fit", "report", "ray_cluster",
     },
     "mcp": {"workflow", "store"},
-    "cli": {"workflow", "store", "collect/plan", "collect/launch", "mcp"},
+    "completion": {"store", "collect/plan", "collect/launch", "models", "evaluate", "importers", "report", "fit"},
+    "cli": {"workflow", "store", "collect/plan", "collect/launch", "mcp", "completion"},
 }  # fmt: skip
 GROUND = {"errors", "registry", "files", "records", "settings", "hub"}
 """Rooms that all others may import."""

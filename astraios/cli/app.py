@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from astraios.cli.complete import values
+
 app = typer.Typer(
     name="astraios",
     help="Scaling analysis for tuned language models: collect small runs, project the large one, know how sure.",
@@ -29,7 +31,10 @@ Runs = Annotated[
 Study = Annotated[
     str | None,
     typer.Option(
-        "--study", metavar="NAME", help="A study, or the beginning of its name; several with commas are joined."
+        "--study",
+        metavar="NAME",
+        help="A study, or the beginning of its name; several with commas are joined.",
+        autocompletion=values("studies"),
     ),
 ]
 FailIf = Annotated[
@@ -40,6 +45,7 @@ FailIf = Annotated[
         help="End with exit code 1 where it holds, as 'p_best < 0.9'; may be repeated. A wrong name lists all.",
     ),
 ]
+Law = Annotated[str, typer.Option(help="A scaling law, or auto.", autocompletion=values("laws"))]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -15,6 +15,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, Runs, Study, app, example
+from astraios.cli.complete import values
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
     )
 )
 def collect(
-    sweep: Annotated[str, typer.Argument(help="A TOML file, or a built-in sweep.")] = "tiny",
+    sweep: Annotated[
+        str, typer.Argument(help="A TOML file, or a built-in sweep.", autocompletion=values("sweeps"))
+    ] = "tiny",
     out: Runs = "runs",
     db: Db = None,
     only: Annotated[
@@ -41,7 +44,9 @@ def collect(
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and run nothing.")] = False,
-    launcher: Annotated[str, typer.Option(help="Where cells run: local, ray or slurm.")] = "local",
+    launcher: Annotated[
+        str, typer.Option(help="Where cells run: local, ray or slurm.", autocompletion=values("launchers"))
+    ] = "local",
     device_memory: Annotated[
         float | None, typer.Option(metavar="GB", help="Plan for GPUs with this memory each (10^9 bytes).")
     ] = None,
@@ -93,7 +98,9 @@ def collect(
 
 @app.command(epilog=example("astraios status tiny", "astraios status tiny --watch", "astraios status --json"))
 def status(
-    sweep: Annotated[str | None, typer.Argument(help="A sweep, to see what it still lacks.")] = None,
+    sweep: Annotated[
+        str | None, typer.Argument(help="A sweep, to see what it still lacks.", autocompletion=values("sweeps"))
+    ] = None,
     out: Runs = "runs",
     study: Study = None,
     db: Db = None,

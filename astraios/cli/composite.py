@@ -9,6 +9,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, app, example
+from astraios.cli.complete import values
 
 
 @app.command(
@@ -21,10 +22,19 @@ from astraios.cli.app import Db, Json, app, example
 def composite(
     name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of the mean; without one, list all.")] = None,
     tasks: Annotated[
-        list[str] | None, typer.Argument(metavar="TASK[:METRIC][=WEIGHT]...", help="What is in it.")
+        list[str] | None,
+        typer.Argument(
+            metavar="TASK[:METRIC][=WEIGHT]...", help="What is in it.", autocompletion=values("scored_tasks")
+        ),
     ] = None,
     study: Annotated[
-        str | None, typer.Option("--study", metavar="NAME", help="A study, or a ladder with all its studies; else all.")
+        str | None,
+        typer.Option(
+            "--study",
+            metavar="NAME",
+            help="A study, or a ladder with all its studies; else all.",
+            autocompletion=values("studies"),
+        ),
     ] = None,
     remove: Annotated[bool, typer.Option("--remove", help="Take it away.")] = False,
     db: Db = None,

@@ -11,14 +11,21 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, app, example
+from astraios.cli.complete import values
 
-Runs = Annotated[list[str], typer.Argument(metavar="RUN...", help="Beginnings of run_ids, or MODEL:METHOD.")]
+Runs = Annotated[
+    list[str],
+    typer.Argument(metavar="RUN...", help="Beginnings of run_ids, or MODEL:METHOD.", autocompletion=values("runs")),
+]
 By = Annotated[str | None, typer.Option("--by", metavar="NAME", envvar="ASTRAIOS_AUTHOR", help="Who says so.")]
 
 
 @app.command(epilog=example("astraios show 1a2b3c", "astraios show 1a2b3c --sweep again.toml"))
 def show(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Beginning of a run_id, or MODEL:METHOD.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="Beginning of a run_id, or MODEL:METHOD.", autocompletion=values("runs")),
+    ],
     sweep: Annotated[
         Path | None, typer.Option("--sweep", metavar="FILE", help="Write a sweep of just this run, as TOML.")
     ] = None,

@@ -10,6 +10,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, Runs, app, db_app, example
+from astraios.cli.complete import values
 
 
 @app.command(
@@ -21,13 +22,18 @@ from astraios.cli.app import Db, Json, Runs, app, db_app, example
     )
 )
 def sql(
-    query: Annotated[str | None, typer.Argument(help="A query; without one, a prompt.")] = None,
+    query: Annotated[
+        str | None, typer.Argument(help="A query; without one, a prompt.", autocompletion=values("sql"))
+    ] = None,
     db: Db = None,
     form: Annotated[
         str | None, typer.Option("--format", help="table, csv, json, parquet or markdown; else by the file's ending.")
     ] = None,
     output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")] = None,
-    named: Annotated[str | None, typer.Option("--query", metavar="NAME", help="A query by its name.")] = None,
+    named: Annotated[
+        str | None,
+        typer.Option("--query", metavar="NAME", help="A query by its name.", autocompletion=values("queries")),
+    ] = None,
     queries: Annotated[bool, typer.Option("--queries", help="List the named queries.")] = False,
     allow_write: Annotated[
         bool, typer.Option("--allow-write", help="Let the query change the database; it uses no other file.")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, FailIf, Json, Study, app, example
+from astraios.cli.app import Db, FailIf, Json, Law, Study, app, example
 from astraios.errors import UsageError
 
 
@@ -36,7 +36,7 @@ def fit_scaling(
     d: Annotated[str | None, typer.Option("--d", metavar="COL", help="Column of tokens in --data.")] = None,
     loss: Annotated[str, typer.Option(metavar="COL", help="Column of losses (nats) in --data.")] = "loss",
     group: Annotated[str | None, typer.Option(metavar="COL", help="Column that tells series apart in --data.")] = None,
-    law: Annotated[str, typer.Option(help="A scaling law, or auto.")] = "auto",
+    law: Law = "auto",
     split: Annotated[str, typer.Option(help="Split of the loss.")] = "test",
     definition: Annotated[str, typer.Option(help="Which final loss: last, min or mean_last5.")] = "last",
     ladder: Annotated[str | None, typer.Option(help="Only runs on this ladder of base models.")] = None,

@@ -10,6 +10,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, app, example
+from astraios.cli.complete import values
 
 
 @app.command(
@@ -27,7 +28,10 @@ def import_(
         list[str] | None, typer.Argument(help="Files, folders or patterns of another tool's, or `paper`.")
     ] = None,
     form: Annotated[
-        str | None, typer.Option("--format", metavar="NAME", help="Their format; else it is guessed.")
+        str | None,
+        typer.Option(
+            "--format", metavar="NAME", help="Their format; else it is guessed.", autocompletion=values("formats")
+        ),
     ] = None,
     mapping: Annotated[
         list[str] | None, typer.Option("--map", metavar="COLUMN=NAME", help="Name of one of our columns in the source.")
@@ -47,7 +51,13 @@ def import_(
         bool, typer.Option("--strict", help="Refuse everything where one item can't be read (exit code 1).")
     ] = False,
     same_as: Annotated[
-        str | None, typer.Option("--same-as", metavar="RUN", help="The stored run that the one arriving run is.")
+        str | None,
+        typer.Option(
+            "--same-as",
+            metavar="RUN",
+            help="The stored run that the one arriving run is.",
+            autocompletion=values("runs"),
+        ),
     ] = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="Let an export replace runs that were measured here.")

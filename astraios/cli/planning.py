@@ -9,14 +9,14 @@ from typing import Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, Json, Study, app, example
+from astraios.cli.app import Db, Json, Law, Study, app, example
+from astraios.cli.complete import values
 
 Data = Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet file instead of the database.")]
 N = Annotated[str, typer.Option("--n", metavar="COL", help="Column of parameters in --data.")]
 D = Annotated[str, typer.Option("--d", metavar="COL", help="Column of tokens in --data; none if it has none.")]
 Loss = Annotated[str, typer.Option("--loss-column", metavar="COL", help="Column of losses (nats) in --data.")]
 Group = Annotated[str | None, typer.Option(metavar="COL", help="Column that tells series apart in --data.")]
-Law = Annotated[str, typer.Option(help="A scaling law, or auto.")]
 Split = Annotated[str, typer.Option(help="Split of the loss.")]
 By = Annotated[list[str] | None, typer.Option(metavar="FACT,...", help="Facts to compare: a series for each value.")]
 Where = Annotated[list[str] | None, typer.Option(metavar="FACT=VALUE", help="Hold a fact at a value.")]
@@ -47,7 +47,12 @@ def plan(
         str | None, typer.Option(metavar="TASK=V", help="A score (a fraction) to reach with least compute.")
     ] = None,
     simulate: Annotated[
-        str | None, typer.Option(metavar="SWEEP", help="What a sweep would tell at the target, before it is run.")
+        str | None,
+        typer.Option(
+            metavar="SWEEP",
+            help="What a sweep would tell at the target, before it is run.",
+            autocompletion=values("sweeps"),
+        ),
     ] = None,
     width: Annotated[
         float | None,
@@ -57,7 +62,9 @@ def plan(
         tuple[str, str] | None, typer.Option(metavar="A B", help="Where the better of two series changes.")
     ] = None,
     price: Price = None,
-    series: Annotated[str | None, typer.Option(metavar="S", help="One series; else all.")] = None,
+    series: Annotated[
+        str | None, typer.Option(metavar="S", help="One series; else all.", autocompletion=values("series"))
+    ] = None,
     target: Annotated[str | None, typer.Option(metavar="SIZE", help="Hold the size.")] = None,
     target_tokens: Annotated[str | None, typer.Option(metavar="N", help="Hold the data, as 140B.")] = None,
     tokens_per_param: Annotated[float | None, typer.Option(metavar="X", help="Hold tokens a parameter.")] = None,
@@ -136,8 +143,8 @@ def plan(
     )
 )
 def speedup(
-    series: Annotated[str, typer.Argument(metavar="A", help="What is followed.")],
-    faster: Annotated[str, typer.Argument(metavar="B", help="What is to be reached.")],
+    series: Annotated[str, typer.Argument(metavar="A", help="What is followed.", autocompletion=values("series"))],
+    faster: Annotated[str, typer.Argument(metavar="B", help="What is to be reached.", autocompletion=values("series"))],
     unit: Annotated[str, typer.Option(metavar="flops|tokens|seconds|money", help="What is counted.")] = "flops",
     target: Annotated[str | None, typer.Option(metavar="SIZE", help="Size of the target; else the next rung.")] = None,
     target_tokens: Annotated[str | None, typer.Option(metavar="N", help="Tokens of the target, as 140B.")] = None,

@@ -9,6 +9,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, Study, app, example
+from astraios.cli.complete import values
 
 
 @app.command(
@@ -21,7 +22,9 @@ from astraios.cli.app import Db, Json, Study, app, example
 )
 def benchmark_quality(
     study: Study = None,
-    task: Annotated[str | None, typer.Option(metavar="TASK", help="One task alone.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="One task alone.", autocompletion=values("scored_tasks"))
+    ] = None,
     difference: Annotated[
         float, typer.Option(metavar="X", help="The difference that power is about, a fraction.")
     ] = 0.02,
@@ -74,7 +77,9 @@ def _quality(row: Mapping[str, Any]) -> dict[str, Any]:
 )
 def pass_at_k(
     study: Study = None,
-    task: Annotated[str | None, typer.Option(metavar="TASK", help="One task alone.")] = None,
+    task: Annotated[
+        str | None, typer.Option(metavar="TASK", help="One task alone.", autocompletion=values("scored_tasks"))
+    ] = None,
     k: Annotated[
         int | None, typer.Option("--k", metavar="K", help="Largest k; else ten times the samples there are.")
     ] = None,

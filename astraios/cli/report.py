@@ -9,6 +9,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Study, app, example
+from astraios.cli.complete import values
 
 
 @app.command(
@@ -23,7 +24,12 @@ def report(
     db: Db = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Where it goes.")] = None,
     figure: Annotated[
-        str | None, typer.Option(metavar="N", help="One figure, by the paper's number or by name; or table-N.")
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="One figure, by the paper's number or by name; or table-N.",
+            autocompletion=values("charts"),
+        ),
     ] = None,
     form: Annotated[
         str | None, typer.Option("--format", help="html, svg, png, pdf, json, csv, markdown; tables also latex.")

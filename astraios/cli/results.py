@@ -9,6 +9,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, FailIf, Json, Out, app, example
+from astraios.cli.complete import values
 from astraios.settings import pairs
 
 GoldData = Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of gold data; else the hub.")]
@@ -36,11 +37,14 @@ def score(
     generations: Annotated[
         Path, typer.Argument(help="JSON of the BigCode harness, JSON lines or Parquet; or gzipped.")
     ],
-    task: Annotated[str, typer.Option(help="The task that they answer.")],
+    task: Annotated[str, typer.Option(help="The task that they answer.", autocompletion=values("tasks"))],
     data: GoldData = None,
     revision: GoldRevision = None,
     model: Annotated[str | None, typer.Option(metavar="ID", help="Base model; else read from the name.")] = None,
-    method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the name.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Tuning method; else read from the name.", autocompletion=values("methods")),
+    ] = None,
     size: Size = None,
     language_level: LanguageLevel = None,
     nominal: Nominal = None,
@@ -98,12 +102,15 @@ def evaluate(
     model: Annotated[
         str, typer.Argument(help="Hub id, folder, or a base model of a ladder; with --checkpoints a run directory.")
     ],
-    task: Annotated[list[str], typer.Option(help="A task; may be repeated.")],
+    task: Annotated[list[str], typer.Option(help="A task; may be repeated.", autocompletion=values("tasks"))],
     checkpoints: Annotated[
         bool, typer.Option("--checkpoints", help="Score each checkpoint that the run kept: scores along training.")
     ] = False,
     adapter: Annotated[Path | None, typer.Option(metavar="DIR", help="A PEFT adapter to put on the model.")] = None,
-    method: Annotated[str | None, typer.Option(metavar="ID", help="Tuning method; else read from the adapter.")] = None,
+    method: Annotated[
+        str | None,
+        typer.Option(metavar="ID", help="Tuning method; else read from the adapter.", autocompletion=values("methods")),
+    ] = None,
     base: Annotated[
         str | None, typer.Option(metavar="ID", help="Base model of a folder that holds a tuned one.")
     ] = None,
@@ -202,9 +209,12 @@ def evaluate(
     )
 )
 def compare(
-    a: Annotated[str, typer.Argument(metavar="RUN", help="Beginning of a run_id, or MODEL:METHOD.")],
-    b: Annotated[str, typer.Argument(metavar="RUN", help="The other one.")],
-    task: Annotated[str, typer.Option(help="The task.")],
+    a: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="Beginning of a run_id, or MODEL:METHOD.", autocompletion=values("runs")),
+    ],
+    b: Annotated[str, typer.Argument(metavar="RUN", help="The other one.", autocompletion=values("runs"))],
+    task: Annotated[str, typer.Option(help="The task.", autocompletion=values("scored_tasks"))],
     seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
     db: Db = None,
     fail_if: FailIf = None,

@@ -8,6 +8,7 @@ import typer
 
 from astraios.cli import terminal
 from astraios.cli.app import Db, Json, app, example
+from astraios.cli.complete import values
 from astraios.errors import UsageError
 
 
@@ -21,7 +22,12 @@ from astraios.errors import UsageError
     )
 )
 def task(
-    name: Annotated[str | None, typer.Argument(metavar="NAME", help="Of the task; without one, list all.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NAME", help="Of the task; without one, list all.", autocompletion=values("scored_tasks")
+        ),
+    ] = None,
     chance: Annotated[float | None, typer.Option(metavar="X", help="Score of guessing, a fraction.")] = None,
     ceiling: Annotated[float | None, typer.Option(metavar="X", help="Best possible score.")] = None,
     metric: Annotated[

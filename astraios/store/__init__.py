@@ -7,7 +7,17 @@ opened. So neither waits for the other.
 
 from astraios.store.check import check_directories, failed_checks, own_objects
 from astraios.store.composites import composite_study, composites, remove_composite, scored_metrics, set_composites
-from astraios.store.connect import DEFAULT_PATH, change, database_path, open_db, query, reading, run_query, writing
+from astraios.store.connect import (
+    DEFAULT_PATH,
+    change,
+    database_path,
+    glimpse,
+    open_db,
+    query,
+    reading,
+    run_query,
+    writing,
+)
 from astraios.store.curation import curate
 from astraios.store.describe import Catalogue, catalogue, catalogue_of_new
 from astraios.store.export import export
@@ -52,6 +62,7 @@ __all__ = [
     "facts",
     "failed_checks",
     "forget_task_facts",
+    "glimpse",
     "import_frames",
     "ingest",
     "known_tasks",

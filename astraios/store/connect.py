@@ -156,6 +156,26 @@ def query(path: Path, sql: str, parameters: Sequence[Any] = ()) -> pl.DataFrame:
         return run_query(connection, sql, parameters)
 
 
+def glimpse(path: Path, sql: str, parameters: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    """Rows of a query on a file as it is, for a look that may not wait, write or fail: completion in a shell.
+
+    A lake, a file that another program keeps locked or whose schema is too old for the query, and no file give no rows.
+    """
+    import duckdb
+
+    if is_lake(path) or not path.is_file():
+        return []
+    try:
+        with duckdb.connect() as connection:
+            connection.execute(f"attach {_text(path)} as {CATALOG} (type duckdb, read_only)")
+            connection.execute("set enable_external_access = false")
+            connection.execute("set lock_configuration = true")
+            connection.execute(f"use {CATALOG}")
+            return connection.execute(sql, list(parameters)).fetchall()
+    except duckdb.Error:
+        return []
+
+
 def change(path: Path, sql: str) -> pl.DataFrame:
     """Rows of statements that may change the database; all of them count, or none. They can use no other file.
 
