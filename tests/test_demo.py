@@ -96,3 +96,10 @@ def test_tasks_rise_above_chance(clone: tuple[Path, float]) -> None:
         values = {row["n_params"]: row["v"] for row in rows if row["task_id"] == task}
         rising += values[sizes[-1]] > values[sizes[0]]
     assert rising >= 2
+
+
+def test_the_first_sweep_of_ones_own_trains(clone: tuple[Path, float]) -> None:
+    """What `astraios init-sweep` writes, trained as it stands: README.md's fourth recipe."""
+    astraios(clone[0], "init-sweep", "mine.toml")
+    done = json.loads(astraios(clone[0], "collect", "mine.toml", "--out", "mine", "--db", "mine.duckdb", "--json"))
+    assert (done["n_cells"], done["n_failed"], done["not_scored"]) == (15, 0, {})

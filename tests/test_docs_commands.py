@@ -1,4 +1,4 @@
-"""Every command that the README and the guide name is one: verb, arguments and options; the README's Python runs."""
+"""Every command that the README and the guide name is one: verb, arguments and options."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import re
 import shlex
 from pathlib import Path
 
-import polars as pl
 import pytest
 import typer
 
 from astraios.cli import app
-from tests.conftest import REPOSITORY, run_cli
+from tests.conftest import REPOSITORY
 
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -42,31 +41,3 @@ def test_commands_are_commands(page: Path) -> None:
         if words and words[0] in ("--install-completion", "--help", "-h", "--version"):
             continue
         command.make_context(path, words)  # Parses all, runs nothing; a wrong option or argument raises.
-
-
-def test_the_readme_names_commands() -> None:
-    assert len(commands(REPOSITORY / "README.md")) > 10
-
-
-def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frame = pl.DataFrame(
-        [
-            {
-                "method": method,
-                "model": f"m{i}",
-                "n_params": n,
-                "loss": 1.7 + floor + 90 * n**-0.3,
-                "run_id": f"{method}{i}",
-            }
-            for method, floor in (("lora", 0.0), ("fft", 0.2))
-            for i, n in enumerate((1e7, 3e7, 1e8, 3e8, 1e9))
-        ]
-    )
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("ASTRAIOS_DB", raising=False)
-    frame.rename({"loss": "test_loss"}).write_csv("runs.csv")
-    assert run_cli("import", "runs.csv").returncode == 0
-    [code] = re.findall(r"^```python\n(.*?)^```", (REPOSITORY / "README.md").read_text(), re.DOTALL | re.MULTILINE)
-    names = {"frame": frame}
-    exec(code, names)
-    assert names["result"].predict(n_params=[16e9]).height == 2  # type: ignore[attr-defined]
