@@ -45,4 +45,6 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    """Public names, and the rooms that have been imported: what an editor or a notebook is to complete."""
+    rooms = {name for name, value in globals().items() if getattr(value, "__name__", "") == f"{__name__}.{name}"}
+    return sorted({*__all__, *rooms, *(name for name in globals() if name.startswith("__"))})
