@@ -33,6 +33,8 @@ def test_from_nothing_to_a_page(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "Projected scores" in done.stdout
+    assert len(done.stdout.splitlines()) < 50, "a first page, not every task of every method"
+    assert "each task by itself: astraios fit-scaling --db published.duckdb" in done.stderr
     assert "next: open report.html; astraios studies --db published.duckdb" in done.stderr
     page = (tmp_path / "report.html").read_text()
     assert "StarCoderBase" in page

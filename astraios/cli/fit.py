@@ -176,7 +176,7 @@ def fit_scaling(
     if as_json:
         terminal.print_json(content)
     else:
-        _print_analysis(content)
+        print_analysis(content)
     workflow.check_gates(conditions, workflow.fit_facts(content) if conditions else {})
 
 
@@ -249,7 +249,7 @@ def _print_along(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
         )  # fmt: skip
 
 
-def _print_analysis(content: Mapping[str, Any]) -> None:
+def print_analysis(content: Mapping[str, Any]) -> None:
     """An analysis as `astraios fit-scaling --json` has it, for people."""
     _print_study(content)
     projections = [{"group": fit["group"], **p} for fit in content["fits"] for p in fit["projections"]]
