@@ -1,6 +1,6 @@
 create or replace view run_series as
 with setting as (
-    select s.study_key, r.run_id, r.method_id, name.name, r.settings->'settings'->>name.name as value
+    select s.study_key, r.run_id, r.method_id, name.name, (r.settings->'settings')->>name.name as value
     from run r
     join run_study s using (run_id), unnest(json_keys(r.settings->'settings')) name(name)
 ),
