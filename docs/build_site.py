@@ -65,6 +65,7 @@ def write_notebook_pages(folder: Path) -> None:
         for name, content in files["outputs"].items():
             (folder / name).parent.mkdir(exist_ok=True)
             (folder / name).write_bytes(content)
+        text = re.sub(r"\n{3,}(?=    \S)", "\n\n", text)  # outputs of one cell stand close together
         heading, rest = to_pages(text).lstrip().split("\n", 1)
         download = f"To run it: [{path.name}]({path.name}) in a folder with what it reads."
         path.with_suffix(".md").write_text(f"{heading}\n\n{download}\n{rest}", encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -59,6 +61,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             held = "held in part (some skipped)"
         names = ", ".join(dict.fromkeys(node.split("::")[-1].split("[")[0] for node, _ in results))
         terminalreporter.write_line(f"{held:<28} {promise}: {names}")
+
+
+def docs_script(name: str) -> ModuleType:
+    """A program of docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "docs" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
 import re
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, docs_script
 
 PACKAGE = REPOSITORY / "astraios"
 # The flow: each room and what it may import of the others, from the ground up.
@@ -159,11 +158,7 @@ def test_no_import_circles() -> None:
 
 
 def test_the_picture_of_the_rooms_is_current() -> None:
-    spec = importlib.util.spec_from_file_location("draw_architecture", REPOSITORY / "docs" / "draw_architecture.py")
-    assert spec
-    assert spec.loader
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = docs_script("draw_architecture")
     assert script.PICTURE.read_text() == script.drawn(), "run docs/draw_architecture.py"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import re
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, docs_script
 
 nbformat = pytest.importorskip("nbformat")
 for package in ("nbclient", "ipykernel"):
@@ -19,15 +18,6 @@ NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
 NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?")
 CLOSE = 0.02
 """Numbers of another machine or version may differ by so much: resampling, and the last digits of an optimum."""
-
-
-def run(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("run_notebooks", REPOSITORY / "docs" / "run_notebooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.run(path)
 
 
 def shown(cell: Any) -> tuple[str, list[float], list[str]]:
@@ -43,7 +33,7 @@ def shown(cell: Any) -> tuple[str, list[float], list[str]]:
 @pytest.mark.promise("every documented query and example runs")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS])
 def test_a_notebook_holds_what_comes_out(path: Path) -> None:
-    kept, new = nbformat.read(path, as_version=4), run(path)
+    kept, new = nbformat.read(path, as_version=4), docs_script("run_notebooks").run(path)
     assert not list(path.parent.glob("*.duckdb")), "it runs in a copy of its folder"
     for before, now in zip(kept.cells, new.cells, strict=True):
         (words, numbers, forms), (now_words, now_numbers, now_forms) = shown(before), shown(now)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +12,7 @@ import pytest
 
 from astraios import store
 from astraios.errors import StoreError
-from tests.conftest import REPOSITORY, assert_one_line, run_cli
+from tests.conftest import REPOSITORY, assert_one_line, docs_script, run_cli
 
 WRITES = (
     "delete from run",
@@ -163,18 +162,9 @@ def test_documented_sql_answers(page: str, sql: str, ladder: Path) -> None:
     assert not store.query(ladder, sql.rstrip().rstrip(";")).is_empty(), f"{page}: an example that shows nothing"
 
 
-def _generator() -> Any:
-    spec = importlib.util.spec_from_file_location("generate_reference", REPOSITORY / "docs" / "generate_reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.promise("every documented query and example runs")
 def test_the_reference_is_current() -> None:
-    generator = _generator()
+    generator = docs_script("generate_reference")
     for name, made in (("sql.md", generator.sql_reference()), ("cli.md", generator.cli_reference())):
         kept = (generator.REFERENCE / name).read_text()
         assert kept == made, f"docs/reference/{name} is out of date: python docs/generate_reference.py"
