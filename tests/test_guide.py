@@ -37,7 +37,7 @@ ELSEWHERE = {
 """Commands of the pages that this file runs which are not run here, by their beginning, and what runs them."""
 NOT_HERE = {
     ("CONTRIBUTING.md", "sh"): "make test, make demo and make verify",
-    ("clusters.md", "sh"): "clusters: tests/collect/test_clusters.py, test_launch.py",
+    ("clusters.md", "sh"): "tests/collect/test_clusters.py, tests/collect/test_launch.py",
     ("evaluation.md", "sh"): "models and gold data: tests/tasks",
     ("evaluation.md", "python"): "gold data: tests/tasks",
     ("extending.md", "python"): "tests/test_extending.py",
@@ -50,10 +50,7 @@ NOT_HERE = {
     ("tracking.md", "sh"): "tests/track/test_tracking_docs.py",
     ("tracking.md", "diff"): "tests/track/test_tracking_docs.py",
     ("tracking.md", "python"): "the first block here; the others are in tests/track",
-    (
-        "training.md",
-        "sh",
-    ): "several machines and GPUs: tests/collect/test_training_group.py, test_scores_along_training.py",
+    ("training.md", "sh"): "tests/collect/test_training_group.py, tests/collect/test_scores_along_training.py",
 }
 """Blocks of the guide that neither this file runs nor a test of all pages, by page and language, and what runs them."""
 HERE = {
