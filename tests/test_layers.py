@@ -29,7 +29,7 @@ FLOW = {
     "train": {"data", "runs"},
     "models": {"train", "data"},
     "evaluate": {"models", "data", "ray_cluster"},
-    "importers": {"evaluate", "models"},
+    "importers": {"evaluate", "models", "runs"},
     "track": {"importers", "models", "runs", "train"},
     "collect/plan": {"evaluate", "models", "train", "data", "runs"},
     "collect/cell": {"collect/plan", "evaluate", "models", "train", "data", "runs"},

@@ -52,6 +52,10 @@ def test_seeds_and_checkpoints_are_noise() -> None:
     assert 0 < drawn.noise < 0.02, "a steady rise is no noise"
 
 
+def test_a_power_of_one_is_no_nan() -> None:
+    assert power_of_items(None, 0.2, 1500, paired=0.2)[1] == 1.0
+
+
 @pytest.mark.promise("a benchmark says whether it is worth its runs")
 def test_power_is_that_of_statsmodels_and_of_a_simulation() -> None:
     needed, power = power_of_items(0.5, 0.05, 800)

@@ -214,18 +214,24 @@ def power_of_items(
         return None, None
     if paired is not None and paired > 0:
         test, effect = TTestPower(), difference / paired
-        return _solved(test, effect), None if items is None else float(test.power(effect, max(items, 2), ALPHA))
+        return _solved(test, effect), None if items is None else _reached(test, effect, max(items, 2))
     if share is None:
         return None, None
     low = min(max(share - difference / 2, 1e-6), 1 - difference - 1e-6)
     effect = abs(float(proportion_effectsize(low + difference, low)))
     test = NormalIndPower()
-    return _solved(test, effect), None if items is None else float(test.power(effect, items, ALPHA))
+    return _solved(test, effect), None if items is None else _reached(test, effect, items)
 
 
 def _solved(test: object, effect: float) -> float:
     found = test.solve_power(effect_size=effect, alpha=ALPHA, power=POWER)  # type: ignore[attr-defined]
     return float(np.ravel(found)[0])
+
+
+def _reached(test: object, effect: float, n: float) -> float:
+    """Power of a test with so many; far out, where it is 1, statsmodels' t tests give NaN."""
+    found = float(test.power(effect, n, ALPHA))  # type: ignore[attr-defined]
+    return 1.0 if np.isnan(found) and effect * np.sqrt(n / 2) > 8 else found
 
 
 def power_of_runs(noise: float, difference: float) -> float | None:
@@ -236,7 +242,7 @@ def power_of_runs(noise: float, difference: float) -> float | None:
         return None
     effect = difference / noise
     # From two runs on there is a test at all; where two are more than enough, solving for fewer has no answer.
-    if float(TTestIndPower().power(effect, 2, ALPHA)) >= POWER:
+    if _reached(TTestIndPower(), effect, 2) >= POWER:
         return 2.0
     return _solved(TTestIndPower(), effect)
 
