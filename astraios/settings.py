@@ -39,6 +39,8 @@ class Rule:
     maximum: float | None = None
     below: float | None = None
     choices: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    """Texts that are values too, of a setting that holds no text otherwise ("auto" in place of a number)."""
     count: int | None = None
     """Length of a list of numbers, where it is fixed."""
     unit: str = ""
@@ -64,8 +66,10 @@ class Rule:
         """What is wrong with a value, as the end of a line; None where nothing is."""
         if value is None:
             return None if self.optional else f"must be {_WORDS.get(self.kind, 'given')}"
+        if isinstance(value, str) and value in self.words:
+            return None
         if self.kind in _FITS and not _FITS[self.kind](value):
-            return f"must be {_WORDS[self.kind]}"
+            return " or ".join([f"must be {_WORDS[self.kind]}", *map(repr, self.words)])
         if self.count is not None and len(value) != self.count:
             return f"must be a list of {self.count} numbers"
         if self.choices and value not in self.choices:
@@ -96,7 +100,7 @@ def setting(default: Any = dataclasses.MISSING, *, later: bool = False, counts: 
         default: its default.
         later: whether the field came after runs were identified without it (`runs.identity`).
         counts: whether a number depends on it; what does not count is no part of a run's identity, and no axis.
-        rule: fields of `Rule` that its type does not say: minimum, above, maximum, below, choices, unit.
+        rule: fields of `Rule` that its type does not say: minimum, above, maximum, below, choices, words, unit.
     """
     return dataclasses.field(default=default, metadata={"rule": rule, "later": later, "counts": counts})
 
@@ -246,8 +250,8 @@ def as_setting(rule: Rule, value: Any) -> Any:
     """A value of TOML or JSON, already checked, as a setting holds it: texts as paths, 1e6 as a whole number where one
     is asked for, 0 as a fraction where one is, lists of numbers as tuples of them.
     """
-    if value is None:
-        return None
+    if value is None or (isinstance(value, str) and value in rule.words):
+        return value
     if rule.kind == "Path":
         return Path(value)
     if rule.kind == "whole":

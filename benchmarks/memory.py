@@ -17,11 +17,11 @@ from torch.utils._pytree import tree_leaves
 from transformers import GPTBigCodeConfig, GPTBigCodeForCausalLM
 
 from astraios.data.packing import PackedData
-from astraios.models.counting import count_parameters
+from astraios.models.counting import count_parameters, without_storage
 from astraios.models.methods import METHODS
 from astraios.models.quiet import hush
 from astraios.train.loop import Trainer, TrainSpec
-from astraios.train.memory import training_memory
+from astraios.train.memory import number_bytes, training_memory
 
 SIZES = ((256, 6), (512, 8))
 LENGTH, WORDS, STEPS = 256, 2048, 2
@@ -105,6 +105,7 @@ def measured(name: str, width: int, layers: int) -> tuple[float, float]:
         positions=LENGTH + method.n_virtual_tokens(settings),
         device="cpu",
         trained_bytes=method.trained_bytes,
+        working=method.working(without_storage(config), settings, number_bytes(spec, "cpu")),
     )
     return live.peak, plan.total - plan.process
 

@@ -77,12 +77,14 @@ def collect(
     if dry_run:
         rows, totals = workflow.estimated(request, plans, store.database_path(db), out, devices)
         _print_sweep(request.name, rows, totals, as_json)
+        terminal.say_all(workflow.engines(request, plans, launcher))
         return
     if not is_first:
         workflow.join(request, plans, out, _CellProgress().tell)
         return
     plans, missing = workflow.lacking(request, plans)
     terminal.say_all([f"not scored on {task}: {why}" for task, why in missing.items()])
+    terminal.say_all(workflow.engines(request, plans, launcher))
     progress = _SweepProgress(quiet=as_json)
     try:
         outcome, ingested = workflow.collect(

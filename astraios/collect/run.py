@@ -11,6 +11,7 @@ from astraios.collect.launch.schedule import HOPELESS, Ends, Judge, run_jobs
 from astraios.collect.plan.axes import axes_of, label
 from astraios.collect.plan.cell_plan import Plan, describe
 from astraios.collect.plan.cost import refuse_misfits
+from astraios.collect.plan.engine import refuse_unserved
 from astraios.collect.plan.job import Job
 from astraios.collect.plan.keep import check_disk
 from astraios.collect.plan.known import Near, found_in, nearest, with_stored
@@ -52,7 +53,7 @@ def plan(sweep: Sweep, only: list[str], launcher: str = "local", devices: int | 
     device = where.device() if compute.device == "auto" else compute.device
     memory = compute.device_memory_gb * GB if compute.device_memory_gb else where.device_memory(device)
     described = [describe(cell, device) for cell in sweep.cells(only)]
-    plans = refuse_misfits(described, memory, devices)
+    plans = refuse_unserved(refuse_misfits(described, memory, devices), sweep.keep)
     if all(p.problem for p in plans):
         raise UsageError(f"sweep {sweep.name!r}: {plans[0].problem}")
     return plans

@@ -172,6 +172,8 @@ def _value(rule: Rule, lists: bool = False) -> dict[str, Any]:
         one = {**_TYPES.get(rule.kind, {}), **limits}
     if rule.choices:
         one = {"enum": list(rule.choices)}
+    if rule.words:
+        one = {"anyOf": [one, {"enum": list(rule.words)}]}
     if not lists or not one:
         return one
     return {"anyOf": [one, {"type": "array", "items": dict(one), "minItems": 1, "uniqueItems": True}]}

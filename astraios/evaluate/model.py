@@ -15,7 +15,7 @@ from astraios.data.sources.table import read_records
 from astraios.errors import CellError, UsageError, did_you_mean
 from astraios.evaluate.generate.fleet import Fleet
 from astraios.evaluate.generate.vllm import Server, adapter_rank
-from astraios.evaluate.options import EvaluateOptions, Subject
+from astraios.evaluate.options import ENGINES, EvaluateOptions, Subject
 from astraios.evaluate.tasks import TASKS, TunedModel
 from astraios.models.counting import count_parameters
 from astraios.models.devices import allow_tf32, found_device, has_bfloat16
@@ -23,8 +23,6 @@ from astraios.models.ladders import positions, resolve
 from astraios.models.methods import METHODS, recognise
 from astraios.models.quantized import keep_precision
 from astraios.records import TaskResult
-
-ENGINES = ("auto", "transformers", "vllm")
 
 
 def pinned(subject: Subject) -> tuple[str, str | None]:
@@ -154,7 +152,12 @@ def _served(subject: Subject) -> TunedModel:
     if subject.quantization:
         raise UsageError(f"--quantization {subject.quantization}: choose --engine transformers")
     model_id, commit = pinned(subject)
-    arguments = (model_id, subject.adapter, subject.seed)
+    ladder, _ = resolve(model_id)
+    ladder.prepare(model_id)
+    source = ladder.source(model_id)
+    if source is None:
+        raise UsageError(f"{subject.model} lies in no folder that vLLM could read: choose --engine transformers")
+    arguments = (source[0], subject.adapter, subject.seed)
     options: dict[str, Any] = {"trust_remote_code": subject.trust_remote_code, "dtype": subject.dtype}
     if commit:
         options |= {"revision": commit, "tokenizer_revision": commit}
@@ -172,7 +175,7 @@ def _served(subject: Subject) -> TunedModel:
         tokenizer, longest = server.model.get_tokenizer(), server.length()
     return TunedModel(
         None, tokenizer, 0, longest, DataSpec("none"),
-        seed=subject.seed, generator=server.generator,
+        seed=subject.seed, generator=server.generator, engine="vllm",
     )  # fmt: skip
 
 

@@ -19,6 +19,8 @@ from astraios.errors import UsageError
 from astraios.settings import build, check, check_fields, require_table, rules_of, setting
 
 T = TypeVar("T")
+ENGINES = ("auto", "transformers", "vllm")
+"""What generates."""
 PLACED = ("own", "folder")
 """Fields that no table and no option sets by its name."""
 
@@ -110,6 +112,9 @@ class EvaluateOptions(ScoreOptions):
     """Samples a problem; None is the task's own number."""
     batch: int | None = setting(None, minimum=1, counts=False)
     """Rows generated at once; None is as many as there is memory for."""
+    engine: str = setting("auto", choices=ENGINES)
+    """What generates for a cell: transformers, vllm, or auto: vLLM where it is installed, a GPU is there, and it can
+    serve the very model that was tuned."""
     folder: Path | None = None
     """Where answers and verdicts are kept, so that the same request goes on; None keeps nothing."""
 

@@ -19,7 +19,7 @@ from astraios.fit.notes import FitWarning
 from astraios.fit.observations import read, require_sizes
 from astraios.fit.request import FitRequest
 from astraios.fit.scores import routes, sized
-from astraios.fit.scores.data import AT, ScoreData, read_scores
+from astraios.fit.scores.data import AT, ScoreData, mixed_engines, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
 from astraios.fit.targets import Tokens, of_targets, targets
@@ -218,6 +218,7 @@ def _of_losses(selection: Selection, request: FitRequest) -> Analysis:
             parts.append(backtest)
             projections += losses.project_hidden(backtest, request, arranged.tokens)
     notes += [note for one in target.scores for note in one.warnings()]
+    notes += mixed_engines(selection.scores, points.series_of)
     return Analysis(
         request, "loss", tuple(parts), tuple(projections), tuple(ranks), tuple(notes), selection.sql, selection.study,
         points, rule, selection.query_hash, selection.size_name, arranged.tokens,
@@ -257,6 +258,7 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     sizes = np.exp(np.unique(np.concatenate([one.log_size for one in data]))).tolist()
     where = selection.targets(request)
     hidden = hidden_size(request.holdout, sizes, selection.names)
+    notes += mixed_engines(selection.scores)
     parts, projections, ranks = [], [], []
     alone = len({one.task_id for one in data} - {sized.MEAN_TASK}) == 1 and len(data) == 1
     for one in data:

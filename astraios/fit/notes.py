@@ -28,6 +28,7 @@ CODES = {
     "less_data": "a series was never trained on as much data as is asked about",
     "unequal_data": "series saw different amounts of data at one size",
     "undertuned": "the best value of a tuned axis is at the edge of what was tried",
+    "mixed_engines": "answers to one task that several engines generated",
     "scores_apart": "scores of runs without a loss beside losses of runs without a score",
     "left_out": "runs that lack a fact that is needed",
     "unused_columns": "columns taken for measurements",

@@ -23,7 +23,7 @@ class Selection:
     model_id, learning_rate, ...); None where the study has scores alone, which are then projected from size."""
     scores: pl.DataFrame | None = None
     """Columns run_id, method_id, n_params, task_id, metric, value (a fraction), and loss beside losses; stderr, n,
-    chance, ceiling and higher_is_better where they are known."""
+    chance, ceiling, higher_is_better and engine (what generated the answers) where they are known."""
     along: pl.DataFrame | None = None
     """Scores along training with the loss at that step: columns as in `scores`, and step."""
     costs: pl.DataFrame | None = None

@@ -40,7 +40,7 @@ def count_parameters(
     return ParameterCount(
         n_params=total,
         n_params_nonembedding=nonembedding,
-        n_trainable=method.n_trainable(copy.deepcopy(_meta_model(config)), settings, steps),
+        n_trainable=method.n_trainable(copy.deepcopy(without_storage(config)), settings, steps),
     )
 
 
@@ -51,7 +51,7 @@ def count_base(config: PretrainedConfig) -> tuple[int, int]:
         CellError: the architecture can't be built.
     """
     hush()
-    return count_module(_meta_model(config))
+    return count_module(without_storage(config))
 
 
 def count_module(model: Any) -> tuple[int, int]:
@@ -104,7 +104,7 @@ def attachable(settings: Mapping[str, Any]) -> PreTrainedModel | None:
     if config is None:
         return None
     try:
-        return copy.deepcopy(_meta_model(config))
+        return copy.deepcopy(without_storage(config))
     except (ImportError, CellError):
         return None
 
@@ -134,8 +134,12 @@ def count_attached(base: Mapping[str, Any], adapter: Mapping[str, Any]) -> int |
 _BUILT: dict[str, PreTrainedModel] = {}
 
 
-def _meta_model(config: PretrainedConfig) -> PreTrainedModel:
-    """The model of a configuration on the meta device; built once for each configuration."""
+def without_storage(config: PretrainedConfig) -> PreTrainedModel:
+    """The model of a configuration on torch's meta device; built once for each, so nothing may change it.
+
+    Raises:
+        CellError: it can't be built.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

@@ -113,6 +113,14 @@ class AttemptRow:
         None
     )
     price: Annotated[float | None, Column("double", "Money, where the sweep gives a price per device-hour.")] = None
+    micro_batch: Annotated[
+        int | None,
+        Column(
+            "integer",
+            "Blocks in one forward pass: as asked for, or as many as its device was planned to hold.",
+            "blocks",
+        ),
+    ] = None
     error: Annotated[str | None, Column("varchar", "Why it failed, in one line.")] = None
     environment_id: Annotated[str | None, Column("varchar", "Software and hardware.")] = None
     matmul_flops_per_second: Annotated[

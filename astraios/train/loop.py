@@ -35,8 +35,9 @@ class TrainSpec:
     """Optimizer steps (global steps)."""
     batch_size: int = setting(32, minimum=1, unit="blocks")
     """Blocks in a global batch."""
-    micro_batch: int = setting(1, minimum=1, unit="blocks")
-    """Blocks in one forward pass; the rest of the batch is accumulated."""
+    micro_batch: int | str = setting(1, kind="int", minimum=1, words=("auto",), unit="blocks")
+    """Blocks in one forward pass; the rest of the batch is accumulated. auto takes the largest share of the batch that
+    the plan of memory holds on the device: [compute] device_memory_gb, else what the GPU has, and 1 on a CPU."""
     learning_rate: float | None = setting(None, above=0)
     """Peak learning rate; None takes the tuning method's own (1e-4, full fine-tuning 1e-6)."""
     warmup_steps: int = setting(12, minimum=0, unit="steps")
@@ -77,7 +78,7 @@ class TrainSpec:
 
     def __post_init__(self) -> None:
         check_fields(self, "[train] ")
-        if self.batch_size % (self.micro_batch * self.processes):
+        if self.batch_size % (self.least_blocks * self.processes):
             times = f" x processes = {self.processes}" if self.processes > 1 else ""
             raise UsageError(
                 f"[train] batch_size = {self.batch_size} is no multiple of micro_batch = {self.micro_batch}{times}"
@@ -91,6 +92,11 @@ class TrainSpec:
                 f"[train] score_every scores in the one process that trains, and processes = {self.processes}: set "
                 "[keep] checkpoints = true instead, and then run `astraios evaluate RUN_DIRECTORY --checkpoints`"
             )
+
+    @property
+    def least_blocks(self) -> int:
+        """Blocks in one forward pass: as asked, and 1 where that is left to the device."""
+        return 1 if isinstance(self.micro_batch, str) else self.micro_batch
 
     @cached_property
     def asked(self) -> dict[str, Any]:
@@ -108,6 +114,8 @@ class TrainState:
     eval_seconds: float = 0.0
     peak_memory_bytes: int = 0
     """Most that a device (or a process on a CPU) has held so far."""
+    micro_batch: int | None = None
+    """Blocks in one forward pass; None where a state of before does not say."""
     tensors: dict[str, Any] = field(default_factory=dict)
     """Trainable parameters, optimizer and generator states."""
 
@@ -149,6 +157,7 @@ class Trainer:
         on_step: called with the number of steps done.
         save: called with a TrainState at checkpoints.
         group: the processes that train together; by default this one alone.
+        micro_batch: blocks in one forward pass, where the recipe leaves them to the device.
     """
 
     def __init__(
@@ -166,15 +175,17 @@ class Trainer:
         on_step: Callable[[int], None] = lambda step: None,
         save: Callable[[TrainState], None] = lambda state: None,
         group: Group = ALONE,
+        micro_batch: int | None = None,
     ) -> None:
         self.data, self.spec, self.method, self.group = data, spec, method, group
         self.learning_rate, self.seed = learning_rate, seed
         self.on_loss, self.on_score, self.on_step, self.save = on_loss, on_score, on_step, save
         self.n_virtual = method.n_virtual_tokens(settings or {}) if method else 0
-        if spec.batch_size % (spec.micro_batch * group.size):
+        self.micro_batch = micro_batch or spec.least_blocks
+        if spec.batch_size % (self.micro_batch * group.size):
             raise CellError(
                 f"[train] batch_size = {spec.batch_size} can't be shared by {group.size} processes with micro_batch = "
-                f"{spec.micro_batch}: it must be a multiple of their product"
+                f"{self.micro_batch}: it must be a multiple of their product"
             )
         self.model, self.raised = group.prepared(model)
         if spec.compile:
@@ -183,7 +194,7 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, spec)
         self.tokens_per_step = spec.batch_size * data.train.shape[1]
         self.order = block_order(len(data.train), spec.steps * spec.batch_size, seed)
-        self.state = TrainState()
+        self.state = TrainState(micro_batch=self.micro_batch)
         group.vary_seed(seed)
 
     def restore(self, state: TrainState | None) -> None:
@@ -195,7 +206,9 @@ class Trainer:
         self.group.load_weights(self.model, self.method, tensors["model"])
         self.group.load_optimizer(self.optimizer, tensors["optimizer"])
         self.group.load_generators(self.device, tensors)
-        self.state = TrainState(**known)
+        # A run goes on with the blocks that it began with, unless this device holds fewer.
+        self.micro_batch = min(known.get("micro_batch") or self.micro_batch, self.micro_batch)
+        self.state = TrainState(**{**known, "micro_batch": self.micro_batch})
 
     def run(self) -> TrainState:
         """Trains to the last step.
@@ -273,7 +286,7 @@ class Trainer:
 
     def _micro_batches(self, batch: list[int]) -> Iterator[tuple[Tensor, Tensor]]:
         ids, labels = self.data.train[batch].to(self.device), self.data.train_labels[batch].to(self.device)
-        yield from zip(ids.split(self.spec.micro_batch), labels.split(self.spec.micro_batch), strict=True)
+        yield from zip(ids.split(self.micro_batch), labels.split(self.micro_batch), strict=True)
 
     def _point(self, split: str, step: int, loss: float, regularizer: float | None = None) -> LossPoint:
         """A loss after a step, with the rate of that step; before the first there is none."""

@@ -6,9 +6,10 @@ does not keep its scores, or the residual a layer and one layer whole with gradi
 2022, arXiv:2205.05198, equations 1 and 2 and section 5); logits, their softmax and their gradient, which the loss makes
 in parts. Where the base itself is trained: the gradient of the output layer that the loss adds up, the one that
 autograd hands on, and a cast of that matrix; and in bfloat16 a residual in float32, and without gradient checkpointing
-the casts of all weights until the backward pass. Where each process holds a share: the layer in use and the next one
-whole, with that layer's gradient. Or an evaluation of several blocks (`train.loss`), where that takes more. A process
-with its libraries comes on top. An estimate to plan with, not a bound.
+the casts of all weights until the backward pass. What a method works out beside that (`Working`): norms of whole
+matrices, rotations. Where each process holds a share: the layer in use and the next one whole, with that layer's
+gradient. Or an evaluation of several blocks (`train.loss`), where that takes more. A process with its libraries comes
+on top. An estimate to plan with, not a bound.
 """
 
 from __future__ import annotations
@@ -59,6 +60,26 @@ class Memory:
         )
 
 
+@dataclass(frozen=True)
+class Working:
+    """Bytes that a tuning method's own computation takes, beside what it trains and what any layer keeps."""
+
+    frozen: float = 0.0
+    """All the time, of all its modules together."""
+    layer: float = 0.0
+    """A layer of the base, from its forward pass until its backward pass is over."""
+    token: float = 0.0
+    """Likewise, for each token."""
+    passing: float = 0.0
+    """The most that one module makes and gives back in a pass."""
+
+
+def number_bytes(spec: TrainSpec, device: str) -> int:
+    """Bytes of a number of the base; "auto" counts as bfloat16 on a GPU."""
+    half = spec.dtype == "bfloat16" or (spec.dtype == "auto" and device.partition(":")[0] == "cuda")
+    return 2 if half else 4
+
+
 def training_memory(
     config: PretrainedConfig,
     count: ParameterCount,
@@ -68,6 +89,8 @@ def training_memory(
     positions: int,
     device: str,
     trained_bytes: int = 16,
+    working: Working | None = None,
+    micro_batch: int | None = None,
 ) -> Memory:
     """Memory of training on each of the devices that a cell takes.
 
@@ -79,30 +102,33 @@ def training_memory(
         positions: tokens in a block, virtual ones among them.
         device: cpu or cuda.
         trained_bytes: bytes that each trained parameter takes: itself, its gradient, moments, what a method adds.
+        working: what the method's own computation takes.
+        micro_batch: blocks in one forward pass, where that is not the recipe's.
     """
-    kind = device.partition(":")[0]
-    half = spec.dtype == "bfloat16" or (spec.dtype == "auto" and kind == "cuda")
-    number = 2 if half else 4
+    kind, working = device.partition(":")[0], working or Working()
+    number = number_bytes(spec, kind)
+    half = number == 2
     share = spec.processes if spec.fsdp else 1
     embeddings = count.n_params - count.n_params_nonembedding
     quantized = WEIGHT_BYTES.get(spec.quantization, number)
     base = count.n_params_nonembedding * quantized + embeddings * number
-    weights = 0.0 if full else base / share
+    weights = (0.0 if full else base / share) + working.frozen
     training = count.n_trainable * trained_bytes / share
 
-    tokens, width, layers = positions * spec.micro_batch, config.hidden_size, config.num_hidden_layers
+    tokens, width, layers = positions * (micro_batch or spec.least_blocks), config.hidden_size, config.num_hidden_layers
     residual = 4 if full else number
     adapted = half and not full
     layer = (ADAPTED_LAYER_BYTES[spec.quantization] if adapted else 17 * number) * tokens * width
+    layer += working.layer + working.token * tokens
     logits = 3 * 4 * min(tokens * config.vocab_size, chunk_elements(kind))
     head = 4 * config.vocab_size * width if full else 0
     cast = head // 2 if half else 0
     if spec.gradient_checkpointing:
         # The loss is worked out before any layer is worked out again.
-        held = layers * residual * tokens * width + head + max(layer, logits + cast, head)
+        held = layers * residual * tokens * width + head + max(layer + working.passing, logits + cast, head)
     else:
         casts = number * count.n_params_nonembedding if full and half else 0
-        held = layers * layer + logits + head + cast + casts
+        held = layers * layer + head + casts + max(working.passing, logits + cast)
     if kind != "cpu":
         held = max(held, fitting_blocks(config, positions) * pass_bytes(config, positions) + logits)
     gathered = 0.0

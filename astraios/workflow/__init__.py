@@ -7,6 +7,7 @@ from astraios.workflow.along import along, along_file
 from astraios.workflow.collecting import (
     Hardware,
     collect,
+    engines,
     estimated,
     join,
     lacking,

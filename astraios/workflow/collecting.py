@@ -108,6 +108,13 @@ def lacking(sweep: Sweep, plans: Sequence[CellPlan]) -> tuple[list[CellPlan], di
     return without(plans, missing), missing
 
 
+def engines(sweep: Sweep, plans: Sequence[CellPlan], launcher: str) -> list[str]:
+    """What generates the answers of the cells, in words; nothing where no task generates."""
+    from astraios.collect.plan.engine import in_words
+
+    return in_words(plans, sweep.keep, launcher == "local")
+
+
 def _state(cell: CellState) -> dict[str, Any]:
     near = cell.near
     differences = [dataclasses.asdict(one) for one in near.differences] if near else []
@@ -137,6 +144,7 @@ from (
     join run r using (run_id)
     join sample_score s using (run_id, attempt, task_id, n_shot)
     where (v.device = 'cpu') = {on_cpu} and r.origin = 'measured' and e.wall_seconds > 0
+        and coalesce(e.settings ->> '$.engine', '') <> 'vllm'
     group by e.run_id, e.attempt, e.task_id, e.n_shot, r.n_params, e.wall_seconds
 )
 group by task_id, n_shot, n_params
@@ -144,7 +152,8 @@ group by task_id, n_shot, n_params
 
 
 def _sample_rates(db: Path, device: str) -> Rates:
-    """Seconds that a sample of each task took on a device of this kind, by the base's parameters."""
+    """Seconds that a sample of each task took on a device of this kind, by the base's parameters; with transformers,
+    which takes longer than vLLM and answers for every cell."""
     from astraios.collect.plan.evaluation import Rate
 
     found: dict[tuple[str, int], list[Rate]] = {}

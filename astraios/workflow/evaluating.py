@@ -53,6 +53,8 @@ def evaluate(db: Path | None, request: EvaluateRequest, out: Path, tell: Recorde
     from astraios.runs.directory import ASKED
 
     subject = request.subject
+    if "engine" in request.options:
+        raise UsageError("--set engine: choose --engine")
     options = options_of(request.tasks, EvaluateOptions, request.options)
     check(subject, request.tasks)
     name, commit = pinned(subject)
@@ -121,13 +123,16 @@ def evaluate_checkpoints(db: Path | None, request: EvaluateRequest, tell: Record
     told = {"adapter": subject.adapter, "method": request.method, "base": request.base, "size": request.size}
     told |= {"ray": subject.ray, "quantization": subject.quantization, "records": subject.records}
     told |= {"revision": subject.revision}
+    if subject.engine == "vllm":
+        raise UsageError("--checkpoints scores weights in memory: leave --engine vllm away")
     for name, value in told.items():
         if value is not None:
             raise UsageError(f"--checkpoints takes --{name} from the run directory: leave it away")
     if request.options.get("limit") is not None:
         raise UsageError("--checkpoints with --limit: scores of a trial would stand among real ones; leave it away")
     path = Path(subject.model)
-    points = score_checkpoints(path, request.tasks, request.options, subject.device or found_device(), tell)
+    options = {**request.options, "engine": None if subject.engine == "auto" else subject.engine}
+    points = score_checkpoints(path, request.tasks, options, subject.device or found_device(), tell)
     if db is not None:
         report = store.ingest(db, path.parent)
         tell(report.skipped.get(path.name, f"recorded with run {path.name} in {db}"))

@@ -37,7 +37,8 @@ noise as (
         from chosen where is_main_metric and higher_is_better group by all)
     group by all
 )
-select run_id, method_id, n_params, n_tokens, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better
+select run_id, method_id, n_params, n_tokens, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better,
+    engine
 from chosen
 union all by name
 select v.run_id, m.method_id, m.n_params, 'mean' as task_id,
@@ -216,7 +217,7 @@ def _scores_sql(request: FitRequest, study: store.Study) -> str:
     own = ", ".join(_literal(name) for name in (*OWN, request.through))
     return (
         "select run_id, method_id, n_params, n_tokens, loss_nats as loss, task_id, metric, value, stderr, n, chance, "
-        f"ceiling, higher_is_better\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
+        f"ceiling, higher_is_better, engine\nfrom loss_to_score\nwhere split = {_literal(request.split)}"
         f" and (is_main_metric or metric in ({own})) and is_main_n_shot and {study.condition}\n"
         "order by task_id, method_id, n_params, run_id"
     )

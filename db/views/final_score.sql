@@ -16,7 +16,7 @@ with scored as (
 select
     r.run_id, g.study_key, r.origin, r.model_id, m.ladder, r.method_id, g.series, r.dataset_id, r.seed,
     r.n_params, r.n_trainable, r.n_trainable / r.n_params as trainable_share, r.n_tokens,
-    s.task_id, s.n_shot, s.metric, s.value, s.stderr, s.ci_low, s.ci_high, s.n, s.n_failed,
+    s.task_id, s.n_shot, s.metric, s.value, s.stderr, s.ci_low, s.ci_high, s.n, s.n_failed, v.engine,
     coalesce(o.chance, case when
         coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true)
         then coalesce(e.chance, t.chance) end) as chance,
@@ -33,6 +33,9 @@ left join base_model m using (model_id)
 left join task t using (task_id)
 left join task_fact o on o.task_id = s.task_id and o.metric = s.metric
 left join task_fact e on e.task_id = s.task_id and e.metric is null
+left join (
+    select run_id, attempt, task_id, n_shot, any_value(settings ->> '$.engine') as engine from evaluation group by all
+) v on v.run_id = s.run_id and v.attempt = s.attempt and v.task_id = s.task_id and v.n_shot = s.n_shot
 join (select task_id, min(n_shot) as n_shot from score group by task_id) f on f.task_id = s.task_id;
 comment on view final_score is 'Scores of each run with its sizes and the task''s chance level. A run that was scored on ReCode and on nominal HumanEval (over as many problems) has its Robust Change@1 from the two, where none was stored.';
 comment on column final_score.chance is 'Score of guessing: what people say (table task_fact), else the task''s; null where nobody knows and for metrics of which less is better.';
@@ -40,4 +43,5 @@ comment on column final_score.ceiling is 'Best possible score: what people say, 
 comment on column final_score.higher_is_better is 'Direction of the metric.';
 comment on column final_score.is_main_metric is 'Whether the metric is the one that stands for its task.';
 comment on column final_score.is_main_n_shot is 'Whether it was asked with the fewest demonstrations that its task was ever asked with.';
+comment on column final_score.engine is 'What generated the answers: transformers or vllm, whose samples are others; null where none were generated or nobody says.';
 comment on column final_score.trainable_share is 'Trained parameters over all of the base model''s.';

@@ -295,6 +295,35 @@ def test_no_process_but_the_first_holds_a_whole_model(size: int, tmp_path: Path)
     assert ranks[0]["saving"] > 12
 
 
+WAITING = """
+import time
+
+from astraios.collect.cell import distributed
+
+print("waiting", flush=True)
+distributed._joined = lambda device: time.sleep(120)  # as one that waits for the others
+distributed.main(["nowhere", "cpu", "1"])
+"""
+
+
+@pytest.mark.promise(PROMISE)
+def test_a_process_that_waits_for_others_ends_with_its_cell() -> None:
+    """A time limit ends the cell alone; who tries it again must find the devices free."""
+    cell = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    member = subprocess.Popen(
+        [sys.executable, "-c", WAITING],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY), distributed._PARENT: str(cell.pid)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert member.stdout is not None
+    assert member.stdout.readline() == "waiting\n"
+    assert member.poll() is None
+    cell.kill()
+    cell.wait()
+    assert member.wait(timeout=30) == 1
+
+
 @pytest.fixture(scope="session")
 def still(small_models: list[str], tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A base without dropout: masks are drawn anew in each process."""

@@ -12,6 +12,8 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -97,7 +99,13 @@ def check_machines(plans: Sequence[Plan]) -> Cell:
     return plan.cell
 
 
-def train(cell: Cell, directory: Path, device: str, report: Callable[[str, int, int], None]) -> None:
+def train(
+    cell: Cell,
+    directory: Path,
+    device: str,
+    report: Callable[[str, int, int], None],
+    micro_batch: int | None = None,
+) -> None:
     """Trains a cell whose run directory has been started, from its checkpoint to its last step.
 
     Args:
@@ -105,6 +113,7 @@ def train(cell: Cell, directory: Path, device: str, report: Callable[[str, int, 
         directory: its run directory; losses and checkpoints go there.
         device: cpu or cuda.
         report: told of the progress.
+        micro_batch: blocks in one forward pass, where the recipe leaves them to the device; the first machine's count.
 
     Raises:
         CellError: a process failed; the reason of the first that said one.
@@ -112,7 +121,7 @@ def train(cell: Cell, directory: Path, device: str, report: Callable[[str, int, 
     # The module by its name, because as a program this one is called __main__.
     module = "astraios.collect.cell.distributed"
     command = [sys.executable, "-m", "torch.distributed.run", *Machines.here().torchrun(cell.train.processes)]
-    command += ["-m", module, str(directory), device]
+    command += ["-m", module, str(directory), device, str(micro_batch or cell.train.least_blocks)]
     environment = {**os.environ, _PARENT: str(os.getpid()), "OMP_NUM_THREADS": str(cell.threads)}
     reason = last = ""
     with subprocess.Popen(
@@ -135,10 +144,11 @@ def train(cell: Cell, directory: Path, device: str, report: Callable[[str, int, 
 
 
 def main(arguments: list[str]) -> int:
-    """What each process does: RUN_DIRECTORY [cpu|cuda]."""
+    """What each process does: RUN_DIRECTORY cpu|cuda MICRO_BATCH."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        device = _joined(arguments[1] if len(arguments) > 1 else "auto")
-        _train_part(Path(arguments[0]), device)
+        directory, device, micro_batch = arguments
+        _train_part(Path(directory), _joined(device), int(micro_batch))
     except Exception as error:
         # At once, and without leaving the group in good order: the others may sit in a collective for hours.
         _tell({"failed": one_line(error)})
@@ -169,7 +179,7 @@ def _joined(device: str) -> str:
     return device
 
 
-def _train_part(directory: Path, device: str) -> None:
+def _train_part(directory: Path, device: str, micro_batch: int) -> None:
     import torch
 
     from astraios.collect.cell.training import Training, prepared_data
@@ -177,20 +187,18 @@ def _train_part(directory: Path, device: str) -> None:
     from astraios.train.checkpoint import Checkpoint, KeptCheckpoints
     from astraios.train.group import Replicas, Shards
 
-    cell = _told_cell(directory)
+    cell, micro_batch = _told(directory, micro_batch)
     torch.set_num_threads(cell.threads)
     run, kind = RunDirectory(directory), device.partition(":")[0]
     group = Shards(kind) if cell.train.fsdp else Replicas()
     first = group.is_first
     # A model to be shared out is in main memory once, and goes to the devices share by share.
-    training = Training(cell, "cpu" if cell.train.fsdp else device, computes_on=kind)
+    training = Training(cell, "cpu" if cell.train.fsdp else device, computes_on=kind, micro_batch=micro_batch)
     base, tokenizer = training.load_base(bare=cell.train.fsdp and not first)
     packed, _, _ = prepared_data(cell, tokenizer)
     checkpoint = Checkpoint(run.checkpoint_path)
 
     def on_step(step: int) -> None:
-        if _orphaned():
-            os._exit(1)
         if first:
             _tell({"step": step})
 
@@ -216,8 +224,8 @@ def _train_part(directory: Path, device: str) -> None:
     trainer.run()
 
 
-def _told_cell(directory: Path) -> Cell:
-    """The cell as the first process has it, on any machine.
+def _told(directory: Path, micro_batch: int) -> tuple[Cell, int]:
+    """The cell and its blocks in one forward pass as the first process has them, on any machine.
 
     Raises:
         CellError: there are not as many processes as it asks for, or its data or base are others on this machine.
@@ -227,9 +235,9 @@ def _told_cell(directory: Path) -> Cell:
     from astraios.collect.cell.training import check_identity
     from astraios.collect.plan.sweep import Cell
 
-    told: list[Any] = [None]
+    told: list[Any] = [None, None]
     if dist.get_rank() == 0:
-        told = [(directory / "cell.json").read_text(encoding="utf-8")]
+        told = [(directory / "cell.json").read_text(encoding="utf-8"), micro_batch]
     dist.broadcast_object_list(told, 0)
     cell = Cell.from_json(told[0])
     if dist.get_world_size() != cell.train.processes:
@@ -238,12 +246,20 @@ def _told_cell(directory: Path) -> Cell:
             f"{cell.train.processes}: its batches would not be shared out evenly"
         )
     check_identity(cell)
-    return cell
+    return cell, told[1]
 
 
 def _tell(news: dict[str, Any]) -> None:
     """A line for the process that started this one; one write, so that lines of several processes don't mix."""
     os.write(1, f"{json.dumps(news)}\n".encode())
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the command that started it is gone, also while the others are waited for: who tries the
+    cell again must find the devices free."""
+    while not _orphaned():
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def _orphaned() -> bool:

@@ -7,16 +7,19 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.collect.cell.environment import current
 from astraios.collect.cell.scoring import Scorer, scored, with_kept
-from astraios.collect.cell.training import Training, prepared_data
+from astraios.collect.cell.serving import give_back_memory, serve, shared_out
+from astraios.collect.cell.training import Training, micro_batch, prepared_data
 from astraios.collect.plan.cell_plan import Plan, describe
 from astraios.collect.plan.compute import KeepSpec
+from astraios.collect.plan.engine import engines_asked
 from astraios.collect.plan.keep import check_disk, is_kept
 from astraios.collect.plan.sweep import Cell
 from astraios.data import packing as instruction_data
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 
 Report = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
+Answer = Callable[[str], TaskResult]
+"""Scores an entry of `tasks`."""
 
 
 COSTS = (
@@ -43,6 +48,7 @@ COSTS = (
     "device_seconds",
     "tokens_per_second",
     "peak_memory_bytes",
+    "micro_batch",
     "matmul_flops_per_second",
     "model_flops_utilisation",
 )
@@ -215,8 +221,14 @@ class _Work:
         self.record, self.rows, self.keep_safe = record, record.rows, keep_safe
         self.method = METHODS.get(cell.method_id)
         self.device = _found(device, facts.device)
-        self.training = Training(cell, self.device)
-        self.keep = KeepSpec(**json.loads(self.rows.sweep_json).get("keep", {}))
+        said = json.loads(self.rows.sweep_json)
+        blocks = micro_batch(cell, self.device, said.get("compute", {}).get("device_memory_gb"))
+        self.training = Training(cell, self.device, micro_batch=blocks)
+        self.keep = KeepSpec(**said.get("keep", {}))
+        self.served: list[str] = []
+        """Entries of `tasks` that vLLM answers."""
+        self.reasons: dict[str, str] = {}
+        """Why transformers answers others that vLLM might."""
         torch.set_num_threads(cell.threads)
 
     def run(self, train_only: bool) -> dict[str, tuple[TaskResult, float]]:
@@ -225,6 +237,8 @@ class _Work:
         self._set_environment(current(self.device))
         if self.facts.problem:
             raise CellError(self.facts.problem)
+        if not train_only:
+            self.served, self.reasons = shared_out(self.cell, self.keep, self.device)
         self._prepare()
         self.report("loading", 0, 1)
         model, tokenizer = self.training.load_base()
@@ -245,7 +259,12 @@ class _Work:
             self.directory.write_trained({"cost": cost, "environment": values(self.rows.environment)})
             return {}
         self._keep(tuned, tokenizer)
-        tasks = self._score(tuned, scorer)
+        later = [name for name in self.served if self._kept(name) is None]
+        done = self._score([name for name in self.cell.tasks if name not in later], partial(scorer.result, tuned))
+        del model, tuned  # vLLM gets the GPU
+        if later:
+            done |= self._score(later, self._served(scorer))
+        tasks = self._all(done)
         if self.cell.train.score_every:
             for name, (result, _) in tasks.items():
                 scorer.record(name, result, self.cell.train.steps, cost["device_seconds"])
@@ -285,7 +304,8 @@ class _Work:
         check_disk([self.facts], self.keep, self.directory.path.parent)
         checkpoint = Checkpoint(self.directory.checkpoint_path)
         if self.cell.train.processes > 1 and checkpoint.step() < self.cell.train.steps:
-            distributed.train(self.cell, self.directory.path, self.device, self.report)
+            blocks = self.training.micro_batch
+            distributed.train(self.cell, self.directory.path, self.device, self.report, blocks)
 
     def _tuned(
         self, base: Any, packed: instruction_data.PackedData, scorer: Scorer
@@ -342,6 +362,7 @@ class _Work:
             "device_seconds": device_seconds,
             "tokens_per_second": facts.n_tokens / state.train_seconds,
             "peak_memory_bytes": state.peak_memory_bytes,
+            "micro_batch": state.micro_batch,
             "matmul_flops_per_second": rate,
             "model_flops_utilisation": facts.train_flops / device_seconds / rate,
         }
@@ -353,27 +374,49 @@ class _Work:
                 # A whole model stands for itself: with its tokenizer every engine can load the folder.
                 tokenizer.save_pretrained(str(self.directory.adapter_path))
 
-    def _score(self, model: nn.Module, scorer: Scorer) -> dict[str, tuple[TaskResult, float]]:
-        results: dict[str, tuple[TaskResult, float]] = {}
-        for number, name in enumerate(self.cell.tasks):
-            self.report(f"scoring {name}", number, len(self.cell.tasks))
-            results[name] = self._evaluated(name, model, scorer)
-        # What other sweeps had this run scored on stays in its manifest.
-        results = with_kept(self.directory, results)
+    def _score(self, tasks: Sequence[str], answer: Answer) -> dict[str, tuple[TaskResult, float]]:
+        """Results of entries of `tasks`: as they are kept, where they were asked in the same way, else scored now."""
+        results = {}
+        for name in tasks:
+            self.report(f"scoring {name}", self.cell.tasks.index(name), len(self.cell.tasks))
+            results[name] = self._kept(name) or self._evaluated(name, answer)
+        return results
+
+    def _served(self, scorer: Scorer) -> Answer:
+        """vLLM on the saved model; where it can't load what was left to us, the saved model in memory again."""
+        self.report("starting vLLM", 0, 1)
+        try:
+            return partial(scorer.served, serve(self.cell, self.training, self.directory.adapter_path))
+        except AstraiosError as error:
+            if "vllm" in engines_asked(self.cell).values():
+                raise
+            self.reasons |= dict.fromkeys(self.served, str(error))
+        give_back_memory()
+        base, _ = self.training.load_base()
+        return partial(scorer.result, self.method.load(base, self.directory.adapter_path))
+
+    def _all(self, found: Mapping[str, tuple[TaskResult, float]]) -> dict[str, tuple[TaskResult, float]]:
+        """Results in the order of `tasks`, and those that other sweeps had this run scored on; notes their tasks."""
+        results = with_kept(self.directory, {name: found[name] for name in self.cell.tasks})
         task_ids = dict.fromkeys(task_id for result in results.values() for task_id, _ in sorted(scored(result)))
         self.rows.tasks = [TASKS.get(task_id).describe() for task_id in task_ids if task_id in TASKS]
         return results
 
-    def _evaluated(self, name: str, model: nn.Module, scorer: Scorer) -> tuple[TaskResult, float]:
-        """The result of an entry of `tasks`: as it is kept, where it was asked in the same way, else scored now."""
+    def _told(self, name: str) -> dict[str, Any]:
         task, options = self.cell.evaluation(name)
-        told = task.told(options)
+        return task.told(options)
+
+    def _kept(self, name: str) -> tuple[TaskResult, float] | None:
+        """The result of an entry of `tasks` that was asked in the same way before."""
         known = self.directory.read_task(name)
-        if known is not None and known[0].settings.get(ASKED, {}) == told:
-            return known
+        return known if known is not None and known[0].settings.get(ASKED, {}) == self._told(name) else None
+
+    def _evaluated(self, name: str, answer: Answer) -> tuple[TaskResult, float]:
         start = time.perf_counter()
-        result = scorer.result(model, name)
-        known = replace(result, settings={**result.settings, ASKED: told}), time.perf_counter() - start
+        result = answer(name)
+        why = {"engine_reason": self.reasons[name]} if name in self.reasons else {}
+        settings = {**result.settings, **why, ASKED: self._told(name)}
+        known = replace(result, settings=settings), time.perf_counter() - start
         self.directory.write_task(name, *known)
         self.keep_safe()
         return known

@@ -9,6 +9,7 @@ import math
 import os
 from typing import TYPE_CHECKING, Any
 
+from astraios.collect.plan.facts import most_blocks
 from astraios.collect.plan.sweep import Cell
 from astraios.data import packing as instruction_data
 from astraios.data.sources import Record
@@ -20,6 +21,7 @@ from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import DatasetRow
 from astraios.train.group import ALONE
+from astraios.train.memory import GB
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -37,10 +39,14 @@ class Training:
         cell: what is asked for.
         device: where the base is loaded.
         computes_on: cpu or cuda, where that is another: decides the precision.
+        micro_batch: blocks in one forward pass, where the recipe leaves them to the device.
     """
 
-    def __init__(self, cell: Cell, device: str, computes_on: str | None = None) -> None:
+    def __init__(
+        self, cell: Cell, device: str, computes_on: str | None = None, micro_batch: int | None = None
+    ) -> None:
         self.cell, self.device, self.computes_on = cell, device, computes_on or device
+        self.micro_batch = micro_batch
         self.method = METHODS.get(cell.method_id)
         self.came: str | None = None
         """The commit of the hub that the base came from, once it is loaded."""
@@ -56,7 +62,7 @@ class Training:
         """
         ladder, base = resolve(self.cell.base)[0], self.cell.base
         how: dict[str, Any] = {
-            "dtype": self._dtype(),
+            "dtype": self.dtype,
             "trust_remote_code": self.cell.trust_remote_code,
             "attention": None if self.cell.train.attention == "auto" else self.cell.train.attention,
         }
@@ -74,7 +80,9 @@ class Training:
     def _quantization(self) -> str | None:
         return None if self.cell.train.quantization == "none" else self.cell.train.quantization
 
-    def _dtype(self) -> str:
+    @property
+    def dtype(self) -> str:
+        """Of the base: float32 or bfloat16."""
         if self.cell.train.dtype != "auto":
             return self.cell.train.dtype
         return "bfloat16" if self.computes_on.startswith("cuda") and has_bfloat16() else "float32"
@@ -115,6 +123,7 @@ class Training:
             settings=dict(cell.settings),
             learning_rate=spec.learning_rate,
             seed=cell.seed,
+            micro_batch=self.micro_batch,
             **hooks,
         )
 
@@ -154,6 +163,29 @@ class Training:
         enable({"use_reentrant": reentrant})
         if reentrant:
             base.enable_input_require_grads()
+
+
+def micro_batch(cell: Cell, device: str, device_memory_gb: float | None) -> int:
+    """Blocks in one forward pass: as the recipe says, or as many as the plan of memory holds on the devices here.
+
+    Args:
+        cell: what is asked for.
+        device: cpu or cuda.
+        device_memory_gb: what one has, where the sweep says that (10^9 bytes); nothing else is known of a CPU's share.
+    """
+    if not isinstance(cell.train.micro_batch, str):
+        return cell.train.micro_batch
+    memory = device_memory_gb * GB if device_memory_gb else _least_memory() if device.startswith("cuda") else 0.0
+    return most_blocks(
+        cell.base, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device, memory
+    )
+
+
+def _least_memory() -> float:
+    """Bytes of the smallest GPU here."""
+    import torch
+
+    return float(min(torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())))
 
 
 def check_identity(cell: Cell) -> None:

@@ -176,7 +176,7 @@ def _misfit(plan: Plan, memory_bytes: float | None, devices: int | None) -> str 
     if memory_bytes is None or plan.memory is None or plan.memory.total <= memory_bytes:
         return None
     ways = [] if train.gradient_checkpointing else ["[train] gradient_checkpointing = true"]
-    ways += ["a smaller [train] micro_batch"] if train.micro_batch > 1 else []
+    ways += ["a smaller [train] micro_batch"] if train.least_blocks > 1 else []
     method = METHODS.get(plan.cell.method_id)
     if method.quantizable and train.quantization == "none":
         ways.append('[train] quantization = "8bit"')

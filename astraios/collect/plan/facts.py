@@ -15,19 +15,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from astraios.errors import CellError, UsageError
 from astraios.files import cache_dir, write_atomically
 from astraios.models import counting
-from astraios.models.counting import count_parameters
+from astraios.models.counting import count_parameters, without_storage
 from astraios.models.ladders import resolve
 from astraios.models.methods import METHODS
 from astraios.records import ParameterCount
 from astraios.train import flops, loss, memory
 from astraios.train.flops import train_flops
 from astraios.train.loop import TrainSpec
-from astraios.train.memory import Memory, training_memory
+from astraios.train.memory import Memory, number_bytes, training_memory
+
+if TYPE_CHECKING:
+    from astraios.models.methods import TuningMethod
+
+FILLED = 0.9
+"""Of a device's memory that a plan may fill where it decides by itself: plans are good to 10 %."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ def _facts(model_id: str, method_id: str, settings: str, recipe: str, length: in
         # A model of the hub or of a folder: what it is can change under the same name.
         return _worked_out(model_id, method_id, settings, recipe, length, device)
     config = json.dumps(dict(rung.config), sort_keys=True, default=str)
-    key = [_code(), config, method_id, settings, recipe, length, device, _versions()]
+    key = [_code(method_id), config, method_id, settings, recipe, length, device, _versions()]
     name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
     file = cache_dir() / "facts" / f"{name}.json"
     try:
@@ -96,10 +102,11 @@ def _read(content: dict[str, Any]) -> Facts:
 
 
 @functools.cache
-def _code() -> str:
+def _code(method_id: str) -> str:
     """Hash of the formulas: what others made is worked out again."""
-    whole = hashlib.sha256()
-    for module in (counting, flops, loss, memory, sys.modules[__name__]):
+    whole, kinds = hashlib.sha256(), type(METHODS.get(method_id)).__mro__[:-1]
+    of_method = [sys.modules[name] for name in sorted({kind.__module__ for kind in kinds})]
+    for module in (counting, flops, loss, memory, *of_method, sys.modules[__name__]):
         whole.update(Path(str(module.__file__)).read_bytes())
     return whole.hexdigest()[:16]
 
@@ -130,13 +137,54 @@ def _worked_out(model_id: str, method_id: str, settings: str, recipe: str, lengt
     per_token = train_flops(
         config, count, kind=method.kind, n_tokens=1, sequence_length=length, n_virtual_tokens=n_virtual
     )
-    held = training_memory(
+    return Facts(count, per_token, _held(model_id, count, method, chosen, train, length, device), None)
+
+
+def _held(
+    model_id: str,
+    count: ParameterCount,
+    method: TuningMethod,
+    settings: Mapping[str, Any],
+    train: TrainSpec,
+    length: int,
+    device: str,
+    micro_batch: int | None = None,
+) -> Memory:
+    config = resolve(model_id)[0].config(model_id)
+    return training_memory(
         config,
         count,
         train,
         full=method.kind == "full",
-        positions=length + n_virtual,
+        positions=length + method.n_virtual_tokens(settings),
         device=device,
         trained_bytes=method.trained_bytes,
+        working=method.working(without_storage(config), settings, number_bytes(train, device)),
+        micro_batch=micro_batch,
     )
-    return Facts(count, per_token, held, None)
+
+
+def most_blocks(
+    model_id: str,
+    method_id: str,
+    settings: Mapping[str, Any],
+    train: TrainSpec,
+    sequence_length: int,
+    device: str,
+    memory_bytes: float,
+) -> int:
+    """Blocks in one forward pass: the largest share of a process's part of the batch whose plan fits a device, 1 where
+    none does.
+
+    Raises:
+        AstraiosError: the base model can't be had.
+    """
+    known = facts_of(model_id, method_id, settings, train, sequence_length, device)
+    kind, part = "cpu" if device == "cpu" else "cuda", train.batch_size // train.processes
+    method = METHODS.get(method_id)
+    for blocks in range(part, 1, -1):
+        if part % blocks == 0 and not known.problem:
+            planned = _held(model_id, known.count, method, settings, train, sequence_length, kind, blocks)
+            if planned.total <= FILLED * memory_bytes:
+                return blocks
+    return 1

@@ -209,7 +209,7 @@ def evaluate(task: Task, tuned: TunedModel) -> TaskResult:
             path = generate(task, scoring, make, folder, decoding=decoding, identity={"seed": tuned.seed})
             assert path is not None
             result = task.score(path, scoring)
-            facts = {"seed": tuned.seed, **known["decoding"], **task.prompt_facts(scoring)}
+            facts = {"seed": tuned.seed, "engine": tuned.engine, **known["decoding"], **task.prompt_facts(scoring)}
             return replace(result, settings={**result.settings, **facts})
         finally:
             for each in engines:

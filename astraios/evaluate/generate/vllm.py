@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,32 @@ RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Limits of rank that vLLM knows."""
 
 
+UNKNOWN = (
+    "use_dora", "modules_to_save", "rank_pattern", "alpha_pattern", "lora_bias", "layer_replication",
+    "target_parameters", "trainable_token_indices",
+)  # fmt: skip
+"""Settings of PEFT's LoRA that vLLM does not know."""
+
+
+def unapplied(config: Mapping[str, Any]) -> str | None:
+    """What of an adapter vLLM does not apply; None where it applies all of it.
+
+    Args:
+        config: content of PEFT's adapter_config.json.
+    """
+    kind = str(config.get("peft_type")).upper().removeprefix("PEFTTYPE.")
+    odd = next((name for name in UNKNOWN if config.get(name)), None)
+    if str(config.get("bias", "none")) != "none":
+        odd = f"bias = {config['bias']!r}"
+    begun = str(config.get("init_lora_weights"))
+    if begun.lower().startswith(CHANGES_BASE):
+        # Their A and B belong to a base from which a part was taken: on the whole one they give wrong scores.
+        odd = f"init_lora_weights = {begun!r}"
+    if kind != "LORA":
+        return kind
+    return f"LoRA with {odd}" if odd else None
+
+
 def adapter_rank(adapter: Path) -> int:
     """Rank of a LoRA adapter's folder.
 
@@ -37,14 +63,7 @@ def adapter_rank(adapter: Path) -> int:
         config = json.loads((adapter / "adapter_config.json").read_text())
     except (OSError, ValueError):
         raise CellError(f"{adapter} holds no adapter: it needs an adapter_config.json that can be read") from None
-    kind = str(config.get("peft_type"))
-    odd = next((name for name in ("use_dora", "modules_to_save", "rank_pattern") if config.get(name)), None)
-    begun = str(config.get("init_lora_weights"))
-    if begun.lower().startswith(CHANGES_BASE):
-        # Their A and B belong to a base from which a part was taken: on the whole one they give wrong scores.
-        odd = f"init_lora_weights = {begun!r}"
-    if kind != "LORA" or odd:
-        what = f"LoRA with {odd}" if kind == "LORA" else kind
+    if what := unapplied(config):
         raise CellError(f"vLLM does not apply {what} ({adapter}): choose --engine transformers")
     return int(config["r"])
 

@@ -44,6 +44,8 @@ class TunedModel:
     options: EvaluateOptions = field(default_factory=EvaluateOptions)
     generator: Callable[[Decoding], Generates] | None = None
     """Another inference engine that answers for the model; None is transformers on `model`."""
+    engine: str = "transformers"
+    """Name of the engine that answers, for the record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +155,8 @@ class Task:
     def told(self, options: ScoreOptions) -> dict[str, Any]:
         """What tells an evaluation from others of the task: what a number depends on, beside the defaults."""
         shots = {"n_shot": self.n_shot(options)} if self.n_shot(options) else {}
-        return {**{name: value for name, value in options.told().items() if name != "n_shot"}, **shots}
+        unused = {"n_shot"} if self.from_generations else {"n_shot", "engine"}
+        return {**{name: value for name, value in options.told().items() if name not in unused}, **shots}
 
     def evaluate(self, model: TunedModel) -> TaskResult:
         """Scores a model.

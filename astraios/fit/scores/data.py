@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from astraios.errors import DataError
 from astraios.fit.curve import Array, Mask
+from astraios.fit.notes import FitWarning
 
 if TYPE_CHECKING:
     import polars as pl
@@ -105,6 +107,28 @@ def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData,
             )
         )  # fmt: skip
     return tuple(sorted(found, key=lambda d: (d.task_id, d.metric)))
+
+
+def mixed_engines(scores: pl.DataFrame | None, runs: Collection[str] | None = None) -> list[FitWarning]:
+    """Which tasks have answers of several engines, whose samples are others.
+
+    Args:
+        scores: as `read_scores` takes them; without the column engine nothing is said.
+        runs: only these.
+    """
+    import polars as pl
+
+    if scores is None or "engine" not in scores.columns:
+        return []
+    known = scores.filter(pl.col("engine").is_not_null() & (pl.lit(runs is None) | pl.col("run_id").is_in(runs or [])))
+    notes = []
+    for (task,), rows in known.group_by(["task_id"], maintain_order=True):
+        of = {engine: found["method_id"].unique().sort().to_list() for (engine,), found in rows.group_by(["engine"])}
+        if len(of) > 1:
+            said = "; ".join(f"{engine} for {', '.join(of[engine])}" for engine in sorted(of))
+            words = f'{task}: answers of several engines ({said}): [task] engine = "transformers" makes them alike'
+            notes.append(FitWarning("mixed_engines", words, str(task)))
+    return notes
 
 
 def standard_errors(value: Array, stderr: Array, items: Array, chance: float, ceiling: float) -> Array:

@@ -96,6 +96,11 @@ class Ladder:
         """
         raise NotImplementedError
 
+    def source(self, model_id: str) -> tuple[str, str | None] | None:
+        """What another program loads a base that is ready by: a folder or a hub id, and the hub's revision where one is
+        named; None where the ladder alone can load it."""
+        return None
+
     def has_revisions(self, model_id: str) -> bool:
         """Whether the base comes from the hub, where organisation/name@revision names one revision of it."""
         return False

@@ -42,6 +42,10 @@ class HubLadder(Ladder):
         rung = super().find(name)
         return dataclasses.replace(rung, revision=revision) if rung and revision else rung
 
+    def source(self, model_id: str) -> tuple[str, str | None]:
+        rung = self._rung(model_id)
+        return rung.model_id, rung.revision
+
     def has_revisions(self, model_id: str) -> bool:
         return not (Path(model_id) / "config.json").is_file()
 

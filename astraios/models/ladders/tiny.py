@@ -101,17 +101,20 @@ class TinyLadder(Ladder):
             if not self.is_ready(model_id):
                 _pretrain(model_id, _recipe(model_id), folder, progress)
 
+    def source(self, model_id: str) -> tuple[str, str | None]:
+        return str(_folder(_recipe(model_id))), None
+
     def load(self, model_id: str, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from astraios.models.ladders.hub import load_pretrained
 
         self.prepare(model_id)
-        return load_pretrained(str(_folder(_recipe(model_id))), **{**options, "trust_remote_code": False})
+        return load_pretrained(self.source(model_id)[0], **{**options, "trust_remote_code": False})
 
     def load_bare(self, model_id: str, **options: Any) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         from astraios.models.ladders.hub import bare_pretrained
 
         self.prepare(model_id)
-        return bare_pretrained(str(_folder(_recipe(model_id))), **{**options, "trust_remote_code": False})
+        return bare_pretrained(self.source(model_id)[0], **{**options, "trust_remote_code": False})
 
 
 def _recipe(model_id: str) -> Recipe:

@@ -13,6 +13,7 @@ from astraios.models.quantized import keep_precision
 from astraios.records import TuningMethodRow
 from astraios.registry import Registry
 from astraios.settings import Rule, as_setting, check, rule_of_type
+from astraios.train.memory import Working
 
 if TYPE_CHECKING:
     from peft import PeftConfig
@@ -189,6 +190,16 @@ class TuningMethod:
         with torch.device("meta"):
             tuned = self.attach(model, settings, steps)
         return sum(parameter.numel() for parameter in tuned.parameters() if parameter.requires_grad)
+
+    def working(self, model: PreTrainedModel, settings: Mapping[str, Any], number: int) -> Working:
+        """What its computation takes beside what it trains and what any layer keeps, for the plan of memory.
+
+        Args:
+            model: the base on torch's meta device.
+            settings: as `with_defaults` gives them.
+            number: bytes of a number of the base.
+        """
+        return Working()
 
     def regularizer(self, model: nn.Module) -> Tensor | None:
         """What the method adds to the cross-entropy in training, a scalar, or None.

@@ -154,6 +154,15 @@ def matched(model: nn.Module, config: PeftConfig) -> list[tuple[str, nn.Module]]
     return [(path, one) for path, one in model.named_modules() if path and check_target_module_exists(config, path)]
 
 
+def shapes(model: nn.Module, config: PeftConfig) -> list[tuple[int, int]]:
+    """(width out, width in) of each matrix that the configuration targets."""
+    found = []
+    for _, module in matched(model, config):
+        width_out, width_in = module.weight.shape  # type: ignore[misc]
+        found.append((int(width_out), int(width_in)))
+    return found
+
+
 def _linear_names(model: nn.Module) -> list[str]:
     """Distinct endings (parent.name) of the modules with a weight matrix."""
     names: dict[str, None] = {}

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from astraios.errors import CellError
 from astraios.models.methods import TuningMethod
-from astraios.models.methods._targets import check_targets, matched, targets
+from astraios.models.methods._targets import check_targets, shapes, targets
+from astraios.train.memory import Working
 
 if TYPE_CHECKING:
     from peft import BOFTConfig
@@ -60,11 +61,21 @@ class Boft(TuningMethod):
         """By formula, since PEFT can't build BOFT without storage: m d b for the blocks, d' for the scales."""
         config = self.peft_config(model.config, settings, steps)
         check_targets(model, config, self.name)
-        total = 0
-        for _, module in matched(model, config):
-            width_out, width_in = module.weight.shape  # type: ignore[misc]
-            total += settings["butterfly_factors"] * width_in * settings["block_size"] + width_out
-        return total
+        blocks = settings["butterfly_factors"] * settings["block_size"]
+        return sum(width_in * blocks + width_out for width_out, width_in in shapes(model, config))
+
+    def working(self, model: PreTrainedModel, settings: Mapping[str, Any], number: int) -> Working:
+        """Each module keeps its permutation in float32, and until its backward pass the rotation and the matrix that it
+        is multiplied with, and what it gives before it is scaled."""
+        found = shapes(model, self.peft_config(model.config, settings, 0))
+        layers = model.config.num_hidden_layers
+        squares = sum(width_in**2 for _, width_in in found)
+        return Working(
+            frozen=4 * settings["butterfly_factors"] * squares,
+            layer=2 * number * squares / layers,
+            token=number * sum(width_out for width_out, _ in found) / layers,
+            passing=2 * number * max(width_in**2 for _, width_in in found),
+        )
 
 
 METHOD = Boft(

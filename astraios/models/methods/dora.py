@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import CellError
+from astraios.models.methods._targets import shapes
 from astraios.models.methods.lora import PAPER, Lora
+from astraios.train.memory import Working
 
 if TYPE_CHECKING:
     from torch import nn
@@ -25,6 +27,15 @@ class Dora(Lora):
                 'set train.quantization = "nf4" or "none"'
             )
         return super().attach(model, settings, steps)
+
+    def working(self, model: PreTrainedModel, settings: Mapping[str, Any], number: int) -> Working:
+        """The norm of an adapted matrix takes B A of an identity matrix (in float32), the same scaled, and the sum; until
+        the backward pass each module keeps what base and adapter give."""
+        found = shapes(model, self.peft_config(model.config, settings, 0))
+        return Working(
+            token=2 * number * sum(width_out for width_out, _ in found) / model.config.num_hidden_layers,
+            passing=max(4 * width_in**2 + 3 * number * width_in * width_out for width_out, width_in in found),
+        )
 
 
 METHOD = Dora(
