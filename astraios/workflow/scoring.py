@@ -187,7 +187,9 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
                 "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? and n_shot = 0",
                 [run_id, task],
             )
-            asked = "select engine from final_score where run_id = ? and task_id = ? and n_shot = 0 and engine is not null"
+            asked = (
+                "select engine from final_score where run_id = ? and task_id = ? and n_shot = 0 and engine is not null"
+            )
             engines += store.run_query(connection, asked, [run_id, task])["engine"].unique().to_list()
             names.append(name)
             samples.append([SampleScore(**row) for row in found.iter_rows(named=True)])

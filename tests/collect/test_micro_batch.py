@@ -27,10 +27,12 @@ PROMISE = "a device is given as many blocks at once as it is planned to hold, an
 
 
 def sweep_of(models: list[str], pairs: Path, blocks: Any, memory: float | None = None, changes: str = "") -> Sweep:
-    text = sweep_toml(models[:1], pairs, methods=["lora"], tasks=[])
+    text = sweep_toml(models[:1], pairs, methods=["lora"], tasks=[]) + "dropout = 0.0\n"  # masks differ by blocks
     text = text.replace("batch_size = 2\nmicro_batch = 2", f"batch_size = 12\nmicro_batch = {json.dumps(blocks)}")
     text = text.replace("[train]", f"[train]\n{changes}")
-    return Sweep.from_toml(text.replace("[compute]", f"[compute]\ndevice_memory_gb = {memory}") if memory else text, "x")
+    return Sweep.from_toml(
+        text.replace("[compute]", f"[compute]\ndevice_memory_gb = {memory}") if memory else text, "x"
+    )
 
 
 def planned(cell: Cell, blocks: int) -> float:

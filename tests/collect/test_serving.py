@@ -31,7 +31,7 @@ from tests.collect.test_evaluation_plan import gold  # noqa: E402
 from tests.conftest import assert_one_line, run_cli, sweep_toml  # noqa: E402
 
 PROMISE = "cells generate through vLLM where it serves the very model, and what generated is recorded"
-STAND_IN = '''
+STAND_IN = """
 from types import SimpleNamespace
 
 started, on_start = [], lambda: None
@@ -72,7 +72,7 @@ class LLM:
 
 def SamplingParams(**fields):
     return SimpleNamespace(**fields)
-'''
+"""
 
 
 @pytest.fixture

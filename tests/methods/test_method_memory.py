@@ -27,6 +27,7 @@ def benchmark() -> Any:
     return module
 
 
+@pytest.mark.slow
 @pytest.mark.promise("the plan of memory is within a tenth of what training holds")
 @pytest.mark.parametrize("method_id", ["boft", "dora", "lora"])
 def test_memory_is_planned_within_a_tenth(method_id: str, benchmark: Any) -> None:

@@ -42,9 +42,7 @@ class Training:
         micro_batch: blocks in one forward pass, where the recipe leaves them to the device.
     """
 
-    def __init__(
-        self, cell: Cell, device: str, computes_on: str | None = None, micro_batch: int | None = None
-    ) -> None:
+    def __init__(self, cell: Cell, device: str, computes_on: str | None = None, micro_batch: int | None = None) -> None:
         self.cell, self.device, self.computes_on = cell, device, computes_on or device
         self.micro_batch = micro_batch
         self.method = METHODS.get(cell.method_id)
@@ -176,9 +174,7 @@ def micro_batch(cell: Cell, device: str, device_memory_gb: float | None) -> int:
     if not isinstance(cell.train.micro_batch, str):
         return cell.train.micro_batch
     memory = device_memory_gb * GB if device_memory_gb else _least_memory() if device.startswith("cuda") else 0.0
-    return most_blocks(
-        cell.base, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device, memory
-    )
+    return most_blocks(cell.base, cell.method_id, cell.settings, cell.train, cell.data.sequence_length, device, memory)
 
 
 def _least_memory() -> float:
