@@ -65,6 +65,7 @@ __all__ = [
     "curate",
     "design",
     "doctor",
+    "engines",
     "estimated",
     "evaluate",
     "evaluate_checkpoints",

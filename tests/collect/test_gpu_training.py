@@ -29,7 +29,7 @@ from astraios.errors import CellError, UsageError  # noqa: E402
 from astraios.runs.directory import RunDirectory  # noqa: E402
 from astraios.train.checkpoint import Checkpoint  # noqa: E402
 from astraios.train.group import ALONE, Group  # noqa: E402
-from astraios.train.loss import cross_entropy_sum, evaluation_blocks  # noqa: E402
+from astraios.train.loss import chunk_elements, cross_entropy_sum, evaluation_blocks  # noqa: E402
 from astraios.train.precision import autocast  # noqa: E402
 from tests.conftest import REPOSITORY, sweep_toml  # noqa: E402
 
@@ -293,6 +293,27 @@ def test_no_process_but_the_first_holds_a_whole_model(size: int, tmp_path: Path)
             assert rank["training"] == pytest.approx(16 / size, rel=0.1)
             assert rank["saving"] < 16 / size + 2, "only the first process keeps what is saved"
     assert ranks[0]["saving"] > 12
+
+
+@pytest.mark.promise(PROMISE)
+def test_a_gpu_that_emulates_bfloat16_gets_float32(
+    small_models: list[str], pairs_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """V100 and T4 say that they support it, and are slower with it than without."""
+    emulates = {"so": True}
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or not emulates["so"]
+    )
+    _, cell = cell_of(small_models, pairs_file, "lora", 'dtype = "auto"')
+    assert Training(cell, "cuda:0").dtype == "float32"
+    emulates["so"] = False
+    assert Training(cell, "cuda:0").dtype == "bfloat16"
+    assert Training(cell, "cpu").dtype == "float32"
+    assert Training(cell, "cpu", computes_on="cuda").dtype == "bfloat16", "read on the CPU, for a GPU"
+
+
+def test_every_kind_of_device_has_a_limit_of_logits() -> None:
+    assert chunk_elements("cpu") < chunk_elements("cuda") == chunk_elements("xpu") == chunk_elements("mps")
 
 
 WAITING = """

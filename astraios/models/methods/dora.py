@@ -29,8 +29,8 @@ class Dora(Lora):
         return super().attach(model, settings, steps)
 
     def working(self, model: PreTrainedModel, settings: Mapping[str, Any], number: int) -> Working:
-        """The norm of an adapted matrix takes B A of an identity matrix (in float32), the same scaled, and the sum; until
-        the backward pass each module keeps what base and adapter give."""
+        """The norm of an adapted matrix takes an identity matrix (in float32), B A of it, the same scaled, and the sum;
+        until the backward pass each module keeps what base and adapter give."""
         found = shapes(model, self.peft_config(model.config, settings, 0))
         return Working(
             token=2 * number * sum(width_out for width_out, _ in found) / model.config.num_hidden_layers,
