@@ -263,7 +263,7 @@ class _Work:
         done = self._score([name for name in self.cell.tasks if name not in later], partial(scorer.result, tuned))
         del model, tuned  # vLLM gets the GPU
         if later:
-            done |= self._score(later, self._served(scorer))
+            done |= self._score(later, self._through_vllm(scorer))
         tasks = self._all(done)
         if self.cell.train.score_every:
             for name, (result, _) in tasks.items():
@@ -382,7 +382,7 @@ class _Work:
             results[name] = self._kept(name) or self._evaluated(name, answer)
         return results
 
-    def _served(self, scorer: Scorer) -> Answer:
+    def _through_vllm(self, scorer: Scorer) -> Answer:
         """vLLM on the saved model; where it can't load what was left to us, the saved model in memory again."""
         self.report("starting vLLM", 0, 1)
         try:

@@ -69,8 +69,8 @@ class Scorer:
         return self._result(task, "vllm", server.length(), **how)
 
     def _result(self, name: str, at: str, length: int, **how: Any) -> TaskResult:
-        """Args: `at` is the folder of the answers below tasks/, `length` what the model reads, `how` more fields of
-        TunedModel."""
+        """The result of the model that `how` describes (fields of TunedModel) and that reads `length` tokens; its answers
+        are kept in the folder `at` below tasks/."""
         task, options = self._evaluation(name)
         tuned = TunedModel(
             tokenizer=self.tokenizer,
