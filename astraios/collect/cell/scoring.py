@@ -69,7 +69,7 @@ class Scorer:
         return self._result(task, "vllm", server.length(), **how)
 
     def _result(self, name: str, at: str, length: int, **how: Any) -> TaskResult:
-        """The result of the model that `how` describes (fields of TunedModel) and that reads `length` tokens; its answers
+        """The result of the model that `how` describes (fields of TunedModel) and that reads `length` tokens; answers
         are kept in the folder `at` below tasks/."""
         task, options = self._evaluation(name)
         tuned = TunedModel(
