@@ -47,5 +47,8 @@ def test_what_a_method_works_out_is_counted_from_its_modules() -> None:
     assert found.frozen == 3 * 4 * squares
     assert boft.working(model, boft.with_defaults({"target_modules": ["mlp.c_proj"]}), 2).frozen == 3 * 4 * 256**2
     assert dora.working(model, dora.with_defaults({}), 4).passing == 4 * 256**2 + 3 * 4 * 256 * 64
+    assert dora.working(model, dora.with_defaults({}), 4).layer == 0
+    # In bfloat16 each matrix is copied; attention's first projection has one key and one value head of 16.
+    assert dora.working(model, dora.with_defaults({}), 2).layer == 4 * (64 * 96 + 64 * 64 + 256 * 64)
     lora = METHODS.get("lora")
     assert lora.working(model, lora.with_defaults({}), 4) == Working()

@@ -29,12 +29,16 @@ class Dora(Lora):
         return super().attach(model, settings, steps)
 
     def working(self, model: PreTrainedModel, settings: Mapping[str, Any], number: int) -> Working:
-        """The norm of an adapted matrix takes an identity matrix (in float32), B A of it, the same scaled, and the sum;
-        until the backward pass each module keeps what base and adapter give."""
+        """All in float32: the norm of an adapted matrix takes an identity matrix, B A of it, the same scaled, and the
+        sum. Until its backward pass each module keeps what base and adapter give, and a copy of the matrix where the
+        base is none of float32."""
         found = shapes(model, self.peft_config(model.config, settings, 0))
+        layers = model.config.num_hidden_layers
+        copies = sum(width_in * width_out for width_out, width_in in found) if number < 4 else 0
         return Working(
-            token=2 * number * sum(width_out for width_out, _ in found) / model.config.num_hidden_layers,
-            passing=max(4 * width_in**2 + 3 * number * width_in * width_out for width_out, width_in in found),
+            layer=4 * copies / layers,
+            token=8 * sum(width_out for width_out, _ in found) / layers,
+            passing=4 * max(width_in**2 + 3 * width_in * width_out for width_out, width_in in found),
         )
 
 
