@@ -8,7 +8,7 @@ import polars as pl
 
 from astraios import store, workflow
 from astraios.records import AttemptRow, BaseModelRow, EvaluationRow, RunRow, SampleScore, Score, TuningMethodRow, frame
-from tests.fit.analysing import analyse_scores
+from tests.fit.analysing import analyse, analyse_scores
 
 SIZES = (1e7, 3e7, 1e8, 3e8)
 
@@ -38,6 +38,14 @@ def test_one_engine_or_one_that_nobody_names_is_no_mixture() -> None:
     assert "mixed_engines" not in codes(scores({"lora": "vllm", "fft": "vllm"}))
     assert "mixed_engines" not in codes(scores({"lora": "vllm", "fft": None}))
     assert "mixed_engines" not in codes(scores({"lora": "vllm", "fft": "transformers"}).drop("engine"))
+
+
+def test_beside_losses_only_the_runs_that_count_are_looked_at() -> None:
+    found = scores({"lora": "vllm", "fft": "transformers"}).with_columns(loss=3 - pl.col("value"))
+    losses = found.select("run_id", "method_id", "n_params", "loss")
+    both = {warning.code for warning in analyse(losses, found).warnings}
+    one = {warning.code for warning in analyse(losses.filter(pl.col("method_id") == "lora"), found).warnings}
+    assert ("mixed_engines" in both, "mixed_engines" in one) == (True, False)
 
 
 def test_a_comparison_says_which_engines_answered(tmp_path: Path) -> None:

@@ -120,7 +120,9 @@ def mixed_engines(scores: pl.DataFrame | None, runs: Collection[str] | None = No
 
     if scores is None or "engine" not in scores.columns:
         return []
-    known = scores.filter(pl.col("engine").is_not_null() & (pl.lit(runs is None) | pl.col("run_id").is_in(runs or [])))
+    known = scores.filter(pl.col("engine").is_not_null())
+    if runs is not None:
+        known = known.filter(pl.col("run_id").is_in(list(runs)))
     notes = []
     for (task,), rows in known.group_by(["task_id"], maintain_order=True):
         of = {engine: found["method_id"].unique().sort().to_list() for (engine,), found in rows.group_by(["engine"])}
