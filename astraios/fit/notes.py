@@ -29,6 +29,7 @@ CODES = {
     "unequal_data": "series saw different amounts of data at one size",
     "undertuned": "the best value of a tuned axis is at the edge of what was tried",
     "scores_apart": "scores of runs without a loss beside losses of runs without a score",
+    "rates_apart": "learning rates that no loss ranks are series of their own",
     "left_out": "runs that lack a fact that is needed",
     "unused_columns": "columns taken for measurements",
 }

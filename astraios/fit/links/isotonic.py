@@ -26,6 +26,13 @@ class Isotonic(Link):
         rise = 0.05 * (ceiling - chance)
         return np.array([level - 2 * rise, *([np.log(rise)] * 4)]), np.array([0.5, 1.0, 1.0, 1.0, 1.0])
 
+    def expecting(self, prior: tuple[Array, Array], x: Array, slope: float, error: float) -> tuple[Array, Array]:
+        mean, width = (part.copy() for part in prior)
+        rise = max(slope, 1e-3) * np.diff(KNOTS)
+        mean[0] += 2 * float(np.exp(mean[1])) - float(rise[:2].sum())
+        mean[1:] = np.log(rise)
+        return mean, width
+
     def starts(self, mean: Array, width: Array, slope: float) -> Array:
         return mean + np.array([0.0, 1.0, -2.0])[:, None] * (np.arange(5) > 0)
 
@@ -43,5 +50,5 @@ isotonic = Isotonic(
     latex=r"s = a + \sum_k e^{r_k} \min(\max((z - t_k) / w, 0), 1)",
     citation="Ramsay (1988), Monotone regression splines in action (order 1)",
     anchored=False,
-    far=4.0,
+    far=8.0,
 )
