@@ -102,18 +102,18 @@ def _sharing(data: ScoreData, asked: Sharing) -> Sharing | None:
 def _sized(one: LeastSize, task: str, goal: float, sharing: Sharing | None) -> Answer:
     """The answer of one series, with data and FLOPs of each size where the runs say how much data a size sees."""
     place: dict[str, float | None] = {}
-    flops: dict[str, float | None] = {}
+    flops: list[float | None] = []
     for end, size in (("", one.n_params), ("_low", one.low), ("_high", one.high)):
         data = None
         if sharing is not None and size is not None:
             data = sharing.n_tokens or (sharing.tokens_per_param or 0.0) * size
         place |= {f"n_params{end}": size, f"n_tokens{end}": data}
-        flops[f"flops{end}"] = None if size is None or data is None else FLOPS_PER_TOKEN * size * data
+        flops.append(None if size is None or data is None else FLOPS_PER_TOKEN * size * data)
     text = sharing.text if sharing else "size alone: the runs do not say how much data a size sees"
     costs = (f"cost of a token: {SIX_N_D.source}",) if sharing else ()
     return Answer(
-        one.series, text, ("no losses: the score is projected from size", *costs), None, **flops,
-        p_unreachable=one.p_unreachable, floor=one.limit, task_id=task, score=goal, place=place,
+        one.series, text, ("no losses: the score is projected from size", text, *costs), None, flops[0], flops[1],
+        flops[2], p_unreachable=one.p_unreachable, floor=one.limit, task_id=task, score=goal, place=place,
     )  # fmt: skip
 
 

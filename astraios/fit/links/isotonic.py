@@ -11,6 +11,9 @@ from astraios.fit.links import Array, Link, Parameter
 KNOTS = np.array([-1.5, -0.875, -0.25, 0.375, 1.0])
 """In spreads of the data around their mean; the last lies within the data of a few sizes, so that beyond is flat."""
 
+STEEPEST = 1.0
+"""Largest log rise over one piece."""
+
 
 @dataclass(frozen=True)
 class Isotonic(Link):
@@ -19,7 +22,7 @@ class Isotonic(Link):
     def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:
         z = np.broadcast_to(x[0], (len(theta), x.shape[-1]))
         passed = np.clip((z[:, None] - KNOTS[:-1, None]) / np.diff(KNOTS)[:, None], 0.0, 1.0)
-        slope = np.exp(theta[:, 1:, None]) * passed
+        slope = np.exp(np.minimum(theta[:, 1:, None], STEEPEST)) * passed
         return theta[:, :1] + slope.sum(1), np.concatenate([np.ones_like(z)[:, None], slope], axis=1)
 
     def prior(self, level: float, chance: float, ceiling: float) -> tuple[Array, Array]:
@@ -43,7 +46,7 @@ isotonic = Isotonic(
     parameters=(
         Parameter("a", "score at the low end", "shape", transform="identity", low=-2, high=3),
         *(
-            Parameter(f"r{k}", f"log rise over piece {k}", "shape", transform="identity", low=-12, high=1)
+            Parameter(f"r{k}", f"log rise over piece {k}", "shape", transform="identity", low=-12, high=STEEPEST)
             for k in range(1, 5)
         ),
     ),
