@@ -60,8 +60,8 @@ class Constants:
 SHIPPED = {"counted": rolling.COUNTED, "kept": by_size.KEPT}
 TRIED: dict[str, list[Constants]] = {
     "loss": [Constants(t, f, c) for t, f, c in product((0.1, 0.3, 1.0), (0.5, 1.0, 2.0), (10.0, 20.0))],
-    "size": [Constants(t, f, c, k) for t, f, c, k in product((0.1, 0.3, 1.0), (0.0, 1.0, 4.0), (10.0, 20.0), (0.0, 0.3))],
-}  # fmt: skip
+    "size": [Constants(t, f, None, k) for t, f, k in product((0.1, 0.3, 1.0), (0.0, 1.0, 4.0), (0.0, 0.3))],
+}
 
 
 @cache

@@ -27,7 +27,8 @@ POOL_WEIGHT = 1.0
 """Degrees of freedom that a third of the prior's width has in the spread of the methods."""
 SLOPE = (0.55, 0.5)
 """Mean and deviation over tasks of other tables of the rise in log odds above chance for each natural logarithm of size
-(benchmarks/score_calibration.py). Of two sizes none can be held out: what they say is weighed against it."""
+(benchmarks/score_calibration.py; a third wider than there). Of two sizes none can be held out: what they say is weighed
+against it."""
 LEAST_ABOVE = 0.03
 """Distance from chance and ceiling below which that slope does not shrink further."""
 BY_SIZE = 0.125
