@@ -246,7 +246,7 @@ def build(data: ScoreData, only: str = "auto", seen: Sequence[Mask] | None = Non
     scale = Scale.of(data)
     own_unit, data = data, scale.data(data)
     names, found = tuple(dict.fromkeys(sorted(data.group))), members(data, only)
-    untested = limited(own_unit) and len(rungs(data.log_size)) == 2
+    untested = seen is None and limited(own_unit) and len(rungs(data.log_size)) == 2
     fits = tuple(fit_link(one.link, data, names, one.chance, sloped=untested) for one in found)
     if seen is None:
         seen = [data.log_size < cut - 1e-9 for cut in rungs(data.log_size)[:1:-1][:2]]

@@ -2,9 +2,9 @@
 
 A fraction of which more is better is a share as it is. Others rise with better models or fall, whichever direction is
 better (a change under perturbation grows with what there is to lose): of those that fall the share is what is left of
-1, or the other side. What is no fraction (rewards,
-perplexities, seconds) is laid into the middle third of the shares: no limit is known that it might have. Where all
-values are positive and the largest is several times the smallest, logarithms are laid there.
+1, or the other side. What is no fraction (rewards, perplexities, seconds) is laid into the middle third of the shares:
+no limit is known that it might have. Where all values are positive and the largest is several times the smallest,
+logarithms are laid there.
 """
 
 from __future__ import annotations
