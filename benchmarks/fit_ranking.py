@@ -17,7 +17,8 @@ from astraios import store
 from astraios.fit.analysis import analyse
 from astraios.fit.ensemble import build
 from astraios.fit.request import FitRequest
-from astraios.fit.scores.sized import MEAN_TASK, SizedPart
+from astraios.fit.scores.data import MEAN_TASK
+from astraios.fit.scores.sized import SizedPart
 from astraios.fit.weigh import candidates
 from astraios.importers.paper import frames
 from astraios.workflow.selecting import select

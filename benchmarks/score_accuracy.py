@@ -3,14 +3,18 @@ the literature; with the chance levels that are known of the tasks, and with non
 
     OMP_NUM_THREADS=1 python benchmarks/score_accuracy.py [PART...]
 
-Parts: olmo, olmo-size, olmo-far, gadre, gadre-corpus, llmline, rl, qlora, families. Everything is in points.
+Parts: olmo, olmo-size, olmo-far, gadre, gadre-corpus, llmline, rl, qlora, families, paper-7b, paper-16b. Everything is
+in points. The constants behind these figures: score_calibration.py.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -19,11 +23,14 @@ from scipy.optimize import least_squares
 from scipy.special import expit
 from scipy.stats import binom
 
+from astraios import store
 from astraios.fit.analysis import analyse
 from astraios.fit.request import FitRequest
 from astraios.fit.scores import by_size, from_loss
-from astraios.fit.scores.data import ScoreData, standard_errors
+from astraios.fit.scores.data import ScoreData, read_scores, standard_errors
 from astraios.fit.selection import Selection
+from astraios.importers.paper import frames
+from astraios.workflow.selecting import select
 
 DRAWS = 1000
 OLMO = {"mmlu": (0.25, 1000), "hellaswag": (0.25, 1000), "arc_easy": (0.25, 1000), "arc_challenge": (0.25, 1000),
@@ -313,6 +320,23 @@ def families() -> Iterator[Hidden]:
                     yield replace(split(frame_data(rows, task, chance, items, None, metric)), task=f"{name} {task}")
 
 
+@cache
+def published() -> tuple[ScoreData, ...]:
+    """Every metric of the tables of ASTRAIOS at its four sizes, with what astraios knows of their chance."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "paper.duckdb"
+        store.import_frames(path, frames())
+        chosen = select(path, FitRequest())
+    assert chosen.scores is not None
+    return tuple(one for one in read_scores(chosen.scores, by_size=True) if len(np.unique(one.log_size)) > 3)
+
+
+def paper(hidden: int) -> Iterator[Hidden]:
+    """A size (0 the smallest) of the published tables from those below it."""
+    for data in published():
+        yield split(data.keep(data.log_size <= np.unique(data.log_size)[hidden] + 1e-9))
+
+
 def two_steps(case: Hidden) -> Guess:
     """`astraios fit-scaling` from runs and their scores: losses projected, scores through all routes."""
     both = [case.train, case.hidden]
@@ -350,8 +374,14 @@ PARTS: dict[str, tuple[str, Callable[[], Iterator[Hidden]], dict[str, Method]]] 
     "llmline": ("llmline_arch, three architectures, hidden sizes from 2.6B on", lambda: cases("llmline_arch", "loss"), BOTH),
     "rl": ("rl_qwen3, 14B from up to 8B", lambda: cases("rl_qwen3", "loss"), BOTH),
     "qlora": ("qlora, the largest from the smaller, size alone", lambda: cases("qlora"), SIZE),
+    "paper-7b": ("published tables, 7B from 1B and 3B, size alone", lambda: paper(2), SIZE),
+    "paper-16b": ("published tables, 16B from 1B, 3B and 7B, size alone", lambda: paper(3), SIZE),
     "families": ("obs_scaling_base_llms, the largest of each family from size alone", families, SIZE),
 }  # fmt: skip
+
+
+TWICE = ("olmo", "olmo-far", "olmo-size", "gadre", "gadre-corpus", "llmline", "rl")
+"""Parts whose rivals too are shown with chance known and with none."""
 
 
 def unknown(case: Hidden) -> Hidden:
@@ -384,7 +414,7 @@ def show(part: str, details: bool = False) -> None:
                     print(
                         f"    {c.task:40s} {100 * g.error:6.2f} {bias:+6.2f} {g.inside.mean():5.0%} width {width:5.1f}"
                     )
-            if part in ("qlora", "families") and name == "carry-forward":
+            if part not in TWICE and name == "carry-forward":
                 break
 
 

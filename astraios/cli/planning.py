@@ -265,7 +265,9 @@ def _print_plan(rows: Sequence[Mapping[str, Any]], asked: str) -> None:
 
 
 def _plan_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    shown: dict[str, Any] = {"series": row["series"], "FLOPs": f"{row['flops']:.3g}"}
+    shown: dict[str, Any] = {"series": row["series"]}
+    if row["flops"] is not None:
+        shown["FLOPs"] = f"{row['flops']:.3g}"
     if row["flops_low"] is not None:
         high = "no bound" if row["flops_high"] is None else f"{row['flops_high']:.3g}"
         shown["FLOPs, interval"] = f"{row['flops_low']:.3g} to {high}"
@@ -273,7 +275,9 @@ def _plan_row(row: Mapping[str, Any]) -> dict[str, Any]:
         shown["device-hours"] = f"{row['device_hours']:.3g}"
     if row["price"] is not None:
         shown["price"] = f"{row['price']:,.2f}"
-    shown |= {"n_params": _count(row, "n_params"), "n_tokens": _count(row, "n_tokens")}
+    shown |= {name: _count(row, name) for name in ("n_params", "n_tokens") if row[name] is not None}
+    if row["loss"] is None:
+        return shown
     shown |= {"loss": row["loss"], "interval": f"{row['loss_low']:.4f} to {row['loss_high']:.4f}"}
     if row["p_no_optimum"] is not None:
         shown["within 0.2%"] = f"{row['flat'][0]:.3g} to {row['flat'][1]:.3g}"
@@ -284,4 +288,5 @@ def _plan_row(row: Mapping[str, Any]) -> dict[str, Any]:
 
 def _count(row: Mapping[str, Any], name: str) -> str:
     low, high = row[f"{name}_low"], row[f"{name}_high"]
-    return f"{row[name]:.3g}" + ("" if low == high else f" ({low:.3g} to {high:.3g})")
+    ends = "no bound" if high is None else f"{high:.3g}"
+    return f"{row[name]:.3g}" + ("" if low == high else f" ({low:.3g} to {ends})")

@@ -42,7 +42,17 @@ class CommonTask:
         name = metric.lower().partition(",")[0]
         if self.choices:
             return 1 / self.choices if name in CHOICE else None
-        return 0.0 if name in CHOICE or WRITTEN.match(name) else None
+        return guessing_open(metric)
+
+
+def guessing_open(metric: str) -> float | None:
+    """What guessing scores where answers are open (written, or a completion): nothing; None where the metric is other.
+
+    >>> guessing_open("exact_match,strict-match"), guessing_open("perplexity") is None
+    (0.0, True)
+    """
+    name = metric.lower().partition(",")[0]
+    return 0.0 if name in CHOICE or WRITTEN.match(name) else None
 
 
 def _tasks() -> tuple[CommonTask, ...]:

@@ -19,7 +19,7 @@ from astraios.fit.notes import FitWarning
 from astraios.fit.observations import read, require_sizes
 from astraios.fit.request import FitRequest
 from astraios.fit.scores import routes, sized
-from astraios.fit.scores.data import AT, ScoreData, mixed_engines, read_scores
+from astraios.fit.scores.data import AT, MEAN_TASK, ScoreData, mixed_engines, read_scores
 from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
 from astraios.fit.targets import Tokens, of_targets, targets
@@ -260,7 +260,7 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     hidden = hidden_size(request.holdout, sizes, selection.names)
     notes += mixed_engines(selection.scores)
     parts, projections, ranks = [], [], []
-    alone = len({one.task_id for one in data} - {sized.MEAN_TASK}) == 1 and len(data) == 1
+    alone = len({one.task_id for one in data} - {MEAN_TASK}) == 1 and len(data) == 1
     for one in data:
         part = sized.fit_part(one, routes.beside(data, one, request.through), "target", request)
         parts.append(part)
@@ -276,6 +276,14 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
         projections += [row for part in checked for row in sized.project_hidden(part, request)]
         if not checked:
             notes.append(FitWarning("no_backtest", "too few sizes to hide the largest: the projection is unchecked"))
+    if selection.rates_apart:
+        notes.append(
+            FitWarning(
+                "rates_apart",
+                "several learning rates have scores and no loss that ranks them: each rate is a series of its own "
+                "(lora lr=0.001); leave out those that do not count with `astraios exclude`",
+            )
+        )
     notes += [
         FitWarning("far_extrapolation", f"{size:.4g} is over {FAR:g} times the largest size seen")
         for size in where

@@ -30,6 +30,7 @@ CODES = {
     "undertuned": "the best value of a tuned axis is at the edge of what was tried",
     "mixed_engines": "answers to one task that several engines generated",
     "scores_apart": "scores of runs without a loss beside losses of runs without a score",
+    "rates_apart": "learning rates that no loss ranks are series of their own",
     "left_out": "runs that lack a fact that is needed",
     "unused_columns": "columns taken for measurements",
 }

@@ -51,6 +51,8 @@ class Selection:
     """What the losses are, unless the request says otherwise."""
     size_name: str = "n_params"
     """What the source calls sizes."""
+    rates_apart: bool = False
+    """Whether learning rates are series of their own, for no loss ranks them."""
     data_counts: bool = False
     """Whether the amount of data was asked for, so that its having no part in the fit is a warning."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from astraios.errors import FitError, UsageError
+from astraios.fit.curve import Array
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import Ladder
 
@@ -73,9 +74,14 @@ class Tokens:
             ladder: the runs.
             free: whether the laws take the amount of data as an input.
         """
-        if not ladder.has("n_tokens"):
+        known = ladder.has("n_tokens")
+        return cls.of_columns(ladder.column("n_params"), ladder.column("n_tokens") if known else None, free=free)
+
+    @classmethod
+    def of_columns(cls, size: Array, data: Array | None, *, free: bool) -> Tokens:
+        """The same from log sizes and log tokens of runs, (runs,) both; None where they do not say their data."""
+        if data is None:
             return cls("unknown", None)
-        size, data = ladder.column("n_params"), ladder.column("n_tokens")
         if np.ptp(data) < SAME:
             return cls("constant", _whole(float(np.mean(data))))
         largest = _whole(data[size > size.max() - 1e-9].max())

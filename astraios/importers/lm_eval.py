@@ -11,7 +11,7 @@ import hashlib
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from astraios.importers._units import is_higher_better
 from astraios.records import EvaluationRow, SampleScore, Score, TaskRow
 
 _KINDS = {"multiple_choice": "comprehension", "generate_until": "generation"}
+_OPEN = ("generate_until", "loglikelihood")
+"""Output types of tasks that offer no choices."""
 _NOT_METRICS = ("name", "alias", "sample_len", "samples")
 _DATE = re.compile(r"^results_(.+)\.json$")
 
@@ -230,10 +232,18 @@ def _evaluations(content: dict[str, Any], path: Path, skipped: Skipped) -> Itera
                               settings={k: v for k, v in settings.items() if v not in (None, False, "")}),
             scores=scores,
             samples=_samples(path, task, config, mark, scores, skipped),
-            task=task_row(task, scores[0].metric, _KINDS.get(output, "likelihood" if output else "comprehension"),
-                          lower if better or lower else None),
+            task=_task(task, output, [score.metric for score in scores], lower if better or lower else None),
             variant=variant,
         )  # fmt: skip
+
+
+def _task(task: str, output: str, metrics: list[str], lower: list[str] | None) -> TaskRow:
+    """What is known of a task: its main metric is the first; where answers are open, guessing scores nothing."""
+    from astraios.evaluate.common_tasks import guessing_open
+
+    row = task_row(task, metrics[0], _KINDS.get(output, "likelihood" if output else "comprehension"), lower)
+    counted = any(guessing_open(metric) == 0 for metric in metrics if metric not in (lower or ()))
+    return replace(row, chance=0.0) if row.chance is None and output in _OPEN and counted else row
 
 
 def _samples(

@@ -20,7 +20,8 @@ STUDIES = """\
 select study, study_key, origin, ladder, dataset_id, n_runs, n_methods, n_sizes,
     exists (select 1 from run_series s join run r using (run_id)
         where s.study_key = study.study_key and s.series <> r.method_id) as has_settings,
-    coalesce(o.n_outranked, 0) as n_outranked
+    coalesce(o.n_outranked, 0) as n_outranked,
+    exists (select 1 from run_series s where s.study_key = study.study_key and s.is_rate_apart) as has_rates_apart
 from study
 left join (select study_key, count(*) as n_outranked from outranked_run group by study_key) o using (study_key)
 order by n_runs desc, study"""
@@ -62,6 +63,8 @@ class Study:
     """Whether settings of methods make series of their own (lora rank=8)."""
     n_outranked: int
     """Runs behind no point of a chart: at a beaten learning rate, or with less data (view outranked_run)."""
+    has_rates_apart: bool
+    """Whether learning rates make series of their own (lora lr=0.001), for no loss ranks them."""
     alone: bool
 
     @property
@@ -86,10 +89,15 @@ class Study:
 
     @property
     def left_out(self) -> str:
-        """What the charts of measured runs leave out, in words; empty when they show every run."""
+        """What charts of measured runs leave out or tell apart, in words; empty when they show every run as it is."""
+        apart = (
+            "Several learning rates have scores and no loss that ranks them: each rate is a series of its own."
+            if self.has_rates_apart
+            else ""
+        )
         if not self.n_outranked:
-            return ""
-        return (
+            return apart
+        return f"{apart} ".lstrip() + (
             f"Charts of measured runs show, of each size, the most data and the best learning rate there; "
             f"{self.n_outranked:,} of the {self.n_runs:,} runs are outranked (view outranked_run)."
         )
@@ -196,6 +204,7 @@ def _joined(parts: list[Study]) -> Study:
         max(study.n_sizes for study in parts),
         any(study.has_settings for study in parts),
         sum(study.n_outranked for study in parts),
+        any(study.has_rates_apart for study in parts),
         False,
     )
 

@@ -10,14 +10,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from astraios import store
-from astraios.errors import FitError, StoreError
-from astraios.fit.decide.budget import SIX_N_D, Cost, measured
+from astraios.errors import FitError, StoreError, UsageError, did_you_mean
+from astraios.fit.decide.budget import SIX_N_D, Cost, Sharing, measured
 from astraios.fit.decide.compare import Crossing, crossing
+from astraios.fit.decide.least_size import LeastSize, least_sizes
 from astraios.fit.decide.plan import Answer, Costs, Planned, PlanRequest
+from astraios.fit.decide.planning import runs_own
 from astraios.fit.decide.speedup import SpeedUp, speedup
 from astraios.fit.request import FitRequest
+from astraios.fit.scores.data import ScoreData, read_scores
+from astraios.fit.scores.routes import beside
+from astraios.fit.scores.sized import check_link
 from astraios.fit.selection import Selection
-from astraios.fit.targets import Target
+from astraios.fit.targets import FLOPS_PER_TOKEN, Target, Tokens
 from astraios.records import AllocationRow, IsoflopRow, NextRunRow, SpeedUpRow, from_values
 from astraios.records.plans import BUDGETS
 from astraios.workflow.selecting import FileColumns, select, select_file
@@ -50,12 +55,66 @@ def plan_budget(db: Path, request: FitRequest, asked: PlanRequest) -> list[Answe
         FitError: the runs can't tell.
     """
     asked.check()
-    chosen = _with_losses(db, request)
-    made = planned(chosen, request, scores=asked.score is not None)
-    answers = made.answers(asked)
+    chosen = select(db, request) if asked.score is not None else _with_losses(db, request)
+    if chosen.losses is None:
+        answers = _without_losses(chosen, request, asked)
+    else:
+        answers = planned(chosen, request, scores=asked.score is not None).answers(asked)
     key = str(chosen.study.get("study_key"))
-    store.write_plans(db, [_row(key, asked.text, answer, made.level) for answer in answers])
+    store.write_plans(db, [_row(key, asked.text, answer, request.level) for answer in answers])
     return answers
+
+
+def _without_losses(chosen: Selection, request: FitRequest, asked: PlanRequest) -> list[Answer]:
+    """The least size for a score, from scores alone; what it costs where the runs say how much data a size sees."""
+    import polars as pl
+
+    assert chosen.scores is not None
+    assert asked.score is not None
+    (task, goal), scores = asked.score, chosen.scores
+    mine = read_scores(scores.filter(pl.col("task_id") == task), by_size=True)
+    main = scores.filter((pl.col("task_id") == task) & pl.col("is_main_metric"))["metric"].to_list()
+    data = next((one for one in mine if one.metric in main), None)
+    if data is None:
+        tasks = scores.filter("is_main_metric")["task_id"].unique(maintain_order=True).to_list()
+        raise UsageError(f"--score {task}: no score of that task is here: {did_you_mean(task, tasks)}")
+    check_link(request.law)
+    sharing = _sharing(data, asked.sharing)
+    found = least_sizes(data, beside(mine, data, request.through), goal, request)
+    if asked.series is not None and asked.series not in [one.series for one in found]:
+        raise UsageError(f"--series {asked.series!r}: there are {', '.join(one.series for one in found)}")
+    return [_sized(one, data.task_id, goal, sharing) for one in found if asked.series in (None, one.series)]
+
+
+def _sharing(data: ScoreData, asked: Sharing) -> Sharing | None:
+    """How much data a size sees: as the runs say; None where they say nothing of use.
+
+    Raises:
+        FitError: another amount was asked for, or the size was held.
+    """
+    known = data.log_tokens is not None and bool(np.isfinite(data.log_tokens).all())
+    tokens = Tokens.of_columns(data.log_size, data.log_tokens if known else None, free=False)
+    if not asked.free:
+        return runs_own(tokens, asked)
+    return runs_own(tokens, asked) if tokens.kind in ("constant", "proportional") else None
+
+
+def _sized(one: LeastSize, task: str, goal: float, sharing: Sharing | None) -> Answer:
+    """The answer of one series, with data and FLOPs of each size where the runs say how much data a size sees."""
+    place: dict[str, float | None] = {}
+    flops: list[float | None] = []
+    for end, size in (("", one.n_params), ("_low", one.low), ("_high", one.high)):
+        data = None
+        if sharing is not None and size is not None:
+            data = sharing.n_tokens or (sharing.tokens_per_param or 0.0) * size
+        place |= {f"n_params{end}": size, f"n_tokens{end}": data}
+        flops.append(None if size is None or data is None else FLOPS_PER_TOKEN * size * data)
+    text = sharing.text if sharing else "size alone: the runs do not say how much data a size sees"
+    costs = (f"cost of a token: {SIX_N_D.source}",) if sharing else ()
+    return Answer(
+        one.series, text, ("no losses: the score is projected from size", text, *costs), None, flops[0], flops[1],
+        flops[2], p_unreachable=one.p_unreachable, floor=one.limit, task_id=task, score=goal, place=place,
+    )  # fmt: skip
 
 
 def plan_file(path: Path, request: FitRequest, columns: FileColumns, asked: PlanRequest) -> list[Answer]:
@@ -148,7 +207,10 @@ def _with_losses(db: Path, request: FitRequest) -> Selection:
     request.check()
     chosen = select(db, request)
     if chosen.losses is None:
-        raise StoreError(f"{db} holds no finished run with a loss: a plan needs losses; run `astraios collect` first")
+        raise StoreError(
+            f"{db} holds no finished run with a loss: a plan needs losses, but for --score TASK=V, which goes by size "
+            "there; run `astraios collect` first"
+        )
     return chosen
 
 

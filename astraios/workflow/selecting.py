@@ -11,6 +11,7 @@ from astraios.errors import DataError, StoreError, UsageError, did_you_mean
 from astraios.fit.observations import ROW, check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
+from astraios.fit.scores.data import MEAN_TASK
 from astraios.fit.scores.routes import OWN
 from astraios.fit.selection import Selection
 from astraios.workflow.sizes import ladder_names
@@ -29,23 +30,24 @@ with chosen as (
     select * from final_score where is_main_n_shot and value is not null and {scores}
 ),
 noise as (
-    select origin, ladder, dataset_id, model_id, method_id, sum(value * (1 - value) / n) / count(*) ** 2 as variance,
+    select origin, ladder, dataset_id, model_id, series, sum(value * (1 - value) / n) / count(*) ** 2 as variance,
         min(run_id) as run_id
     from (
-        select origin, ladder, dataset_id, model_id, method_id, task_id, avg(value) as value, avg(n) as n,
+        select origin, ladder, dataset_id, model_id, series, task_id, avg(value) as value, avg(n) as n,
             min(run_id) as run_id
         from chosen where is_main_metric and higher_is_better group by all)
     group by all
 )
-select run_id, method_id, n_params, n_tokens, task_id, metric, value, stderr, n, chance, ceiling, higher_is_better,
-    engine
+select run_id, series as method_id, n_params, n_tokens, task_id, metric, value, stderr, n, chance, ceiling,
+    higher_is_better, is_main_metric, engine
 from chosen
 union all by name
-select v.run_id, m.method_id, m.n_params, 'mean' as task_id,
+select v.run_id, m.series as method_id, m.n_params, 'mean' as task_id,
     'mean_score' as metric, round(m.mean_score, 12) as value,
-    round(m.mean_score * (1 - m.mean_score) / nullif(v.variance, 0)) as n, true as higher_is_better
+    round(m.mean_score * (1 - m.mean_score) / nullif(v.variance, 0)) as n, true as higher_is_better,
+    true as is_main_metric
 from mean_task_score m
-left join noise v on v.model_id = m.model_id and v.method_id = m.method_id
+left join noise v on v.model_id = m.model_id and v.series = m.series
     and v.origin is not distinct from m.origin and v.dataset_id is not distinct from m.dataset_id
 where m.is_main and {means}
 order by task_id, metric, method_id, n_params, run_id"""
@@ -112,11 +114,41 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
     if request.roles.facts:
         raise UsageError("--by, --where, --best-over and --repeat are about losses: this study has scores alone")
     sql = _SCORES_ONLY.format(scores=study.condition, means=study.condition_of_key)
-    scores = with_guessing(store.run_query(connection, sql))
+    averaged = store.run_query(
+        connection, f"select distinct tasks from mean_task_score where is_main and {study.condition_of_key}"
+    )
+    scores = _with_limits_of_means(with_guessing(store.run_query(connection, sql)), averaged["tasks"].to_list())
+    apart = f"select 1 from run_series where is_rate_apart and {study.condition_of_key} limit 1"
     return Selection(
         losses=None, scores=scores, ladder=_ladder(connection, study), names=_names(connection, study), sql=sql,
         study=_described(connection, study), query_hash=store.rows_hash(connection, sql),
+        rates_apart=bool(len(store.run_query(connection, apart))),
     )  # fmt: skip
+
+
+def _with_limits_of_means(scores: pl.DataFrame, averaged: list[list[dict[str, Any]]]) -> pl.DataFrame:
+    """The chance level and ceiling of a mean are the means of its tasks' own, where all are known and all means are
+    over the same tasks.
+
+    Args:
+        scores: with those of the tasks.
+        averaged: task_id, metric and weight of what the means are over, each set once.
+    """
+    import polars as pl
+
+    if len(averaged) != 1:
+        return scores
+    terms = pl.DataFrame(averaged[0]).join(
+        scores.group_by("task_id", "metric").agg(pl.col("chance", "ceiling").first()), on=["task_id", "metric"]
+    )
+    total, limits = sum(term["weight"] for term in averaged[0]), {}
+    for name in ("chance", "ceiling"):
+        known = not terms[name].null_count() and terms.height == len(averaged[0])
+        limits[name] = float((terms[name] * terms["weight"]).sum() / total) if known else None
+    mean = pl.col("task_id") == MEAN_TASK
+    return scores.with_columns(
+        pl.when(mean).then(pl.lit(value, pl.Float64)).otherwise(name).alias(name) for name, value in limits.items()
+    )
 
 
 def _refuse_two_tokenizers(losses: pl.DataFrame, study: store.Study) -> None:

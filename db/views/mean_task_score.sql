@@ -21,6 +21,7 @@ select
     study_key, origin, ladder, dataset_id, model_id, method_id, series, n_params, any_value(n_trainable) as n_trainable,
     any_value(n_trainable) / n_params as trainable_share,
     fsum(weight * value) / fsum(weight) as mean_score, count(*) as n_tasks, max(n_seeds) as n_seeds,
+    list({'task_id': task_id, 'metric': metric, 'weight': weight} order by task_id, metric) as tasks,
     composite, first_value(composite) over (
         partition by study_key
         order by composite in ('astraios', 'tiny'), is_own desc, composite) = composite as is_main
@@ -32,4 +33,5 @@ comment on column mean_task_score.is_main is 'Whether it is the mean that charts
 comment on column mean_task_score.mean_score is 'Weighted mean over the tasks, a fraction.';
 comment on column mean_task_score.n_seeds is 'Most seeds that any of the tasks has.';
 comment on column mean_task_score.n_tasks is 'Tasks that were averaged.';
+comment on column mean_task_score.tasks is 'What was averaged: task_id, metric and weight, a list.';
 comment on column mean_task_score.trainable_share is 'Trained parameters over all of the base model''s.';

@@ -246,8 +246,40 @@ def test_scales_go_there_and_back() -> None:
         assert (shares.value >= 0).all()
         assert (shares.value <= 1).all()
         assert np.allclose(scale.outside(shares.value), one.value)
-        up = np.corrcoef(shares.value, one.value)[0, 1] > 0
-        assert up == one.higher_is_better
+        assert np.corrcoef(shares.value, shares.log_size)[0, 1] > 0, "shares rise with the models"
+        assert shares.higher_is_better
+
+
+def test_a_metric_that_grows_with_the_model_is_not_turned_over() -> None:
+    """What is lost under perturbation grows with what there is to lose: less is better, and it rises from nothing."""
+    data = scored(0)
+    lost = replace(data, metric="robust_change@1", value=0.3 * (data.value - 0.25), higher_is_better=False,
+                   chance=NOBODY_SAYS, stderr=0.3 * data.stderr)  # fmt: skip
+    scale = Scale.of(lost)
+    assert scale == Scale()
+    assert (scale.data(lost).chance, scale.data(lost).higher_is_better) == (0.0, True)
+    fallen = replace(lost, value=0.3 - lost.value)
+    assert scale.of(fallen).sign == -1
+    assert np.allclose(scale.of(fallen).data(fallen).value, 0.7 + lost.value)
+    model = by_size.build(lost)
+    at_1b, at_3b = (model.point(float(np.log(size)))[0] for size in (1e9, 3e9))
+    truth = 0.3 * 0.75 / (1 + np.exp(3.2 * (1.7 + 1.9 * 300**-0.22 - 2.3)))
+    assert at_1b < at_3b
+    assert at_3b == pytest.approx(truth, abs=0.01)
+
+
+def test_parameters_that_the_prior_holds_take_no_degrees_of_freedom() -> None:
+    """Five scores and a link of four parameters: the scatter is what it is, not a multiple of it."""
+    rng, found = np.random.default_rng(0), []
+    loss, every = np.linspace(2.8, 2.0, 5), [np.ones(5, bool)]
+    truth = 0.25 + 0.75 / (1 + np.exp(3.2 * (loss - 2.3)))
+    for _ in range(40):
+        value = truth + 0.03 * rng.standard_normal(5)
+        data = ScoreData("made", "accuracy", ("m",) * 5, tuple("abcde"), np.arange(5.0), loss, value,
+                         np.full(5, 0.003), 2000, 0.25, 1.0, True)  # fmt: skip
+        [fit] = from_loss.fit_links(LINKS.get("free_sigmoid"), data, every, [0.25])
+        found.append(fit.dispersion**2)
+    assert np.mean(found) == pytest.approx(0.03**2, rel=0.35)
 
 
 def test_sizes_that_nearly_agree_are_one_rung() -> None:

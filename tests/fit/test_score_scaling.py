@@ -13,6 +13,8 @@ from astraios import store
 from astraios.errors import DataError, FitError, UsageError
 from astraios.fit.correlation import correlate
 from astraios.fit.links import LINKS
+from astraios.fit.scores import by_size
+from astraios.fit.scores.data import read_scores
 from tests.conftest import assert_one_line, run_cli
 from tests.fit.analysing import analyse_scores
 
@@ -47,6 +49,29 @@ def test_hidden_scores_of_known_curves_are_covered() -> None:
             carried.append(p.carry_forward_error)
     assert 0.85 <= float(np.mean(np.array(covered, float))) <= 0.99
     assert float(np.mean(np.array(errors, float))) < 0.6 * float(np.mean(np.array(carried, float)))
+
+
+def test_two_sizes_are_weighed_against_slopes_of_other_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few items and the luck of a base make steep slopes; nothing can be held out to tell."""
+
+    def error() -> float:
+        gaps = []
+        for seed in range(20):
+            rng = np.random.default_rng(seed)
+            rows = made(rng, methods=1, items=60, sizes=(1e6, 3e6, 1e7))
+            [data] = read_scores(rows, by_size=True)
+            model = by_size.build(data.keep(data.log_size < np.log(9e6)))
+            gaps.append(np.abs(model.point(float(np.log(1e7))) - data.value[data.log_size > np.log(9e6)]).mean())
+        return float(np.mean(gaps))
+
+    told = error()
+    monkeypatch.setattr(by_size, "SLOPE", (0.0, 50.0))
+    assert told < 0.9 * error()
+    rows = made(np.random.default_rng(0), sizes=(1e6, 3e6)).with_columns(pl.col("value") * 40 - 7, ceiling=None)
+    [rewards] = read_scores(rows.drop("n", "chance"), by_size=True)
+    far = by_size.build(rewards).point(float(np.log(1e7)))
+    monkeypatch.setattr(by_size, "SLOPE", (0.55, 0.5))
+    assert by_size.build(rewards).point(float(np.log(1e7))) == pytest.approx(far), "no fraction has such a slope"
 
 
 def test_a_score_that_does_not_move_stays_where_it_is() -> None:
@@ -168,8 +193,8 @@ def test_published_scores_are_backtested_by_every_link(paper: Path) -> None:
     assert set(found) == {"auto", *LINKS.names()}
     assert all(row["n"] == 2 * 133 for row in found.values()), "7B from two sizes, 16B from three"
     best = found["auto"]
-    assert best["error"] < 1.05 * min(row["error"] for row in found.values()), "no link alone is much better"
-    assert best["error"] < 0.85 * best["carried"]
+    assert best["error"] < 1.02 * min(row["error"] for row in found.values()), "no link alone is better by much"
+    assert best["error"] < 0.75 * best["carried"]
     assert 0.85 < best["covered"] < 0.95
     assert len(store.query(paper, "select distinct law from calibration where quantity = 'score'")) == len(found)
     odd = run_cli("fit-scaling", "--db", paper, "--law", "sigmod")

@@ -219,7 +219,7 @@ TASKS = {
     "tiny_prompts": ("multiple_choice", "doc_to_target: ending\ndoc_to_choice: !function rows.prompts", "acc"),
     "tiny_last": ("loglikelihood", "doc_to_target: \"{{' ' + text}}\"", "perplexity", "acc"),
     "tiny_page": ("loglikelihood_rolling", "doc_to_target: page", "bits_per_byte", "byte_perplexity"),
-    "tiny_write": ("generate_until", "doc_to_target: text\ngeneration_kwargs:\n  until: [';']\n  max_gen_toks: 4",
+    "tiny_write": ("generate_until", "doc_to_target: written\ngeneration_kwargs:\n  until: [';']\n  max_gen_toks: 4",
                    "exact_match"),
 }  # fmt: skip
 """Tasks of lm-evaluation-harness by name: what they ask the model for, how, and their metrics."""
@@ -247,6 +247,8 @@ def samples(out: Path) -> list[dict[str, Any]]:
 
     tiny(Path("base"))
     items = questions()
+    for place, item in enumerate(items):
+        item["written"] = item["text"] if place else written(item["question"])
     Path("rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in items))
     Path("rows.py").write_text(
         "def prompts(doc):\n    return doc['prompts']\n\n\ndef right(doc):\n    return doc['right']\n"
@@ -340,8 +342,25 @@ def by_hand(name: str, items: list[dict[str, Any]]) -> list[dict[str, Any]]:
             row |= {"loglikelihood": loglikelihood(item["question"], ending), "answer_bytes": len(ending.encode())}
         elif output == "loglikelihood_rolling":
             row |= {"loglikelihood": loglikelihood("", item["page"]), "answer_bytes": len(item["page"].encode())}
+        elif output == "generate_until":
+            row["exact_match"] = float(written(item["question"]) == item["written"])
         truth.append(row)
     return truth
+
+
+def written(prompt: str) -> str:
+    """The likeliest four tokens after a prompt, each given those before, up to a semicolon."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    model, tokenizer = AutoModelForCausalLM.from_pretrained("base"), AutoTokenizer.from_pretrained("base")
+    tokens = tokenizer(prompt)["input_ids"]
+    start = len(tokens)
+    with torch.no_grad():
+        for _ in range(4):
+            tokens.append(int(model(torch.tensor([tokens])).logits[0, -1].argmax()))
+    text: str = tokenizer.decode(tokens[start:], skip_special_tokens=True)
+    return text.partition(";")[0]
 
 
 def loglikelihood(prompt: str, ending: str) -> float:

@@ -23,7 +23,7 @@ from astraios import store
 from astraios.workflow import FitRequest, ImportRequest, fit_scaling, import_results
 from tests.conftest import REPOSITORY, run_cli
 from tests.importers.conftest import FILES, take
-from tests.importers.test_samples import assert_by_hand
+from tests.importers.test_samples import assert_by_hand, assert_tasks_by_hand
 
 TOOLS = ("wandb", "mlflow-skinny", "sqlalchemy", "alembic", "tensorboard", "trackio", "lightning", "trl", "lm-eval")
 SOURCES = {
@@ -164,10 +164,12 @@ def test_restarts_rewinds_and_crashes_today(part: str, tools: Path, tmp_path: Pa
 @pytest.mark.slow
 @pytest.mark.promise("an import says what the runs really had")
 def test_samples_of_lm_eval_today(tools: Path, tmp_path: Path) -> None:
-    folder = made(tools, tmp_path / "made", "samples")
-    assert_by_hand(
-        folder / "results", json.loads((tmp_path / "made" / "samples.json").read_text()), tmp_path / "a.duckdb"
-    )
+    """Each item's likelihoods; chance, task loss, probability of the right answer and what was written of each task."""
+    folder, db = made(tools, tmp_path / "made", "samples"), tmp_path / "a.duckdb"
+    truth = json.loads((tmp_path / "made" / "samples.json").read_text())
+    assert_by_hand(folder / "results", truth, db)
+    assert_tasks_by_hand(truth, db)
+    assert [row["exact_match"] for row in truth if "exact_match" in row] == [1, 0, 0, 0, 0]
 
 
 @pytest.mark.slow

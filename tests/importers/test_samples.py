@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -48,10 +49,52 @@ def assert_by_hand(source: Path, truth: list[dict[str, Any]], db: Path) -> None:
             assert close(found[row["task_id"], row["item_id"]][name], row.get(name)), (row["task_id"], name)
 
 
+def assert_tasks_by_hand(truth: list[dict[str, Any]], db: Path) -> None:
+    """Chance, the task's own loss, the probability of the right answer and what was written, of every kind of task."""
+    found = {
+        (r["task_id"], r["metric"]): r
+        for r in store.query(db, "select task_id, metric, value, higher_is_better, chance from final_score").to_dicts()
+    }
+    kinds, by_task = set(), {}
+    for row in truth:
+        by_task.setdefault(row["task_id"], []).append(row)
+    for task, items in by_task.items():
+        own = {metric: row for (name, metric), row in found.items() if name == task}
+        likely = [row for row in items if row.get("loglikelihood") is not None]
+        offered = [row for row in items if row.get("n_choices")]
+        if task == "tiny_page" or not likely:
+            assert not [metric for metric in own if metric.startswith("answer_")], "none was asked for"
+        else:
+            bits = [-row["loglikelihood"] / math.log(2) / row["answer_bytes"] for row in likely]
+            assert own["answer_bits_per_byte"]["value"] == pytest.approx(fmean(bits), rel=1e-4)
+            assert own["answer_bits_per_byte"]["higher_is_better"] is False
+            assert own["answer_bits_per_byte"]["chance"] is None, "less is better: nobody guesses it"
+            assert own["answer_probability"]["value"] == pytest.approx(fmean(map(_held, likely)), rel=1e-4)
+            kinds.add("multiple choice" if offered else "completion")
+        written = [row["exact_match"] for row in items if "exact_match" in row]
+        if written:
+            assert own["exact_match"]["value"] == fmean(written)
+            kinds.add("generation")
+        chance = fmean(len(row["answers"]) / row["n_choices"] for row in offered) if offered else 0.0
+        for metric, row in own.items():
+            assert row["chance"] == (pytest.approx(chance) if row["higher_is_better"] else None), (task, metric)
+    assert kinds == {"multiple choice", "completion", "generation"}
+
+
+def _held(row: dict[str, Any]) -> float:
+    """The probability of an item's right answer, among its choices where there are some."""
+    if not row.get("choice_loglikelihoods"):
+        return math.exp(row["loglikelihood"])
+    weights = [math.exp(float(one)) for one in row["choice_loglikelihoods"]]
+    return weights[row["answers"][0]] / sum(weights)
+
+
 @pytest.mark.promise("an import says what the runs really had")
 def test_each_answer_is_as_likely_as_the_model_holds_it(tmp_path: Path) -> None:
-    folder = FILES / "samples"
-    assert_by_hand(folder, json.loads((folder / "truth.json").read_text()), tmp_path / "a.duckdb")
+    folder, db = FILES / "samples", tmp_path / "a.duckdb"
+    truth = json.loads((folder / "truth.json").read_text())
+    assert_by_hand(folder, truth, db)
+    assert_tasks_by_hand(truth, db)
 
 
 @pytest.mark.promise("an import says what the runs really had")

@@ -116,3 +116,38 @@ def test_the_page_says_what_is_left_out(swept: Query) -> None:
 def test_correlations_take_the_same_runs(swept: Query, once: Query) -> None:
     pairs = "select n_params, method_id, x, y, a, b from correlation_pair order by all"
     assert_frame_equal(swept(pairs), once(pairs))
+
+
+@pytest.fixture(scope="module")
+def of_scores() -> Iterator[Query]:
+    """The tiny ladder once as it is and again at a worse rate, with scores and no losses."""
+    with duckdb.connect() as connection:
+        synthetic.create(connection)
+        synthetic.fill(connection, fits=False)
+        for table in ("loss_point", "loss_summary"):
+            connection.execute(f"delete from {table}")
+        connection.execute("update run set learning_rate = 0.003")
+        for table in ("run", "attempt", "evaluation", "score"):
+            frame = connection.sql(f"select * from {table}").pl().with_columns(pl.col("run_id") + "b")  # noqa: F841
+            connection.execute(f"insert into {table} by name select * from frame")
+        connection.execute("update run set learning_rate = 0.01 where run_id like '%b' and length(run_id) = 13")
+        connection.execute("update score set value = value / 2 where run_id like '%b' and length(run_id) = 13")
+        connection.execute("update attempt set load_key = load_key + 1000 where length(run_id) = 13")
+        yield lambda sql: connection.sql(sql).pl()
+
+
+@pytest.mark.parametrize("name", ["mean-score", "task-score"])
+def test_rates_that_no_loss_ranks_are_not_averaged(name: str, of_scores: Query, once: Query) -> None:
+    """Each rate has a line of its own: the better one's values are those of the ladder by itself."""
+    figure = next(figure for figure in FIGURES if figure.name == name)
+    study = choose(of_scores)
+    assert study
+    drawn = draw(figure, of_scores, study).frame
+    alone = draw(figure, once, choose(once)).frame
+    value = "mean_score" if name == "mean-score" else "value"
+    assert {method.rpartition(" ")[2] for method in drawn["method_id"]} == {"lr=0.003", "lr=0.01"}
+    assert drawn.height == 2 * alone.height
+    better = drawn.filter(pl.col("method_id").str.ends_with("lr=0.003"))
+    assert sorted(better[value]) == pytest.approx(sorted(alone[value]))
+    assert set(drawn["n_seeds"]) == set(alone["n_seeds"])
+    assert "each rate is a series of its own" in re.sub(r"\s+", " ", render_page(of_scores))

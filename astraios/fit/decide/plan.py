@@ -149,16 +149,18 @@ class Answer:
     score: float | None = None
     optimum: tuple[Mapping[str, Any], ...] = ()
     """Best values of tuned facts (learning rate, batch size) at this size and data."""
+    place: Mapping[str, float | None] = field(default_factory=dict)
+    """Size and data with the ends of their intervals, where no loss is projected and so nothing is allocated."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON prints it."""
         names = [name for name in Allocation.__dataclass_fields__ if name not in ("flops", "flat_low", "flat_high")]
-        found = asdict(self.allocation) if self.allocation else {}
+        found = asdict(self.allocation) if self.allocation else dict(self.place)
         return {
             "series": self.series, "flops": self.flops, "flops_low": self.flops_low, "flops_high": self.flops_high,
             "device_hours": self.device_hours, "price": self.price,
             **{name: found.get(name) for name in names},
-            "flat": [found["flat_low"], found["flat_high"]] if found else None,
+            "flat": [found["flat_low"], found["flat_high"]] if self.allocation else None,
             "p_unreachable": self.p_unreachable, "floor": self.floor, "task": self.task_id, "score": self.score,
             "sharing": self.sharing, "assumed": list(self.assumed), "optimum": [dict(one) for one in self.optimum],
         }  # fmt: skip

@@ -336,7 +336,7 @@ def planner(
     g = names.index(group) if group else 0
     sharing = sharing or Sharing()
     if "n_tokens" not in inputs:
-        sharing = _runs_own(tokens, sharing)
+        sharing = runs_own(tokens, sharing)
     elif "n_params" not in inputs:
         sizes = np.exp(ensemble.ladder.series[g].inputs.get("n_params", np.zeros(0)))
         own = float(sizes[0]) if sizes.size else None
@@ -346,7 +346,7 @@ def planner(
     return Planner(ensemble, g, cost, sharing, tuple(views), level, decades)
 
 
-def _runs_own(tokens: Tokens | None, asked: Sharing) -> Sharing:
+def runs_own(tokens: Tokens | None, asked: Sharing) -> Sharing:
     """The only way to share a budget that runs of one size each tell about."""
     if tokens is None or tokens.kind == "unknown" or tokens.value is None:
         raise FitError(

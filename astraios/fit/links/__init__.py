@@ -32,6 +32,20 @@ class Link(Curve):
         """Weak prior: mean and scale of each parameter, given the mean score of the data."""
         raise NotImplementedError
 
+    def expecting(self, prior: tuple[Array, Array], x: Array, slope: float, error: float) -> tuple[Array, Array]:
+        """A prior with what is known of the slope: the second parameter's mean and scale.
+
+        Args:
+            prior: mean and scale of each parameter.
+            x: (3, 1), the middle of the data.
+            slope, error: of the score there for each unit of z: mean and deviation.
+        """
+        mean, width = (part.copy() for part in prior)
+        if len(mean) > 1:
+            steep = max(float(self.evaluate(mean[None], x)[1][0, 0, 0]), 1e-3)
+            mean[1], width[1] = slope / steep, error / steep
+        return mean, width
+
     def starts(self, mean: Array, width: Array, slope: float) -> Array:
         """Three starts, (3, parameters): the second parameter is taken for a slope.
 

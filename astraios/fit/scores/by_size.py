@@ -19,12 +19,20 @@ from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.rolling import NEAR, Member, by_link, members, rungs, weigh, weights_at
-from astraios.fit.scores.scale import Scale
+from astraios.fit.scores.scale import Scale, limited
 
 NOISE_WEIGHT = 6.0
 """Degrees of freedom that plain binomial noise has in the noise factor."""
 POOL_WEIGHT = 1.0
 """Degrees of freedom that a third of the prior's width has in the spread of the methods."""
+SLOPE = (0.55, 0.5)
+"""Mean and deviation over tasks of other tables of the rise in log odds above chance for each natural logarithm of size
+(benchmarks/score_calibration.py; a third wider than there). Of two sizes none can be held out: what they say is weighed
+against it."""
+LEAST_ABOVE = 0.03
+"""Distance from chance and ceiling below which that slope does not shrink further."""
+BY_SIZE = 0.125
+"""What a spread of log sizes costs a link against what one of losses does (`Link.far`)."""
 ROUNDS, SETTLED = 6, 0.01
 """Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
 KEPT = 0.3
@@ -51,8 +59,13 @@ class SizeFit:
     noise: float
     """Factor on the binomial variance."""
     objective: float
-    lean: Array
-    """(methods,): what a method's largest size has beyond the curve, as far as it is kept."""
+    beyond: Array
+    """(methods,): what a method's largest size has beyond the curve."""
+
+    @property
+    def lean(self) -> Array:
+        """(methods,): the share of that which larger sizes are taken to have too."""
+        return KEPT * self.beyond
 
     def x(self, log_size: Array, ceiling: float) -> Array:
         """Rows of the link, (3, ...)."""
@@ -115,13 +128,14 @@ class SizeModel:
 
     def _share(self, log_size: float) -> Array:
         parts = [fit.curve(log_size, self.shares.ceiling) for fit in self.fits]
-        weights = weights_at(self.weights, self.members, self.distance(log_size), self.levels)
+        weights = weights_at(self.weights, self.members, BY_SIZE * self.distance(log_size), self.levels)
         return np.clip((weights * np.stack(parts)).sum(0), 0.0, self.shares.ceiling)
 
     def draw(self, rng: np.random.Generator, log_size: float, count: int) -> tuple[Array, Array]:
         """The mean at a size and one new evaluation there, (methods, draws) each, methods drawn jointly."""
         mean, far = self._share(log_size), self.distance(log_size)
-        shares = rng.multinomial(count, weights_at(self.weights, self.members, float(np.median(far)), self.levels))
+        costs = BY_SIZE * float(np.median(far))
+        shares = rng.multinomial(count, weights_at(self.weights, self.members, costs, self.levels))
         parts = [self._curves(fit, rng, log_size, int(n)) for fit, n in zip(self.fits, shares, strict=True)]
         score = np.concatenate(parts, axis=1)[:, rng.permutation(count)]
         reach = np.hypot(far, NEAR)[:, None]
@@ -148,12 +162,22 @@ def _root(covariance: Array) -> Array:
     return vectors * np.sqrt(np.maximum(values, 0.0))[..., None, :]
 
 
-def fit_link(link: Link, data: ScoreData, names: Sequence[str], chance: float) -> SizeFit:
-    """One link with one chance level to all methods of one task."""
+def fit_link(link: Link, data: ScoreData, names: Sequence[str], chance: float, *, sloped: bool = False) -> SizeFit:
+    """One link with one chance level to all methods of one task.
+
+    Args:
+        link: the form.
+        data: one metric of one task, as shares.
+        names: the methods.
+        chance: of the shares.
+        sloped: whether its slope is taken to be like that of other tables' tasks.
+    """
     centre, scale = float(data.log_size.mean()), float(data.log_size.std()) or 1.0
     z, y, weights = _pack(data, names, centre, scale)
     x = np.stack([z, np.full_like(z, chance), np.full_like(z, data.ceiling)])
     mean, width = link.prior(float(data.value.mean()), chance, data.ceiling)
+    if sloped:
+        mean, width = _with_slope(link, (mean, width), data, chance, scale)
     shared, tau, noise = mean.copy(), 0.5 * width, 1.0
     if data.value.std() > 0 and data.log_size.std() > 0:
         shared = link.starts(mean, width, float(np.corrcoef(data.log_size, data.value)[0, 1]))[0]
@@ -183,9 +207,17 @@ def fit_link(link: Link, data: ScoreData, names: Sequence[str], chance: float) -
     objective = float(solved.objective.sum())
     last = np.where(weights > 0, z, -np.inf).argmax(1)[:, None]
     beyond = np.take_along_axis(np.where(weights > 0, y - link.evaluate(theta, x)[0], 0.0), last, 1)[:, 0]
-    return SizeFit(
-        link, chance, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective, KEPT * beyond
-    )
+    return SizeFit(link, chance, theta, covariance, shared, uncertain, drag, centre, scale, noise, objective, beyond)
+
+
+def _with_slope(
+    link: Link, prior: tuple[Array, Array], data: ScoreData, chance: float, scale: float
+) -> tuple[Array, Array]:
+    """A link's prior with the slope of other tables' tasks, `scale` natural logarithms of size to a spread."""
+    level, top = float(data.value.mean()), data.ceiling
+    above, below = max(level - chance, LEAST_ABOVE), max(top - level, LEAST_ABOVE)
+    mean, error = (scale * part * above * below / (above + below) for part in SLOPE)
+    return link.expecting(prior, np.array([[0.0], [chance], [top]]), mean, error)
 
 
 def _pack(data: ScoreData, names: Sequence[str], centre: float, scale: float) -> tuple[Array, Array, Array]:
@@ -214,7 +246,8 @@ def build(data: ScoreData, only: str = "auto", seen: Sequence[Mask] | None = Non
     scale = Scale.of(data)
     own_unit, data = data, scale.data(data)
     names, found = tuple(dict.fromkeys(sorted(data.group))), members(data, only)
-    fits = tuple(fit_link(one.link, data, names, one.chance) for one in found)
+    untested = seen is None and limited(own_unit) and len(rungs(data.log_size)) == 2
+    fits = tuple(fit_link(one.link, data, names, one.chance, sloped=untested) for one in found)
     if seen is None:
         seen = [data.log_size < cut - 1e-9 for cut in rungs(data.log_size)[:1:-1][:2]]
     splits = _splits(data, seen)
@@ -266,14 +299,8 @@ def _averages(
         names = tuple(sorted(set(train.group)))
         last = _largest(train, names)[[names.index(g) for g in hidden.group]]
         far = np.maximum(hidden.log_size - last, 0.0) / (float(train.log_size.std()) or 1.0)
-        result.append(
-            (
-                (
-                    weights_at(weights, found, far, len(rungs(train.log_size))) * np.stack([mine[s] for mine in errors])
-                ).sum(0),
-                far,
-            )
-        )
+        moved = weights_at(weights, found, BY_SIZE * far, len(rungs(train.log_size)))
+        result.append(((moved * np.stack([mine[s] for mine in errors])).sum(0), far))
     return result
 
 

@@ -10,7 +10,7 @@ import re
 import numpy as np
 
 from astraios.fit.notes import FitWarning
-from astraios.fit.scores.data import ScoreData
+from astraios.fit.scores.data import MEAN_TASK, ScoreData
 
 LEVELS = {0.0: 0.3, 0.1: 0.05, 0.2: 0.15, 1 / 4: 0.25, 1 / 3: 0.1, 0.5: 0.15}
 """How common each level is among tasks."""
@@ -50,8 +50,11 @@ def is_guessed(data: ScoreData) -> bool:
 
 def guessed(data: ScoreData) -> FitWarning:
     """That the chance level is unknown, and what to do."""
+    how = f"say it with `astraios task {data.task_id!r} --chance X`"
+    if data.task_id == MEAN_TASK:
+        how = "it is known where that of each of its tasks is (`astraios task` lists them), and all means are over them"
     words = (
         f"{data.task_id}: nobody says what guessing scores on {data.metric}; several levels are weighed and the "
-        f"intervals are as wide as that deserves: say it with `astraios task {data.task_id!r} --chance X`"
+        f"intervals are as wide as that deserves: {how}"
     )
     return FitWarning("chance_unknown", words, data.task_id)

@@ -15,6 +15,8 @@ from astraios.fit.notes import FitWarning
 if TYPE_CHECKING:
     import polars as pl
 
+MEAN_TASK = "mean"
+"""Task that stands for the mean over tasks; methods are ranked by it where it is there."""
 AT = "@"
 """Between a run and the step of a score along its training."""
 UNKNOWN_ERROR = 0.02

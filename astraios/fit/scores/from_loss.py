@@ -197,8 +197,9 @@ def fit_links(link: Link, data: ScoreData, seen: Sequence[Mask], chances: Sequen
         solution = minimise(problems, start, 100, 1e-9)
         best = np.array([np.flatnonzero(rows == k)[solution.objective[rows == k].argmin()] for k in range(len(seen))])
         start, rows = solution.theta[best], np.arange(len(seen))
-        residual = (link.evaluate(start, x)[0] - data.value) * masks
-        free = np.maximum(masks.sum(1) - mean.shape[1], 1)
+        value, jacobian = link.evaluate(start, x)
+        residual = (value - data.value) * masks
+        free = np.maximum(masks.sum(1) - _used(jacobian, weights, width), 1)
         dispersion = np.sqrt(np.maximum((residual**2 - data.stderr**2 * masks).sum(1) / free, 0.0))
     assert solution is not None
     values, vectors = np.linalg.eigh(solution.hessian[best])
@@ -208,6 +209,13 @@ def fit_links(link: Link, data: ScoreData, seen: Sequence[Mask], chances: Sequen
                 float(dispersion[k]), float(solution.objective[best[k]]))
         for k in range(len(seen))
     ]  # fmt: skip
+
+
+def _used(jacobian: Array, weights: Array, width: Array) -> Array:
+    """Degrees of freedom that fits take, (fits,): of parameters that the prior holds, the part that the data move."""
+    information = (jacobian * weights[:, None, :]) @ jacobian.transpose(0, 2, 1)
+    prior = np.eye(width.shape[1]) / width[:, None, :] ** 2
+    return np.einsum("fij,fji->f", np.linalg.inv(information + prior), information)
 
 
 def _slope(z: Array, value: Array) -> float:

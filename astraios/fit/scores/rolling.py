@@ -17,7 +17,7 @@ from astraios.fit.links import LINKS, Link
 from astraios.fit.scores.chance import levels
 from astraios.fit.scores.data import ScoreData
 
-COUNTED = 10.0
+COUNTED = 20.0
 """Most errors that rolling hold-outs count for in the weights; never more than there are."""
 NEAR = 0.25
 """Distance, in spreads of the data, within which the error of the form does not shrink further."""

@@ -1,8 +1,10 @@
-"""Metrics in their own unit and direction, seen by links as shares of which more is better.
+"""Metrics in their own unit and direction, seen by links as shares that rise as models improve.
 
-A fraction is a share as it is, or what is left of 1 where less of it is better. What is no fraction (rewards,
-perplexities, seconds) is laid into the middle third of the shares: no limit is known that it might have. Where all
-values are positive and the largest is several times the smallest, logarithms are laid there.
+A fraction of which more is better is a share as it is. Others rise with better models or fall, whichever direction is
+better (a change under perturbation grows with what there is to lose): of those that fall the share is what is left of
+1, or the other side. What is no fraction (rewards, perplexities, seconds) is laid into the middle third of the shares:
+no limit is known that it might have. Where all values are positive and the largest is several times the smallest,
+logarithms are laid there.
 """
 
 from __future__ import annotations
@@ -31,9 +33,10 @@ class Scale:
 
     @classmethod
     def of(cls, data: ScoreData) -> Scale:
-        """The scale of a metric, by its values, ceiling and direction."""
-        sign = 1.0 if data.higher_is_better else -1.0
-        if is_fraction(data):
+        """The scale of a metric, by its values and ceiling, and by the way that they go."""
+        fraction = is_fraction(data)
+        sign = 1.0 if (fraction and data.higher_is_better) or _rises(data) else -1.0
+        if fraction:
             return cls(sign, 0.5 * sign * data.ceiling if sign < 0 else 0.5)
         if limited(data):
             return cls(sign, 0.5 * sign * data.ceiling, data.ceiling)
@@ -53,11 +56,11 @@ class Scale:
 
     def data(self, data: ScoreData) -> ScoreData:
         """The same scores as shares."""
-        if self == Scale():
+        if self == Scale() and data.higher_is_better:
             return data
         slope = self.span * (data.value if self.logs else 1.0)
         errors, fraction = data.stderr / slope, limited(data)
-        guessing = np.isfinite(data.chance) or self.sign > 0
+        guessing = np.isfinite(data.chance) or data.higher_is_better
         chance = float(self.inside(np.array([data.chance]))[0]) if fraction and guessing else 0.0
         items = data.items if fraction else 0.25 / float(np.median(errors)) ** 2
         top = data.ceiling if is_fraction(data) else 1.0
@@ -65,6 +68,16 @@ class Scale:
             data, value=self.inside(data.value), stderr=errors, chance=chance, items=items, ceiling=top,
             higher_is_better=True,
         )  # fmt: skip
+
+
+def _rises(data: ScoreData) -> bool:
+    """Whether values of a method rise as its losses fall, or its sizes grow; as the direction has it where neither."""
+    better = -data.loss if np.isfinite(data.loss).all() else data.log_size
+    group, along = np.array(data.group), 0.0
+    for name in set(data.group):
+        mine = group == name
+        along += float(((better[mine] - better[mine].mean()) * (data.value[mine] - data.value[mine].mean())).sum())
+    return along > 0 or (along == 0 and data.higher_is_better)
 
 
 def limited(data: ScoreData) -> bool:

@@ -18,7 +18,7 @@ from astraios.fit.links import LINKS
 from astraios.fit.notes import FitWarning
 from astraios.fit.scores import by_size, routes
 from astraios.fit.scores.chance import guessed, is_guessed
-from astraios.fit.scores.data import ScoreData
+from astraios.fit.scores.data import MEAN_TASK, ScoreData
 from astraios.fit.scores.part import NORMAL_90, ends
 from astraios.fit.scores.rolling import rolled
 from astraios.fit.scores.routes import SIZE, At, Routes, Straight
@@ -26,9 +26,6 @@ from astraios.records.fitted import Fitted, FittedPoint, ParameterValue, Project
 
 if TYPE_CHECKING:
     from astraios.fit.request import FitRequest
-
-MEAN_TASK = "mean"
-"""Task that stands for the mean over tasks; methods are ranked by it where it is there."""
 
 
 @dataclass(frozen=True)
@@ -241,4 +238,4 @@ def _row(part: SizedPart, g: int, size: float, mean: Any, around: Any, level: fl
 
 def warnings(data: ScoreData) -> list[FitWarning]:
     """What a reader of these projections should know."""
-    return [guessed(data)] if data.higher_is_better and is_guessed(data) and data.task_id != MEAN_TASK else []
+    return [guessed(data)] if data.higher_is_better and is_guessed(data) else []
