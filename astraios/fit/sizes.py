@@ -29,6 +29,8 @@ def parse_size(text: str | float, names: Mapping[str, float] | None = None) -> f
 
     >>> parse_size("7B"), parse_size("7B", {"7b": 6_857_302_016})
     (7000000000.0, 6857302016.0)
+    >>> parse_size("1e+09"), parse_size("1.5e9")
+    (1000000000.0, 1500000000.0)
     """
     if not isinstance(text, str):
         if math.isfinite(text) and text > 0:
@@ -36,7 +38,7 @@ def parse_size(text: str | float, names: Mapping[str, float] | None = None) -> f
         raise UsageError(f"size {text!r} is not a positive number of parameters")
     if names and text.lower() in names:
         return float(names[text.lower()])
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[0-9]+)?)\s*([kmbgt]?)", text.strip().replace("_", ""), re.IGNORECASE)
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[+]?[0-9]+)?)\s*([kmbgt]?)", text.strip().replace("_", ""), re.IGNORECASE)
     if not match or float(match[1]) <= 0:
         raise UsageError(f"size {text!r}: write a number of parameters such as 16B, 350M or 1.5e9")
     return float(match[1]) * _SUFFIXES[match[2].lower()]
