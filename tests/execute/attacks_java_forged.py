@@ -33,6 +33,7 @@ FORGED: dict[str, str | tuple[str, str]] = {
     "an endless cause": "class Solution { public int f(int x) { class E extends RuntimeException { public synchronized Throwable getCause() { return new E(); } public String getMessage() { return new String(new char[1 << 26]); } public StackTraceElement[] getStackTrace() { while (true) { } } } throw new E(); } }",
     "a main that goes first": "class Main { static { System.exit(0); } public static void main(String... a) { } }\nclass Solution { public int f(int x) { return 0; } }",
     "a module": "module m { }\nclass Solution { public int f(int x) { return 0; } }",
+    "classes in the judge's package": "package judge;\npublic class Bridge { public static Object call(Object s, String o, String m, Object[] a) { return 9; } }\nclass Compiler { }\nclass Solution { public int f(int x) { return 0; } }",
     "a package": "package java.lang;\nclass Solution { public int f(int x) { return 0; } }",
     "a class of the platform": "class Integer { }\nclass Object { public boolean equals(java.lang.Object o) { return true; } }\nclass Solution { public int f(int x) { return 0; } }",
     "a service": "class Solution { public int f(int x) { for (java.nio.file.spi.FileSystemProvider p : java.util.ServiceLoader.load(java.nio.file.spi.FileSystemProvider.class)) { } java.util.ServiceLoader.load(ClassLoader.getSystemClassLoader().getClass()); return 0; } }",

@@ -1,7 +1,5 @@
 package judge;
 
-import com.sun.tools.javac.api.JavacTaskPool;
-import com.sun.tools.javac.platform.PlatformUtils;
 import java.io.BufferedOutputStream;
 import java.io.ByteArrayInputStream;
 import java.io.ByteArrayOutputStream;
@@ -16,26 +14,11 @@ import java.io.OutputStream;
 import java.io.PrintStream;
 import java.lang.reflect.InvocationTargetException;
 import java.lang.reflect.Method;
-import java.net.URI;
-import java.nio.charset.StandardCharsets;
-import java.util.ArrayList;
-import java.util.HashMap;
+import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Locale;
 import java.util.Map;
-import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
-import javax.tools.Diagnostic;
-import javax.tools.DiagnosticCollector;
-import javax.tools.FileObject;
-import javax.tools.ForwardingJavaFileManager;
-import javax.tools.JavaCompiler;
-import javax.tools.JavaFileManager;
-import javax.tools.JavaFileObject;
-import javax.tools.SimpleJavaFileObject;
-import javax.tools.StandardJavaFileManager;
-import javax.tools.ToolProvider;
 
 /**
  * Compiles programs and runs their tests in one warm JVM. No code of a program ever runs here: where a test names a
@@ -45,127 +28,20 @@ import javax.tools.ToolProvider;
  * (for the other JVM), V (a verdict).
  */
 public final class Judge {
-    private static final class Source extends SimpleJavaFileObject {
-        private final String text;
-
-        Source(String name, String text) {
-            super(URI.create("string:///" + name + ".java"), Kind.SOURCE);
-            this.text = text;
-        }
-
-        @Override
-        public CharSequence getCharContent(boolean ignore) {
-            return text;
-        }
-    }
-
-    private static final class Binary extends SimpleJavaFileObject {
-        private final ByteArrayOutputStream bytes = new ByteArrayOutputStream();
-
-        Binary(String name) {
-            super(URI.create("mem:///" + name.replace('.', '/') + ".class"), Kind.CLASS);
-        }
-
-        @Override
-        public OutputStream openOutputStream() {
-            return bytes;
-        }
-    }
-
-    /** Classes go to memory; the platform's own are those of the wanted release, opened once. */
-    private static final class Memory extends ForwardingJavaFileManager<StandardJavaFileManager> {
-        private Map<String, Binary> classes = new HashMap<>();
-        private final JavaFileManager platform;
-
-        Memory(StandardJavaFileManager files, JavaFileManager platform) {
-            super(files);
-            this.platform = platform;
-        }
-
-        private JavaFileManager at(JavaFileManager.Location place) {
-            return platform != null && platform.hasLocation(place) ? platform : fileManager;
-        }
-
-        @Override
-        public JavaFileObject getJavaFileForOutput(
-                JavaFileManager.Location place, String name, JavaFileObject.Kind kind, FileObject sibling) {
-            Binary binary = new Binary(name);
-            classes.put(name, binary);
-            return binary;
-        }
-
-        @Override
-        public Iterable<JavaFileObject> list(
-                JavaFileManager.Location place, String pack, Set<JavaFileObject.Kind> kinds, boolean deep)
-                throws IOException {
-            return at(place).list(place, pack, kinds, deep);
-        }
-
-        @Override
-        public String inferBinaryName(JavaFileManager.Location place, JavaFileObject file) {
-            return at(place).inferBinaryName(place, file);
-        }
-
-        @Override
-        public boolean hasLocation(JavaFileManager.Location place) {
-            return at(place).hasLocation(place);
-        }
-
-        @Override
-        public JavaFileObject getJavaFileForInput(
-                JavaFileManager.Location place, String name, JavaFileObject.Kind kind) throws IOException {
-            return at(place).getJavaFileForInput(place, name, kind);
-        }
-
-        @Override
-        public JavaFileManager.Location getLocationForModule(JavaFileManager.Location place, String name)
-                throws IOException {
-            return at(place).getLocationForModule(place, name);
-        }
-
-        @Override
-        public JavaFileManager.Location getLocationForModule(JavaFileManager.Location place, JavaFileObject file)
-                throws IOException {
-            return at(place).getLocationForModule(place, file);
-        }
-
-        @Override
-        public String inferModuleName(JavaFileManager.Location place) throws IOException {
-            return at(place).inferModuleName(place);
-        }
-
-        @Override
-        public Iterable<Set<JavaFileManager.Location>> listLocationsForModules(JavaFileManager.Location place)
-                throws IOException {
-            return at(place).listLocationsForModules(place);
-        }
-
-        @Override
-        public boolean contains(JavaFileManager.Location place, FileObject file) throws IOException {
-            return at(place).contains(place, file);
-        }
-
-        @Override
-        public void close() {
-            // Kept open: the next program is compiled with the same one.
-        }
-    }
-
     private static final class Loader extends ClassLoader {
-        private final Map<String, Binary> classes;
+        private final Map<String, byte[]> classes;
 
-        Loader(Map<String, Binary> classes, ClassLoader parent) {
+        Loader(Map<String, byte[]> classes, ClassLoader parent) {
             super(parent);
             this.classes = classes;
         }
 
         @Override
         protected Class<?> findClass(String name) throws ClassNotFoundException {
-            Binary binary = classes.get(name);
-            if (binary == null) {
+            byte[] bytes = classes.get(name);
+            if (bytes == null) {
                 throw new ClassNotFoundException(name);
             }
-            byte[] bytes = binary.bytes.toByteArray();
             return defineClass(name, bytes, 0, bytes.length);
         }
     }
@@ -173,91 +49,27 @@ public final class Judge {
     private static final Pattern IMPORT =
             Pattern.compile("(?m)^[ \\t]*import[ \\t]+(?:static[ \\t]+)?java\\.[\\w.]+(?:\\.\\*)?[ \\t]*;");
 
-    private final JavaCompiler compiler = ToolProvider.getSystemJavaCompiler();
-    private final Map<String, Memory> managers = new HashMap<>();
-    private JavacTaskPool pool = new JavacTaskPool(1);
+    /** Tests that were compiled: programs of one problem mostly have the same stand-ins. */
+    private static final int KEPT = 64;
 
-    private Memory files(String release) {
-        try {
-            JavaFileManager platform = null;
-            if (!release.isEmpty() && !release.equals(Integer.toString(Runtime.version().feature()))) {
-                platform = PlatformUtils.lookupPlatformDescription(release).getFileManager();
+    /** The text of a program never meets a compiler that tests are compiled with. */
+    private final Compiler forPrograms = new Compiler();
+    private final Compiler forTests = new Compiler();
+    private final Map<List<String>, Compiler.Result> tests = new LinkedHashMap<>(KEPT, 0.75f, true);
+
+    private Compiler.Result test(String release, String test, String stubs) {
+        List<String> key = List.of(release, test, stubs);
+        Compiler.Result result = tests.get(key);
+        if (result == null) {
+            result = forTests.compile(release, test, stubs);
+            if (!result.broken) {
+                tests.put(key, result);
             }
-            return new Memory(compiler.getStandardFileManager(null, Locale.ROOT, StandardCharsets.UTF_8), platform);
-        } catch (Exception error) {
-            throw new IllegalStateException(error);
-        }
-    }
-
-    private Map<String, Binary> pooled(String release, Outcome outcome, String... sources) {
-        Memory memory = managers.computeIfAbsent(release, this::files);
-        memory.classes = new HashMap<>();
-        DiagnosticCollector<JavaFileObject> problems = new DiagnosticCollector<>();
-        boolean good = pool.getTask(
-                null, memory, problems, options(release), null, units(sources), task -> task.call());
-        return good ? memory.classes : refused(problems, outcome);
-    }
-
-    /** With a compiler that nothing has been compiled with before. */
-    private Map<String, Binary> fresh(String release, Outcome outcome, String... sources) {
-        managers.remove(release);
-        pool = new JavacTaskPool(1);
-        return pooled(release, outcome, sources);
-    }
-
-    private static List<String> options(String release) {
-        List<String> options = new ArrayList<>(List.of("-nowarn", "-proc:none"));
-        if (!release.isEmpty()) {
-            options.addAll(List.of("-source", release, "-target", release));
-        }
-        return options;
-    }
-
-    private static List<JavaFileObject> units(String... sources) {
-        List<JavaFileObject> units = new ArrayList<>();
-        for (int i = 0; i < sources.length; i++) {
-            units.add(new Source(i == 0 ? "Main" : "Stubs", sources[i]));
-        }
-        return units;
-    }
-
-    private static Map<String, Binary> refused(DiagnosticCollector<JavaFileObject> problems, Outcome outcome) {
-        outcome.detail = "does not compile";
-        for (Diagnostic<?> problem : problems.getDiagnostics()) {
-            if (problem.getKind() == Diagnostic.Kind.ERROR) {
-                outcome.detail = "compiler: " + problem.getCode();
-                break;
+            if (tests.size() > KEPT) {
+                tests.remove(tests.keySet().iterator().next());
             }
         }
-        return null;
-    }
-
-    /** What a used compiler refuses is compiled again with a fresh one, and one that fails spoils nothing after it. */
-    private Map<String, Binary> compile(String release, Outcome outcome, String... sources) {
-        try {
-            Map<String, Binary> classes = pooled(release, outcome, sources);
-            if (classes != null) {
-                return classes;
-            }
-        } catch (Throwable failure) {
-            outcome.detail = "compiler: " + failure.getClass().getSimpleName();
-        }
-        try {
-            Map<String, Binary> classes = fresh(release, outcome, sources);
-            if (classes == null && outcome.detail.contains("limit")) {
-                renew(release);
-            }
-            return classes;
-        } catch (Throwable failure) {
-            outcome.detail = "compiler: " + failure.getClass().getSimpleName();
-            renew(release);
-            return null;
-        }
-    }
-
-    private void renew(String release) {
-        managers.remove(release);
-        pool = new JavacTaskPool(1);
+        return result;
     }
 
     private static final class Outcome {
@@ -271,10 +83,12 @@ public final class Judge {
 
     private void judge(String release, long cpu, long wall, String code, String test, Outcome outcome)
             throws Exception {
-        Map<String, Binary> program = compile(release, outcome, code);
-        if (program == null) {
+        Compiler.Result compiled = forPrograms.compile(release, code);
+        if (compiled.classes == null) {
+            outcome.detail = compiled.problem;
             return;
         }
+        Map<String, byte[]> program = compiled.classes;
         StringBuilder imports = new StringBuilder("import java.util.*;");
         for (Matcher found = IMPORT.matcher(code); found.find(); ) {
             imports.append(found.group().trim());
@@ -287,8 +101,9 @@ public final class Judge {
             outcome.detail = error.getClass().getSimpleName();
             return;
         }
-        Map<String, Binary> classes = compile(release, outcome, imports + test, stubs);
-        if (classes == null) {
+        Compiler.Result tested = test(release, imports + test, stubs);
+        if (tested.classes == null) {
+            outcome.detail = tested.problem;
             return;
         }
         if (program.containsKey("Main")) {
@@ -296,13 +111,13 @@ public final class Judge {
             return;
         }
         load(program, cpu, wall);
-        Bridge bridge = new Bridge(in, out, new Loader(classes, Judge.class.getClassLoader()));
+        Bridge bridge = new Bridge(in, out, new Loader(tested.classes, Judge.class.getClassLoader()));
         Bridge.current = bridge;
         run(bridge, outcome);
         Bridge.current = null;
     }
 
-    private void load(Map<String, Binary> program, long cpu, long wall) throws IOException {
+    private void load(Map<String, byte[]> program, long cpu, long wall) throws IOException {
         ByteArrayOutputStream content = new ByteArrayOutputStream();
         DataOutputStream frame = new DataOutputStream(content);
         frame.writeByte('L');
@@ -310,8 +125,8 @@ public final class Judge {
         frame.writeLong(wall);
         frame.writeInt(program.size());
         boolean plain = true;
-        for (Map.Entry<String, Binary> entry : program.entrySet()) {
-            byte[] bytes = entry.getValue().bytes.toByteArray();
+        for (Map.Entry<String, byte[]> entry : program.entrySet()) {
+            byte[] bytes = entry.getValue();
             plain &= Reach.plain(bytes, program.keySet());
             Values.utf(frame, entry.getKey());
             frame.writeInt(bytes.length);
