@@ -55,7 +55,7 @@ def exclusive(path: Path, *, wait: float, what: str) -> Iterator[None]:
         os.close(handle)
 
 
-def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: Path | str, content: bytes, *, durable: bool = True) -> None:
     """Writes a file so that it is there whole or not at all, even when the machine stops.
 
     One that is there stays as open to others as it is; what could not be written whole leaves nothing behind.
@@ -65,19 +65,37 @@ def write_atomically(path: Path, content: bytes, *, durable: bool = True) -> Non
         content: all of it.
         durable: False where a stop of the machine, not of the process, may leave it empty.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    mode = stat.S_IMODE(path.stat().st_mode) if path.is_file() else 0o666
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}.tmp")
+    mode = _mode(path)
     try:
-        with open(temporary, "wb", opener=lambda name, _: os.open(name, flags, mode)) as file:
-            if path.is_file():
-                os.fchmod(file.fileno(), mode)
-            file.write(content)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, mode or 0o666)
+        try:
+            if mode is not None:
+                os.fchmod(handle, mode)
+            write_all(handle, content)
             if durable:
-                file.flush()
-                os.fsync(file.fileno())
+                os.fsync(handle)
+        finally:
+            os.close(handle)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
-            temporary.unlink()
+            os.unlink(temporary)
         raise
+
+
+def write_all(handle: int, content: bytes) -> None:
+    """Writes to a descriptor, in several calls where one does not take it all."""
+    left = memoryview(content)
+    while left:
+        left = left[os.write(handle, left) :]
+
+
+def _mode(path: Path | str) -> int | None:
+    """Permissions of a file; None where there is none."""
+    try:
+        found = os.stat(path).st_mode
+    except OSError:
+        return None
+    return stat.S_IMODE(found) if stat.S_ISREG(found) else None

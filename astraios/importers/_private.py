@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 LEFT_OUT = "(left out)"
+_KEPT, _SHORT = 4096, 64
+"""Names of settings and short texts come again with each run: so many are looked at once, up to so many characters."""
 
 _SECRET_WORDS = frozenset({
     "secret", "secrets", "password", "passwords", "passwd", "passphrase", "passcode", "passw", "pwd", "apikey",
@@ -75,6 +78,15 @@ def is_secret(name: str, value: Any = None) -> bool:
         name: as it is written: `apiKey`, `--api-key`, `WANDB_API_KEY`.
         value: what it holds; a `..._key` that holds a plain word names a column.
     """
+    told = _told_by_name(name)
+    if told is not None:
+        return told
+    return not (isinstance(value, str) and re.fullmatch(r"[a-z][a-z_]{0,23}", value))
+
+
+@lru_cache(_KEPT)
+def _told_by_name(name: str) -> bool | None:
+    """Whether a name says by itself that it is a secret's; None where its value decides."""
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
     words = [word for word in re.split(r"[^a-z0-9]+", plain) if word]
     if not words:
@@ -88,7 +100,7 @@ def is_secret(name: str, value: Any = None) -> bool:
         return True
     if last != "key" or before in _ORDINARY_KEY:
         return False
-    return before in _BEFORE_KEY or not (isinstance(value, str) and re.fullmatch(r"[a-z][a-z_]{0,23}", value))
+    return True if before in _BEFORE_KEY else None
 
 
 def short_path(text: str) -> str:
@@ -139,10 +151,19 @@ def _listed(values: Sequence[Any], secrets: set[str], private: bool) -> list[Any
 
 
 def _text(text: str, secrets: set[str], private: bool) -> str:
-    if _SECRET_TEXT.search(text) or any(secret in text for secret in secrets) or _assigns(text):
+    if any(secret in text for secret in secrets):
+        return LEFT_OUT
+    return _known_text(text, private) if len(text) <= _SHORT else _plain_text(text, private)
+
+
+def _plain_text(text: str, private: bool) -> str:
+    if _SECRET_TEXT.search(text) or _assigns(text):
         return LEFT_OUT
     text = text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
     return text if private else short_path(text)
+
+
+_known_text = lru_cache(_KEPT)(_plain_text)
 
 
 def _assigns(text: str) -> bool:

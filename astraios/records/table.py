@@ -96,6 +96,7 @@ def table_of(record: type) -> Table:
     return next(table for table in TABLES.values() if table.record is record)
 
 
+@cache
 def columns_of(record: type) -> Mapping[str, Column]:
     """Columns of a class by name, in order."""
     hints = typing.get_type_hints(record, include_extras=True)

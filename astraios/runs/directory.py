@@ -1,6 +1,6 @@
 """The run directory: the truth about one run, of which the database is an index.
 
-    cell.json            what was asked, written first
+    cell.json            what was asked, written first; a run that others start has rows.json instead
     attempts.jsonl       a line when an attempt starts or fails
     rows.json            of a run that others start: the rows that are known so far
     losses.jsonl         a line an evaluation, appended while training; a log may end in zero bytes while it grows
@@ -23,14 +23,15 @@ import datetime
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import StoreError, why
-from astraios.files import write_atomically
+from astraios.files import write_all, write_atomically
 from astraios.records import (
     TABLES,
     LossPoint,
@@ -44,7 +45,7 @@ from astraios.records import (
     plain_value,
     values,
 )
-from astraios.runs.log import Log, read_lines
+from astraios.runs.log import Log, line_of, read_lines
 from astraios.runs.mapped_log import MappedLog
 from astraios.runs.rows import Ending, RunRows
 
@@ -52,10 +53,13 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 MANIFEST = "manifest.json"
-ROWS = "rows.json"
+CELL, ROWS = "cell.json", "rows.json"
 LOSSES, POINTS, METRICS = "losses.jsonl", "points.jsonl", "metrics.jsonl"
 """Logs that grow while a run trains."""
 TRAINED = "trained.json"
+GOES_ON = ("started", "done")
+"""States of an attempt that is gone on with. Done without a manifest was stopped just before it was written; done with
+one is scored on a new task."""
 FORMAT = 1
 """Version of this layout."""
 ASKED = "asked"
@@ -70,13 +74,32 @@ def utc_now() -> str:
 
 
 @dataclass(frozen=True)
-class Reached:
-    """How far a run has come, by what was logged; None where nothing was."""
+class Logged:
+    """What the logs of a run hold: of a step logged twice (before and after an interruption) the last."""
 
-    step: int | None
-    n_tokens: int | None
-    learning_rate: float | None
-    """The largest."""
+    losses: list[LossPoint]
+    points: list[ScorePoint]
+    metrics: list[MetricPoint]
+
+    @property
+    def step(self) -> int | None:
+        """The last; None where nothing was logged."""
+        return max((one.step for one in self._all()), default=None)
+
+    @property
+    def n_tokens(self) -> int | None:
+        """Those trained on, where they were logged."""
+        return max((one.n_tokens for one in self._all() if one.n_tokens is not None), default=None)
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The largest, where it was logged."""
+        return max((one.learning_rate for one in self.losses if one.learning_rate is not None), default=None)
+
+    def _all(self) -> Iterator[LossPoint | ScorePoint | MetricPoint]:
+        yield from self.losses
+        yield from self.points
+        yield from self.metrics
 
 
 @dataclass(frozen=True)
@@ -106,7 +129,7 @@ class RunDirectory:
 
     def __init__(self, path: Path, pause: float = PAUSE_S, *, mapped: bool = False) -> None:
         self.path = path
-        logs = [path / name for name in (LOSSES, POINTS, METRICS)]
+        logs = [f"{path}/{name}" for name in (LOSSES, POINTS, METRICS)]
         self._losses, self._points, self._metrics = (MappedLog(log) if mapped else Log(log, pause) for log in logs)
 
     @property
@@ -121,8 +144,12 @@ class RunDirectory:
     def adapter_path(self) -> Path:
         return self.path / "adapter"
 
-    def start(self, cell_json: str) -> tuple[int, str]:
+    def start(self, cell_json: str | None, facts: Mapping[str, Any] | None = None) -> tuple[int, str]:
         """Makes the directory and opens an attempt; an interrupted one goes on under its own number.
+
+        Args:
+            cell_json: what was asked; None of a run that others start, which `write_rows` describes.
+            facts: to be kept of this attempt from now on.
 
         Returns:
             The number of the attempt and when it started.
@@ -132,24 +159,22 @@ class RunDirectory:
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            # Written anew by whoever goes on, so it need not outlast the machine.
-            write_atomically(self.path / "cell.json", cell_json.encode(), durable=False)
+            if cell_json is not None:
+                # Written anew by whoever goes on, so it need not outlast the machine.
+                write_atomically(f"{self.path}/{CELL}", cell_json.encode(), durable=False)
             entries = self.attempts()
-            # Done without a manifest was stopped just before it was written; done with one is scored on a new task.
-            if entries and entries[-1]["state"] in ("started", "done"):
-                return entries[-1]["attempt"], entries[-1]["started_at"]
-            number, now = (entries[-1]["attempt"] + 1 if entries else 1), utc_now()
-            self._append("attempts.jsonl", {"attempt": number, "state": "started", "started_at": now})
-            return number, now
+            last: dict[str, Any] = entries[-1] if entries else {"attempt": 0}
+            goes_on = last.get("state") in GOES_ON
+            number, started = (last["attempt"], last["started_at"]) if goes_on else (last["attempt"] + 1, utc_now())
+            if facts or not goes_on:
+                entry = {"attempt": number, "state": "started", "started_at": started}
+                self._append("attempts.jsonl", {**entry, **(facts or {})})
+            return number, started
         except OSError as error:
             raise StoreError(
                 f"run directory {self.path.name}: can't be written ({why(error)}); "
                 "free some space or choose another --out"
             ) from None
-
-    def note(self, attempt: int, started_at: str, facts: Mapping[str, Any]) -> None:
-        """Keeps something about an attempt that goes on."""
-        self._append("attempts.jsonl", {"attempt": attempt, "state": "started", "started_at": started_at, **facts})
 
     def attempts(self) -> list[dict[str, Any]]:
         """The tries so far: the last line of each number."""
@@ -166,29 +191,29 @@ class RunDirectory:
             self.log_loss(point.split, point.step, point.n_tokens, float(point.loss_nats), rate)
         else:
             line = {name: value for name, value in asdict(point).items() if value is not None or name == "n_tokens"}
-            self._losses.add(json.dumps(line).encode() + b"\n")
+            self._losses.add(line_of(line, line["n_tokens"] is None))
 
     def log_loss(self, split: str, step: int, n_tokens: int | None, loss: float, rate: float | None) -> None:
-        """As `append_loss`, of a loss that need not be made a record for it; finite or not.
+        """As `append_loss`, of a loss that need not be made a record for it; finite or not."""
+        line = {"split": split, "step": step, "n_tokens": n_tokens, "loss_nats": loss}
+        if rate is not None:
+            line["learning_rate"] = rate
+        self._losses.add(line_of(line, n_tokens is None))
 
-        The line is written by hand: a step of training waits for it.
-        """
-        tokens = "null" if n_tokens is None else n_tokens
-        line = f'{_begin(split)}{step}, "n_tokens": {tokens}, "loss_nats": {loss!r}'
-        if loss - loss != 0.0 or (rate is not None and rate - rate != 0.0):
-            plain = {"split": split, "step": step, "n_tokens": n_tokens, "loss_nats": loss, "learning_rate": rate}
-            line = json.dumps({k: v for k, v in plain.items() if v is not None or k == "n_tokens"})[:-1]
-        elif rate is not None:
-            line = f'{line}, "learning_rate": {rate!r}'
-        self._losses.add(f"{line}}}\n".encode())
+    @property
+    def mapped_losses(self) -> MappedLog | None:
+        """The log of losses where it is mapped: who knows that a line is what `log_loss` writes may put it there."""
+        return self._losses if isinstance(self._losses, MappedLog) else None
 
     def append_point(self, point: ScorePoint) -> None:
         """Adds a score along training, as `append_loss` does a loss."""
-        self._points.add(json.dumps(asdict(point)).encode() + b"\n")
+        row = asdict(point)
+        self._points.add(line_of(row, list(row.values()).count(None)))
 
     def append_metrics(self, step: int, n_tokens: int | None, values: Mapping[str, float]) -> None:
         """Adds numbers that are neither losses nor scores, as `append_loss` does a loss."""
-        self._metrics.add(json.dumps({"step": step, "n_tokens": n_tokens, "values": values}).encode() + b"\n")
+        line = {"step": step, "n_tokens": n_tokens, "values": values}
+        self._metrics.add(line_of(line, n_tokens is None))
 
     def mark_resumed(self) -> None:
         """What is logged from here on goes before what was logged of later steps, in a branch that was left."""
@@ -221,14 +246,15 @@ class RunDirectory:
         self.flush()
         return metric_points(self._content(METRICS))
 
-    def reached(self) -> Reached:
-        """How far the logs go."""
+    def last_step(self) -> int:
+        """The last step that was logged; 0 where none was."""
         self.flush()
-        lines = [line for name in (LOSSES, POINTS, METRICS) for line in current_lines(self._content(name))]
-        steps = [line["step"] for line in lines]
-        tokens = [n for line in lines if (n := line.get("n_tokens")) is not None]
-        rates = [rate for line in lines if (rate := line.get("learning_rate")) is not None]
-        return Reached(max(steps, default=None), max(tokens, default=None), max(rates, default=None))
+        logs = (current_lines(self._content(name)) for name in (LOSSES, POINTS, METRICS))
+        return max((line["step"] for lines in logs for line in lines), default=0)
+
+    def logged(self) -> Logged:
+        """All that was logged so far."""
+        return Logged(self.losses(), self.points(), self.metrics())
 
     def write_task(self, name: str, result: TaskResult, seconds: float) -> None:
         """Keeps the result of one task, under the name that it was asked by."""
@@ -277,8 +303,22 @@ class RunDirectory:
         self._append_ending(ending)
         self._write_manifest("failed", rows, {})
 
-    def finish(self, rows: RunRows, ending: Ending, tasks: dict[str, tuple[TaskResult, float]]) -> None:
-        """Writes what the database is to hold: Parquet first, the manifest last."""
+    def finish(
+        self,
+        rows: RunRows,
+        ending: Ending,
+        tasks: dict[str, tuple[TaskResult, float]],
+        logged: Logged | None = None,
+    ) -> None:
+        """Writes what the database is to hold: Parquet first, the manifest last.
+
+        Args:
+            rows: what is known of the run.
+            ending: of the attempt.
+            tasks: results and seconds by name.
+            logged: all that was logged, where it has been read already.
+        """
+        logged = logged or self.logged()
         self._append_ending(ending)
         rows.evaluations = [
             result.evaluation(result.scores[0].task_id if result.scores else name, seconds)
@@ -286,11 +326,11 @@ class RunDirectory:
         ]
         results = [result for result, _ in tasks.values()]
         records: dict[type, list[Any]] = {
-            LossPoint: self.losses(),
+            LossPoint: logged.losses,
             Score: [score for result in results for score in result.scores],
             SampleScore: [sample for result in results for sample in result.samples],
-            ScorePoint: self.points(),
-            MetricPoint: self.metrics(),
+            ScorePoint: logged.points,
+            MetricPoint: logged.metrics,
         }
         files = {
             table.file: self._write_parquet(table, records[table.record], ending.attempt)
@@ -300,14 +340,18 @@ class RunDirectory:
         self._write_manifest("done", rows, files)
 
     def write_rows(self, rows: RunRows) -> None:
-        """Keeps the rows that are known so far, for who reads or ends the run without the process that trains."""
-        write_atomically(self.path / ROWS, json.dumps(rows.to_json()).encode())
+        """Keeps the rows that are known so far, for who reads or ends the run without the process that trains.
+
+        They outlast the process, as the logs do that they describe; the manifest outlasts the machine.
+        """
+        write_atomically(f"{self.path}/{ROWS}", line_of(rows.to_json()), durable=False)
 
     def rows(self) -> RunRows | None:
         """What `write_rows` was given; None where there is nothing that can be read."""
+        content = self._content(ROWS)
         try:
-            return RunRows.from_json(json.loads((self.path / ROWS).read_text(encoding="utf-8")))
-        except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
+            return RunRows.from_json(json.loads(content)) if content else None
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
 
     def manifest(self) -> dict[str, Any] | None:
@@ -372,36 +416,25 @@ class RunDirectory:
     def _write_manifest(self, state: str, rows: RunRows, files: dict[str, Any]) -> None:
         said = {**rows.to_json(), "attempts": self.attempts()}
         content = {"format": FORMAT, "state": state, "rows": said, "files": files}
-        write_atomically(self.path / MANIFEST, json.dumps(content, indent=1).encode())
+        write_atomically(f"{self.path}/{MANIFEST}", json.dumps(content, indent=1).encode())
 
     def _write_parquet(self, table: Table, records: Sequence[Any], attempt: int) -> dict[str, Any]:
-        import pyarrow as pa
-        from pyarrow import parquet
-
-        rows, sink = arrow_rows(table, records, attempt), pa.BufferOutputStream()
-        # Steps and tokens shrink as differences, texts by a dictionary; losses are noise that no compression shrinks.
-        texts = [field.name for field in rows.schema if pa.types.is_string(field.type)]
-        parquet.write_table(
-            rows,
-            sink,
-            compression={field.name: "zstd" if field.name in texts else "none" for field in rows.schema},
-            use_dictionary=texts,
-            column_encoding={f.name: "DELTA_BINARY_PACKED" for f in rows.schema if pa.types.is_integer(f.type)},
-            write_statistics=False,
-            store_schema=False,
-        )
-        content = sink.getvalue().to_pybytes()
+        content = _parquet(table, records, attempt) if records else _empty_parquet(table.name)
         assert table.file is not None
-        write_atomically(self.path / table.file, content)
+        write_atomically(f"{self.path}/{table.file}", content)
         return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}
 
     def _append(self, name: str, entry: dict[str, Any]) -> None:
-        with open(self.path / name, "ab", buffering=0) as file:
-            file.write(json.dumps(entry).encode() + b"\n")
+        file = os.open(f"{self.path}/{name}", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+        try:
+            write_all(file, line_of(entry))
+        finally:
+            os.close(file)
 
     def _content(self, name: str) -> bytes:
         try:
-            return (self.path / name).read_bytes()
+            with open(f"{self.path}/{name}", "rb") as file:
+                return file.read()
         except FileNotFoundError:
             return b""
 
@@ -460,11 +493,6 @@ def current_lines(content: bytes) -> list[dict[str, Any]]:
     return kept
 
 
-@cache
-def _begin(split: str) -> str:
-    return f'{{"split": {json.dumps(split)}, "step": '
-
-
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a run directory, or None where there is none.
 
@@ -493,8 +521,32 @@ def arrow_rows(table: Table, records: Sequence[Any], attempt: int) -> pa.Table:
 
     types = {"integer": pa.int64(), "bigint": pa.int64(), "double": pa.float64(), "varchar": pa.string(),
              "json": pa.string()}  # fmt: skip
-    columns = {
-        name: pa.array([plain_value(getattr(record, name)) for record in records], types[column.sql])
-        for name, column in columns_of(table.record).items()
-    }
+    columns = {}
+    for name, column in columns_of(table.record).items():
+        held: Iterable[Any] = map(attrgetter(name), records)
+        columns[name] = pa.array(map(plain_value, held) if column.sql == "json" else held, types[column.sql])
     return pa.table({"attempt": pa.array([attempt] * len(records), pa.int32()), **columns})
+
+
+def _parquet(table: Table, records: Sequence[Any], attempt: int) -> bytes:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    rows, sink = arrow_rows(table, records, attempt), pa.BufferOutputStream()
+    # Steps and tokens shrink as differences, texts by a dictionary; losses are noise that no compression shrinks.
+    texts = [field.name for field in rows.schema if pa.types.is_string(field.type)]
+    parquet.write_table(
+        rows,
+        sink,
+        compression={field.name: "zstd" if field.name in texts else "none" for field in rows.schema},
+        use_dictionary=texts,
+        column_encoding={f.name: "DELTA_BINARY_PACKED" for f in rows.schema if pa.types.is_integer(f.type)},
+        write_statistics=False,
+        store_schema=False,
+    )
+    return bytes(sink.getvalue().to_pybytes())
+
+
+@cache
+def _empty_parquet(table: str) -> bytes:
+    return _parquet(TABLES[table], (), 1)

@@ -54,7 +54,7 @@ class Place:
         """Version of each file, by its path under the URL, that the folder here has."""
         self.sent: dict[str, tuple[int, int]] = {}
         if self.url is None:
-            self.path = Path(out).resolve()
+            self.path = Path(os.path.realpath(out))
             return
         self.files, self.root = _file_system(self.url)
         name = hashlib.sha256(self.url.encode()).hexdigest()[:16]

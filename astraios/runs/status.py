@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from astraios.runs.directory import LOSSES, MANIFEST, RunDirectory
+from astraios.runs.directory import CELL, LOSSES, MANIFEST, ROWS, RunDirectory
 from astraios.runs.log import last_lines
 
 STATES = ("waiting", "running", "interrupted", "failed", "done")
@@ -75,7 +75,7 @@ def _folders(out: Path) -> dict[str, Path]:
             names = [entry.name for entry in entries if not entry.name.startswith(".") and entry.is_dir()]
     except FileNotFoundError:
         return {}
-    return {name: out / name for name in names if os.path.exists(out / name / "cell.json")}
+    return {name: out / name for name in names if any(os.path.exists(out / name / one) for one in (CELL, ROWS))}
 
 
 def _standing(run_id: str, path: Path | None, wanted: tuple[str, str, int] | None) -> Standing:
@@ -110,17 +110,24 @@ def _standing(run_id: str, path: Path | None, wanted: tuple[str, str, int] | Non
 
 def _unfinished(run_id: str, path: Path, wanted: tuple[str, str, int] | None) -> Standing:
     """A run that was started and has no manifest of this try."""
-    steps = None
-    try:
-        cell = json.loads((path / "cell.json").read_bytes())
-        wanted = wanted or (cell["model_id"], cell["method_id"], cell["seed"])
-        steps = cell["train"]["steps"]
-    except (OSError, ValueError, KeyError, TypeError):
-        wanted = wanted or ("?", "?", 0)
+    asked = _asked(path)
+    wanted = wanted or asked[:3]
     tries = RunDirectory(path).attempts()
     state = "running" if in_hand(path / "lock") else "interrupted"
     attempt = tries[-1]["attempt"] if tries else None
-    return Standing(run_id, *wanted, state, last_step(path), steps, attempt)
+    return Standing(run_id, *wanted, state, last_step(path), asked[3], attempt)
+
+
+def _asked(path: Path) -> tuple[str, str, int, int | None]:
+    """Model, method, seed and steps of a run that was started; of a logged one, as far as it has told them."""
+    try:
+        if os.path.exists(path / CELL):
+            cell = json.loads((path / CELL).read_bytes())
+            return cell["model_id"], cell["method_id"], cell["seed"], cell["train"]["steps"]
+        run = json.loads((path / ROWS).read_bytes())["run"]
+        return run["model_id"], run["method_id"], run["seed"], run["steps"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return "?", "?", 0, None
 
 
 def in_hand(lock: Path) -> bool:

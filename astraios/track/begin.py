@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from astraios.errors import UsageError
-from astraios.runs.directory import ROWS, RunDirectory
+from astraios.runs.directory import CELL, ROWS, RunDirectory
 from astraios.runs.place import Place
 from astraios.runs.rows import RunRows
 from astraios.runs.status import in_hand
@@ -152,7 +152,7 @@ def _begun(facts: Facts, out: str, run_id: str | None, resume: bool | str | None
     directory = RunDirectory(place.path / run_id)
     known = directory.rows()
     if known is None:
-        if directory.path.is_dir() and (directory.path / "cell.json").exists():
+        if (directory.path / CELL).exists():
             raise UsageError(f"run {run_id} in {out} is one of `astraios collect`: choose another id")
         if resume == "must":
             raise UsageError(f'astraios.init: resume="must", but there is no run {run_id} in {out}')

@@ -65,7 +65,8 @@ class Facts:
         from astraios.importers._config import config_facts
         from astraios.importers._models import completed
 
-        told = dict(config_facts(self.about.get("config") or {}).facts)
+        config = self.about.get("config")
+        told = dict(config_facts(config).facts) if config else {}
         self.add("config", {"model": told.pop("model_id", None), "method": told.pop("method_id", None)})
         self.add("config", {"dataset": told.pop("dataset_id", None), **_only(told, COLUMNS)})
         known = completed({"model_id": self.values.get("model"), "n_params": self.values.get("n_params")})
@@ -105,15 +106,13 @@ class Facts:
         told = self.values
         model, method = clean(str(told["model"])), clean(method_id(told.get("method")) or UNSPECIFIED)
         numbers: dict[str, Any] = {name: told.get(name) for name in COLUMNS}
-        settings = {
-            "source": "astraios.track", **self.about, "settings": self.settings, "train": self.train,
-            "sources": self.sources,
-        }  # fmt: skip
+        told_us = clean({**self.about, "settings": self.settings, "train": self.train})
+        settings = {"source": "astraios.track", **told_us, "sources": dict(self.sources)}
         data = _dataset(clean(str(told["dataset"])), told.get("eval_hash")) if told.get("dataset") else None
         return RunRows(
             run=RunRow(
                 run_id=run_id, origin=ORIGIN, model_id=model, method_id=method,
-                dataset_id=data.dataset_id if data else None, settings=clean(settings), **numbers,
+                dataset_id=data.dataset_id if data else None, settings=settings, **numbers,
             ),
             base_model=BaseModelRow(
                 model_id=model, ladder=told.get("ladder"), revision=told.get("revision"),

@@ -16,6 +16,7 @@ TOKENS = re.compile(
 )
 METRIC, LEARNING_RATE, COUNT = ":metric", ":learning_rate", ":tokens"
 """What is no loss; a loss is told by its split."""
+NO_LOSS = (METRIC, LEARNING_RATE, COUNT)
 
 
 @cache

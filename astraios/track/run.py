@@ -15,7 +15,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import datetime
-import json
 import os
 import re
 import sys
@@ -29,17 +28,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from orjson import OPT_APPEND_NEWLINE, dumps
+
 from astraios.errors import StoreError, UsageError, one_line, why
 from astraios.files import exclusive
-from astraios.records import RunRow, Score, ScorePoint, TaskResult
-from astraios.runs.directory import RunDirectory, utc_now
+from astraios.records import Score, ScorePoint, TaskResult
+from astraios.runs.directory import GOES_ON, Logged, RunDirectory, utc_now
 from astraios.runs.environment import current
-from astraios.runs.mapped_log import can_map
+from astraios.runs.mapped_log import MappedLog, can_map
 from astraios.runs.place import Place
 from astraios.runs.rows import Ending, RunRows
 from astraios.track import process
 from astraios.track.facts import Facts, about_run
-from astraios.track.names import COUNT, LEARNING_RATE, METRIC, meaning, number
+from astraios.track.names import COUNT, LEARNING_RATE, METRIC, NO_LOSS, meaning, number
 
 UPLOAD_S = 30.0
 """Seconds between two uploads to object storage."""
@@ -76,6 +77,10 @@ class Run:
         self._directory: RunDirectory | None = None
         self._held = contextlib.ExitStack()
         self._meanings: dict[str, str] = {}
+        self._mapped: MappedLog | None = None
+        """The log of losses where it is mapped."""
+        self._splits: dict[str, str] = {}
+        """Splits whose losses go there as they come, by name: none where a learning rate goes with them."""
         self._refused: set[str] = set()
         self._tokens_per_step = facts.values.get("tokens_per_step")
         self._step = 0
@@ -121,24 +126,16 @@ class Run:
     def _begin(self, directory: RunDirectory) -> None:
         before = directory.attempts()
         rows = self.facts.rows(self.id)
-        self._number, self._started = directory.start(json.dumps(self._asked(rows.run)))
-        self._before = _seconds_before(directory, before, self._number)
+        self._before = _seconds_before(directory, before)
         session = {"session_at": utc_now(), "seconds_before": self._before}
-        directory.note(self._number, self._started, session)
+        self._number, self._started = directory.start(None, session)
         if before:
             directory.mark_resumed()
-            self._step = directory.reached().step or 0
-        self._directory = directory
+            self._step = directory.last_step()
+        self._directory, self._mapped = directory, directory.mapped_losses
         self._clock = time.perf_counter()
         self._environment = current(process.device_name())
         self._tell(rows)
-
-    def _asked(self, run: RunRow) -> dict[str, Any]:
-        """What `astraios status` reads of a run that has no manifest yet."""
-        return {
-            "run_id": self.id, "model_id": run.model_id, "method_id": run.method_id, "seed": run.seed,
-            "train": {"steps": self.facts.values.get("steps")},
-        }  # fmt: skip
 
     def _rows(self, rows: RunRows | None = None) -> RunRows:
         """All that is known of the run now; `rows` where the facts are rows already."""
@@ -187,11 +184,26 @@ class Run:
             UsageError: a step that is no whole number from 0.
             StoreError: the disk is full, say. What was given is kept and written with the next call.
         """
-        directory = self._directory
-        if directory is None:
+        if len(values) == 1:  # One loss, its step and tokens: the usual call has a short way, without a lock.
+            try:
+                (name,) = values
+                split, value = self._splits[name], values[name]
+                usual = type(value) is float and type(step) is int and type(tokens) is int
+                if usual and value - value == 0.0 and 0 <= step <= _LARGEST:  # type: ignore[operator]
+                    line = {"split": split, "step": step, "n_tokens": tokens, "loss_nats": value}
+                    self._mapped.put(dumps(line, None, OPT_APPEND_NEWLINE))  # type: ignore[union-attr]
+                    self._step = step  # type: ignore[assignment]
+                    return
+            except (KeyError, ValueError, TypeError):  # Not the usual call, or no room: the long way.
+                pass
+        if self._directory is None:
             self._refuse_ended()
             return
         with self._lock:
+            directory = self._directory
+            if directory is None:  # Another thread has finished it meanwhile.
+                self._refuse_ended()
+                return
             if step is None:
                 step = self._step + 1
             elif type(step) is not int or not 0 <= step <= _LARGEST:
@@ -214,6 +226,7 @@ class Run:
                     losses.append((what, value))
             if rate is not None:
                 self._rate = (step, rate)
+                self._splits = {}
                 if not losses:
                     others["learning_rate"] = rate
             elif self._rate is not None and self._rate[0] == step:
@@ -247,10 +260,16 @@ class Run:
     def _learn(self, name: str) -> str:
         """What a name means in this run: of two names for one split's loss, the second is a metric."""
         what = meaning(name)
-        if what not in (METRIC, LEARNING_RATE, COUNT) and what in self._meanings.values():
+        if what not in NO_LOSS and what in self._meanings.values():
             what = METRIC
-        self._meanings[name] = what
+        self._mean(name, what)
         return what
+
+    def _mean(self, name: str, what: str) -> None:
+        self._meanings[name] = what
+        self._splits.pop(name, None)
+        if what not in NO_LOSS and self._mapped is not None and self._rate is None:
+            self._splits[name] = what
 
     def define(self, name: str, split: str | None = None) -> None:
         """Says what a name means in this run.
@@ -259,9 +278,9 @@ class Run:
             name: as it is logged.
             split: the split whose loss it is: test, batch, ...; None for a metric that is no loss.
         """
-        if split is not None:
-            self._meanings = {one: METRIC if what == split else what for one, what in self._meanings.items()}
-        self._meanings[name] = split or METRIC
+        for one in [one for one, what in self._meanings.items() if what == split]:
+            self._mean(one, METRIC)
+        self._mean(name, split or METRIC)
 
     def _plain_number(self, name: str, value: Any, others: dict[str, float]) -> float | None:
         if isinstance(value, Mapping):
@@ -396,14 +415,13 @@ class Run:
             if directory is None:
                 return
             try:
-                directory.flush()
-                rows = self._rows_at_end(directory)
-                self._write_end(directory, rows, error)
                 directory.close()
+                logged = directory.logged()
+                self._write_end(directory, self._rows_at_end(logged), logged, error)
             except OSError as failure:
                 raise _unwritten(self.id, failure) from None
             self._push()
-            self._directory, self._ended = None, True
+            self._directory, self._splits, self._ended = None, {}, True
             self._held.close()
 
     def summary(self) -> dict[str, Any]:
@@ -417,7 +435,9 @@ class Run:
             "planned_steps": self.facts.values.get("steps"), "n_points": len(losses),
         }  # fmt: skip
 
-    def _write_end(self, directory: RunDirectory, rows: RunRows, error: BaseException | str | None) -> None:
+    def _write_end(
+        self, directory: RunDirectory, rows: RunRows, logged: Logged, error: BaseException | str | None
+    ) -> None:
         seconds, n_tokens = self._seconds(), rows.run.n_tokens
         ending = Ending(
             attempt=self._number,
@@ -432,26 +452,24 @@ class Run:
             error=None if error is None else error if isinstance(error, str) else one_line(error),
         )
         if error is None:
-            directory.finish(rows, ending, dict(_tasks(directory)))
+            directory.finish(rows, ending, dict(_tasks(directory)), logged)
         else:
             directory.fail(rows, ending)
 
-    def _rows_at_end(self, directory: RunDirectory) -> RunRows:
+    def _rows_at_end(self, logged: Logged) -> RunRows:
         """The rows, with the steps and tokens that were logged in place of those that were planned."""
         rows = self._rows()
         run, about = rows.run, about_run(rows)
-        reached = directory.reached()
         steps, n_tokens, peak = run.steps, run.n_tokens, run.learning_rate
-        if reached.step is not None:
-            about["planned_steps"], steps = steps, reached.step
-        if reached.n_tokens is not None:
-            n_tokens = reached.n_tokens
-        if peak is None and reached.learning_rate is not None:
-            peak = reached.learning_rate
+        if logged.step is not None:
+            about["planned_steps"], steps = steps, logged.step
+        if logged.n_tokens is not None:
+            n_tokens = logged.n_tokens
+        if peak is None and logged.learning_rate is not None:
+            peak = logged.learning_rate
             about["sources"] = {**about["sources"], "learning_rate": "the largest that was logged"}
         rows.run = replace(run, steps=steps, n_tokens=n_tokens, learning_rate=peak)
         self._known = rows
-        directory.write_rows(rows)
         return rows
 
     def _seconds(self) -> float:
@@ -478,7 +496,7 @@ class Run:
 
     def _forget(self) -> None:
         """In a child of the process that writes: it writes nothing."""
-        self._directory = None
+        self._directory, self._splits = None, {}
         self._held.close()
 
     def __enter__(self) -> Run:
@@ -496,10 +514,10 @@ class Run:
             self._forget()
 
 
-def _seconds_before(directory: RunDirectory, attempts: Sequence[Mapping[str, Any]], number: int) -> float:
-    """Seconds that earlier processes spent on this attempt: to its end, or to the last thing that they wrote."""
+def _seconds_before(directory: RunDirectory, attempts: Sequence[Mapping[str, Any]]) -> float:
+    """Seconds that earlier processes spent on an attempt that goes on: to its end, or to the last that they wrote."""
     last = attempts[-1] if attempts else {}
-    if last.get("attempt") != number:
+    if last.get("state") not in GOES_ON:
         return 0.0
     if last.get("wall_seconds") is not None:
         return float(last["wall_seconds"])

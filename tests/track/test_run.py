@@ -9,11 +9,13 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 import astraios
@@ -265,7 +267,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
             run.log({"loss": 1.0 / step, "norm": 1.0}, step=step)
         resource.setrlimit(resource.RLIMIT_FSIZE, (500, soft[1]))
         refused = []
-        for step in range(6, 2000):  # Past the room that is reserved.
+        for step in range(6, 4000):  # Past the room that is reserved.
             try:
                 run.log({"loss": 1.0 / step, "norm": 1.0}, step=step)
             except StoreError as error:
@@ -276,8 +278,37 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, soft)
         signal.signal(signal.SIGXFSZ, before)
     run.finish()
-    assert [(p.step, p.loss_nats) for p in directory(run).losses()] == [(s, 1.0 / s) for s in range(1, 2000)]
-    assert [m.step for m in directory(run).metrics()] == list(range(1, 2000))
+    assert [(p.step, p.loss_nats) for p in directory(run).losses()] == [(s, 1.0 / s) for s in range(1, 4000)]
+    assert [m.step for m in directory(run).metrics()] == list(range(1, 4000))
+
+
+def test_threads_log_at_once_and_finish_loses_nothing(tmp_path: Path) -> None:
+    run = astraios.init(**KNOWN, out=tmp_path)
+    run.log({"loss": 1.0}, step=0, tokens=0)
+    kept: list[list[int]] = [[] for _ in range(4)]
+
+    def train(number: int) -> None:
+        for step in range(1 + number, 10**9, 4):
+            try:
+                run.log({"loss": 1.0 / step}, step=step, tokens=8 * step)
+            except UsageError:
+                return
+            kept[number].append(step)
+
+    threads = [threading.Thread(target=train, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    while sum(map(len, kept)) < 8_000:
+        time.sleep(0.01)
+    run.finish()
+    for thread in threads:
+        thread.join()
+    found = directory(run).losses()
+    assert [point.step for point in found] == sorted([0, *(step for one in kept for step in one)])
+    assert all((p.loss_nats, p.n_tokens) == (1.0 / p.step, 8 * p.step) for p in found if p.step)
+    assert pq.read_metadata(tmp_path / run.id / "losses.parquet").num_rows == len(found), "what was acknowledged"
+    lines = read_lines((tmp_path / run.id / "losses.jsonl").read_bytes())
+    assert len(lines) == len(found), "each once"
 
 
 @pytest.fixture
@@ -297,7 +328,7 @@ def test_what_flush_returned_for_is_on_object_storage(memory: str) -> None:
     files = Place(memory).files
     assert b"2.0" not in b"".join(files.cat(f) for f in files.find("/lab/runs/far") if f.endswith("losses.jsonl"))
     run.flush()
-    assert b'"loss_nats": 2.0' in files.cat("/lab/runs/far/losses.jsonl")
+    assert b'"loss_nats":2.0' in files.cat("/lab/runs/far/losses.jsonl")
     run._forget()
     closed = reopen("far", memory)
     closed.finish()
