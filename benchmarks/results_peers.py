@@ -1,7 +1,9 @@
 """One tool's writer, in a process of its own: `python results_peers.py TOOL RUNS STEPS FOLDER`.
 
-Prints one line of JSON: points, CPU seconds of this process and its children while logging (imports left out), bytes on
-disk. Run by results.py with the interpreter that has the tools.
+Prints one line of JSON: points, CPU seconds while logging, bytes on disk. Run by results.py with the interpreter that
+has the tools. Counted are all threads of this process, and its children once they have ended: Trackio writes from a
+thread, W&B from a process that it ends. Left out are imports and the making of the losses, and for whoever would
+watch the machine beside the run, that.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 import os
 import resource
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
@@ -21,16 +23,20 @@ def loss(run: int, step: int) -> float:
     return 1.5 + 3 * (step + 1) ** -0.3 + 0.01 * math.sin(12.9898 * step + 78.233 * run)
 
 
-def astraios(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+Curves = Sequence[Sequence[float]]
+"""The losses of each run, step by step."""
+
+
+def astraios(curves: Curves, folder: Path) -> Callable[[], None]:
     from astraios.records import LossPoint
     from astraios.runs.directory import RunDirectory
 
     def log() -> None:
-        for run in range(runs):
+        for run, curve in enumerate(curves):
             directory = RunDirectory(folder / f"run{run}")
             directory.start("{}")
-            for step in range(steps):
-                directory.append_loss(LossPoint("test", step, 1024 * step, loss(run, step)))
+            for step, value in enumerate(curve):
+                directory.append_loss(LossPoint("test", step, 1024 * step, value))
             directory.flush()
 
     return log
@@ -40,7 +46,7 @@ ENDING = {"seconds": 0.0}
 """CPU seconds that went into ending runs, where a tool tells them apart."""
 
 
-def track(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+def track(curves: Curves, folder: Path) -> Callable[[], None]:
     """A run of one's own, begun, logged step by step and finished, Parquet and all."""
     import astraios
 
@@ -48,10 +54,10 @@ def track(runs: int, steps: int, folder: Path) -> Callable[[], None]:
         first.log({"loss": 1.0})  # What a process does once: imports, the commit, the versions.
 
     def log() -> None:
-        for run in range(runs):
+        for run, curve in enumerate(curves):
             one = astraios.init(model="bench/a", method="lora", n_params=1e6, seed=run, out=folder, id=f"run{run}")
-            for step in range(steps):
-                one.log({"loss": loss(run, step)}, step=step, tokens=1024 * step)
+            for step, value in enumerate(curve):
+                one.log({"loss": value}, step=step, tokens=1024 * step)
             before = cpu_seconds()
             one.finish()
             ENDING["seconds"] += cpu_seconds() - before
@@ -59,18 +65,18 @@ def track(runs: int, steps: int, folder: Path) -> Callable[[], None]:
     return log
 
 
-def csv_append(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+def csv_append(curves: Curves, folder: Path) -> Callable[[], None]:
     def log() -> None:
-        for run in range(runs):
+        for run, curve in enumerate(curves):
             with open(folder / f"run{run}.csv", "w", newline="") as file:
                 writer = csv.writer(file)
-                for step in range(steps):
-                    writer.writerow((step, 1024 * step, loss(run, step)))
+                for step, value in enumerate(curve):
+                    writer.writerow((step, 1024 * step, value))
 
     return log
 
 
-def mlflow(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+def mlflow(curves: Curves, folder: Path) -> Callable[[], None]:
     import mlflow
     from mlflow.entities import Metric
     from mlflow.tracking import MlflowClient
@@ -80,58 +86,56 @@ def mlflow(runs: int, steps: int, folder: Path) -> Callable[[], None]:
     assert mlflow
 
     def log() -> None:
-        for run in range(runs):
+        for curve in curves:
             run_id = client.create_run(experiment).info.run_id
-            for begin in range(0, steps, 1000):
-                block = range(begin, min(begin + 1000, steps))
-                client.log_batch(
-                    run_id, metrics=[Metric("loss", loss(run, s), 1_700_000_000_000 + s, s) for s in block]
-                )
+            points = [Metric("loss", value, 1_700_000_000_000 + step, step) for step, value in enumerate(curve)]
+            for begin in range(0, len(points), 1000):
+                client.log_batch(run_id, metrics=points[begin : begin + 1000])
             client.set_terminated(run_id)
 
     return log
 
 
-def wandb(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+def wandb(curves: Curves, folder: Path) -> Callable[[], None]:
     os.environ |= {"WANDB_MODE": "offline", "WANDB_SILENT": "true", "WANDB_DIR": str(folder)}
     import wandb
 
     def log() -> None:
-        for run in range(runs):
+        for curve in curves:
             one = wandb.init(project="bench", dir=str(folder), settings=wandb.Settings(x_disable_stats=True))
-            for step in range(steps):
-                one.log({"loss": loss(run, step)}, step=step)
+            for step, value in enumerate(curve):
+                one.log({"loss": value}, step=step)
             one.finish()
         wandb.teardown()
 
     return log
 
 
-def tensorboard(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+def tensorboard(curves: Curves, folder: Path) -> Callable[[], None]:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
     def log() -> None:
-        for run in range(runs):
+        for run, curve in enumerate(curves):
             writer = EventFileWriter(str(folder / f"run{run}"))
-            for step in range(steps):
-                value = Summary.Value(tag="loss", simple_value=loss(run, step))
-                writer.add_event(Event(step=step, wall_time=1.7e9 + step, summary=Summary(value=[value])))
+            for step, value in enumerate(curve):
+                point = Summary.Value(tag="loss", simple_value=value)
+                writer.add_event(Event(step=step, wall_time=1.7e9 + step, summary=Summary(value=[point])))
             writer.close()
 
     return log
 
 
-def trackio(runs: int, steps: int, folder: Path) -> Callable[[], None]:
+def trackio(curves: Curves, folder: Path) -> Callable[[], None]:
     os.environ |= {"TRACKIO_DIR": str(folder), "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
     import trackio
 
     def log() -> None:
-        for run in range(runs):
-            trackio.init(project="bench", name=f"run{run}", embed=False)
-            for step in range(steps):
-                trackio.log({"loss": loss(run, step)}, step=step)
+        for run, curve in enumerate(curves):
+            trackio.init(project="bench", name=f"run{run}", embed=False, auto_log_cpu=False, auto_log_gpu=False)
+            for step, value in enumerate(curve):
+                trackio.log({"loss": value}, step=step)
             trackio.finish()
 
     return log
@@ -156,7 +160,8 @@ def cpu_seconds() -> float:
 
 def main(tool: str, runs: int, steps: int, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    log = TOOLS[tool](runs, steps, folder)
+    curves = [[loss(run, step) for step in range(steps)] for run in range(runs)]
+    log = TOOLS[tool](curves, folder)
     before = cpu_seconds()
     log()
     seconds = cpu_seconds() - before
