@@ -137,7 +137,7 @@ final class Compiler {
                 for (JavaFileObject file : at(place).list(place, pack, kinds, deep)) {
                     known.add(Known.of(file));
                 }
-                lists.put(key, known);
+                keep(lists, key, known.isEmpty() ? null : known);
             }
             return known;
         }
@@ -145,10 +145,19 @@ final class Compiler {
         private JavaFileObject get(JavaFileManager.Location place, String name, JavaFileObject.Kind kind)
                 throws IOException {
             List<Object> key = List.of(place, name, kind);
-            if (!single.containsKey(key)) {
-                single.put(key, Known.of(at(place).getJavaFileForInput(place, name, kind)));
+            JavaFileObject known = single.get(key);
+            if (known == null) {
+                known = Known.of(at(place).getJavaFileForInput(place, name, kind));
+                keep(single, key, known);
             }
-            return single.get(key);
+            return known;
+        }
+
+        /** Only what is there: a program can name any number of packages that are not. */
+        private static <T> void keep(Map<List<Object>, T> kept, List<Object> key, T found) {
+            if (found != null) {
+                kept.put(key, found);
+            }
         }
     }
 
