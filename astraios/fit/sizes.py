@@ -38,7 +38,8 @@ def parse_size(text: str | float, names: Mapping[str, float] | None = None) -> f
         raise UsageError(f"size {text!r} is not a positive number of parameters")
     if names and text.lower() in names:
         return float(names[text.lower()])
-    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[+]?[0-9]+)?)\s*([kmbgt]?)", text.strip().replace("_", ""), re.IGNORECASE)
+    written = text.strip().replace("_", "")
+    match = re.fullmatch(r"([0-9]*\.?[0-9]+(?:e[+]?[0-9]+)?)\s*([kmbgt]?)", written, re.IGNORECASE)
     if not match or float(match[1]) <= 0:
         raise UsageError(f"size {text!r}: write a number of parameters such as 16B, 350M or 1.5e9")
     return float(match[1]) * _SUFFIXES[match[2].lower()]

@@ -6,14 +6,9 @@ import re
 from functools import cache
 from typing import Any
 
-HELD_OUT = re.compile(
-    r"^(?:eval|val|valid|validation|test|dev)[/_.](?:(?P<set>.+)[/_.])?(?:loss|cross_entropy|ce_loss|nll)$"
-)
-BATCH = re.compile(r"^(?:(?:train|training)[/_.])?(?:loss|cross_entropy|ce_loss|nll|lm_loss)(?:_step)?$")
+from astraios.runs.metric_names import counts_tokens, held_out, is_of_steps
+
 RATE = re.compile(r"^(?:(?:train|training)[/_.])?(?:learning_rate|lr)$|^lr-\w+$")
-TOKENS = re.compile(
-    r"^(?:(?:train|training|eval)[/_.])?(?:num_input_tokens_seen|n_tokens|num_tokens|tokens|tokens_seen|consumed_tokens)$"
-)
 METRIC, LEARNING_RATE, COUNT = ":metric", ":learning_rate", ":tokens"
 """What is no loss; a loss is told by its split."""
 NO_LOSS = (METRIC, LEARNING_RATE, COUNT)
@@ -26,12 +21,13 @@ def meaning(name: str) -> str:
     >>> [meaning(name) for name in ("loss", "eval/loss", "eval_code_loss", "lr", "grad_norm")]
     ['batch', 'test', 'test-code', ':learning_rate', ':metric']
     """
-    if held_out := HELD_OUT.match(name):
-        return f"test-{held_out['set']}" if held_out["set"] else "test"
-    for pattern, what in ((BATCH, "batch"), (RATE, LEARNING_RATE), (TOKENS, COUNT)):
-        if pattern.match(name):
-            return what
-    return METRIC
+    if split := held_out(name):
+        return split
+    if is_of_steps(name):
+        return "batch"
+    if RATE.match(name):
+        return LEARNING_RATE
+    return COUNT if counts_tokens(name) else METRIC
 
 
 def number(value: Any) -> float | None:

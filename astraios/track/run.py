@@ -36,6 +36,7 @@ from astraios.records import Score, ScorePoint, TaskResult
 from astraios.runs.directory import GOES_ON, Logged, RunDirectory, utc_now
 from astraios.runs.environment import current
 from astraios.runs.mapped_log import MappedLog, can_map
+from astraios.runs.metric_names import held_out_beside
 from astraios.runs.place import Place
 from astraios.runs.rows import Ending, RunRows
 from astraios.track import process
@@ -77,6 +78,7 @@ class Run:
         self._directory: RunDirectory | None = None
         self._held = contextlib.ExitStack()
         self._meanings: dict[str, str] = {}
+        self._defined: set[str | None] = set()
         self._mapped: MappedLog | None = None
         """The log of losses where it is mapped."""
         self._splits: dict[str, str] = {}
@@ -258,10 +260,11 @@ class Run:
             )
 
     def _learn(self, name: str) -> str:
-        """What a name means in this run: of two names for one split's loss, the second is a metric."""
+        """What a name means in this run: of two names for one split's loss, the second is another set's or a metric."""
         what = meaning(name)
         if what not in NO_LOSS and what in self._meanings.values():
-            what = METRIC
+            other = None if what in self._defined else held_out_beside(name, self._meanings.values())
+            what = METRIC if other is None or other in self._meanings.values() else other
         self._mean(name, what)
         return what
 
@@ -281,6 +284,7 @@ class Run:
         for one in [one for one, what in self._meanings.items() if what == split]:
             self._mean(one, METRIC)
         self._mean(name, split or METRIC)
+        self._defined.add(split)
 
     def _plain_number(self, name: str, value: Any, others: dict[str, float]) -> float | None:
         if isinstance(value, Mapping):

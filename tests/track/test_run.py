@@ -77,6 +77,7 @@ def test_a_run_is_a_run_directory(tmp_path: Path) -> None:
     [
         ("loss", "batch"), ("train/loss", "batch"), ("train_loss", "batch"), ("eval/loss", "test"),
         ("val_loss", "test"), ("eval_code_loss", "test-code"), ("router_loss", None), ("perplexity", None),
+        ("eval/aux_loss", None), ("eval/lm loss", "test"), ("train/cross_entropy_loss", "batch"),
     ],
 )  # fmt: skip
 def test_names_of_losses(tmp_path: Path, name: str, split: str | None) -> None:
@@ -85,6 +86,16 @@ def test_names_of_losses(tmp_path: Path, name: str, split: str | None) -> None:
     found = directory(run)
     assert [point.split for point in found.losses()] == ([split] if split else [])
     assert [metric.name for metric in found.metrics()] == ([] if split else [name])
+
+
+def test_two_sets_are_two_splits(tmp_path: Path) -> None:
+    """As importers have it, so that a run logged live and imported is one run."""
+    with astraios.init(**KNOWN, out=tmp_path) as run:
+        for step in (1, 2):
+            run.log({"val_loss": 2.0 / step, "test_loss": 3.0 / step}, step=step)
+    assert [(point.split, point.loss_nats) for point in directory(run).losses()] == [
+        ("test", 2.0), ("test-test", 3.0), ("test", 1.0), ("test-test", 1.5)
+    ]  # fmt: skip
 
 
 def test_nothing_that_is_a_number_is_lost(tmp_path: Path) -> None:
