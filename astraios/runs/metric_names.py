@@ -8,7 +8,7 @@ from collections.abc import Collection
 _LOSS = r"(?:lm[ _-])?(?:nll_loss|loss|cross_?entropy(?:_?loss)?|ce_loss|nll)"
 _HELD = r"eval|evaluation|val|valid|validation|test|dev|heldout"
 _HELD_OUT = re.compile(
-    rf"^(?P<kind>{_HELD})[/_.-](?:(?P<set>.+)[/_.-])?{_LOSS}(?:_epoch)?(?:/dataloader_idx_(?P<loader>\d+))?$"
+    rf"^(?P<kind>{_HELD})[/_.-](?:(?P<set>(?!lm[ _-]).+)[/_.-])?{_LOSS}(?:_epoch)?(?:/dataloader_idx_(?P<loader>\d+))?$"
     rf"|^{_LOSS}[/_. -](?P<last>{_HELD})$",
     re.IGNORECASE,
 )
@@ -29,7 +29,7 @@ _TOKENS = re.compile(
 def held_out(name: str) -> str | None:
     """The split of a metric that is called as a loss on held-out data; None for any other.
 
-    >>> [held_out(name) for name in ("eval/loss", "eval_code_loss", "valid loss", "eval/aux_loss", "loss")]
+    >>> [held_out(name) for name in ("eval/loss", "eval_code_loss", "eval/lm loss", "eval/aux_loss", "loss")]
     ['test', 'test-code', 'test', None, None]
     """
     found = _HELD_OUT.match(_plain(name))
