@@ -15,11 +15,11 @@ import numpy as np
 from astraios.fit.curve import Array, Mask
 from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder
-from astraios.fit.optimise import Problems, Solution, minimise, search
+from astraios.fit.optimise import Problems, Solution, minimise, search, solve
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 
-MANY_CELLS, FEW_STEPS = 1_000_000, 3
-"""Points times draws from which on draws take so many Newton steps: with that many points the optimum is near."""
+MANY_CELLS, FEW_STEPS = 1_000_000, 1
+"""Points times draws from which on draws take so many Newton steps from where a first, common one takes them."""
 MANY_SERIES = 100
 """Series beyond which each takes a quarter of the starts: they share their shape, and the best start is the same."""
 HUBER = 1.345
@@ -79,6 +79,11 @@ class PooledFit:
         """Noise of one point as its series alone sees it: a run's own, and assumed luck of its size."""
         return float(np.hypot(self.sigma, unseen(self.ladder)))
 
+    @property
+    def scatter(self) -> float:
+        """Noise of a run around its curve; one series can't tell a run's own from the luck of its size."""
+        return self.sigma if len(self.ladder) > 1 else self.noise
+
     def log_predict(self, theta: Array, x: Array) -> Array:
         """Log losses (series, draws, points) for theta (series, draws, parameters), x (inputs, series, points)."""
         series, draws, k = theta.shape
@@ -109,7 +114,7 @@ class PooledFit:
             count, n = member.max() + 1, len(one)
             if one.weight is not None:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, n)) / np.sqrt(one.weight)
-            elif count >= 4 * k:
+            elif count >= 4 * k and not shared:
                 weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, member]
             else:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, member]
@@ -122,8 +127,30 @@ class PooledFit:
             self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
             self.problems.low, self.problems.high,
         )  # fmt: skip
-        steps, accuracy = (60, 1e-9) if flat.y.size < MANY_CELLS else (FEW_STEPS, 1e-5)
-        return minimise(flat, np.repeat(self.theta, draws, axis=0), steps, accuracy).theta.reshape(series, draws, k)
+        if flat.y.size < MANY_CELLS:
+            found = minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9)
+        else:
+            found = minimise(flat, self._foreseen(y, weights, centre).reshape(-1, k), FEW_STEPS, 1e-5)
+        return found.theta.reshape(series, draws, k)
+
+    def _foreseen(self, y: Array, weights: Array, centre: Array) -> Array:
+        """Where a Gauss-Newton step from the optimum takes each draw, (series, draws, parameters).
+
+        All draws of a series depart from one point, so that the law is evaluated once.
+        """
+        value, slope = self.law.evaluate(self.theta, self.problems.x)
+        series, k, points = slope.shape
+        residual = value[:, None] - y
+        psi = np.clip(residual, -self.problems.delta, self.problems.delta)
+        precision = self.problems.prior_precision[:, None]
+        pull = (weights * psi) @ slope.transpose(0, 2, 1) + precision * (self.theta[:, None] - centre)
+        outer = (slope[:, :, None] * slope[:, None]).reshape(series, k * k, points)
+        hessian = ((weights * (psi == residual)) @ outer.transpose(0, 2, 1)).reshape(series, -1, k, k)
+        rows = np.arange(k)
+        hessian[:, :, rows, rows] += precision
+        step, sound = solve(hessian.reshape(-1, k, k), pull.reshape(-1, k))
+        step = np.where(sound[:, None], step, 0.0).reshape(series, -1, k)
+        return np.clip(self.theta[:, None] - step, self.problems.low, self.problems.high)
 
     @property
     def _pooled(self) -> Mask:
@@ -200,7 +227,7 @@ def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts:
     guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
     trusted = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
-    luck, level = unseen(ladder), _levels(ladder, y.shape) if unseen(ladder) and len(ladder) > 1 else None
+    luck, level = unseen(ladder), _levels(ladder, y.shape) if _told_apart(ladder) else None
     problems = independent(law, x, y, weights, rule, float(np.hypot(sigma, luck)), prior.anchor + shift, tau)
     solution, agreeing = search(problems, guesses, 100, 1e-8)
     agreement = float(agreeing.min())
@@ -213,7 +240,7 @@ def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts:
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
         inverse = inverse_of(solution.hessian)
-        sigma, freedom = _noise(problems, theta, inverse, rule, trusted, level, within)
+        sigma, freedom = _noise(problems, theta, inverse, rule, trusted, level, within, luck)
         if rule.prior:
             shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, luck, prior, trusted)
         if moved < 1e-5:
@@ -222,6 +249,16 @@ def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts:
         law, ladder, rule, centre, theta, sigma, freedom, prior.anchor + shift, tau, error, problems, solution,
         agreement,
     )  # fmt: skip
+
+
+def _told_apart(ladder: Ladder) -> bool:
+    """Whether what runs of a size share is luck and the rest their own: not where one series has luck that was given.
+
+    A luck that the curve itself told (`astraios.fit.luck`) holds the scatter of a single series around it.
+    """
+    if not unseen(ladder):
+        return False
+    return len(ladder) > 1 or (ladder.luck is not None and bool(np.isfinite(ladder.luck.freedom)))
 
 
 def _levels(ladder: Ladder, shape: tuple[int, ...]) -> np.ndarray:
@@ -270,10 +307,12 @@ def _noise(
     trusted: Mask,
     level: np.ndarray | None,
     within: float,
+    luck: float,
 ) -> tuple[float, float]:
     """Noise of a run and its degrees of freedom; robust where the points are many, with a weak prior where few.
 
-    What the series of a size have in common is luck, not noise: with `level` it is taken from the residuals first.
+    What the series of a size have in common is luck, not noise: with `level` it is taken from the residuals first, else
+    its share of their squares is.
     `within` is the sum of squares of runs around the means that are fitted in their place.
     """
     f, _ = problems.model.evaluate(theta, problems.x)
@@ -286,7 +325,7 @@ def _noise(
     if level is not None:
         size = level[there]
         common = np.bincount(size, weights * residual) / np.maximum(np.bincount(size, weights), 1e-12)
-        kept = 1 - len(np.unique(size)) / len(size)
+        kept = max(1 - len(np.unique(size)) / worth, 0.0)
         residual, freedom = residual - common[size], freedom * kept
     robust = 1.4826 * _median(np.abs(residual), weights)
     limit = np.inf if rule.delta == np.inf else 3 * max(robust, NOISE)
@@ -295,6 +334,8 @@ def _noise(
         spare = within + float((weights * residual**2).sum())
     elif rule.delta is None and residual.size > 40:
         spare = robust**2 * worth
+    if level is None:
+        spare = max(spare - freedom * luck**2, 0.0)
     total = freedom + NOISE_WEIGHT
     return float(np.sqrt((spare + NOISE_WEIGHT * NOISE**2) / total)), float(total)
 

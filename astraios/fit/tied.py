@@ -10,7 +10,7 @@ from astraios.fit.curve import Array
 from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder
 from astraios.fit.optimise import Problems, Solution, minimise, search
-from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent, inverse_of
+from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent, inverse_of, unseen
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 
 UNTUNED = 1e-4
@@ -54,13 +54,13 @@ class TiedFit(PooledFit):
     joint: Problems
     joint_theta: Array
     """(1, series + tied parameters)."""
-    joint_inverse: Array
-    """Inverse of the joint Hessian, (series + tied, series + tied)."""
+    covariance: Array
+    """Of the joint parameters, from the noise of runs and the luck of sizes, (series + tied, series + tied)."""
 
     def variance(self, g: int, slope: Array) -> Array:
         """Variance of log predictions of series `g`, whose own shift comes first in the slopes."""
-        rows = np.array([g, *range(len(self.ladder), len(self.joint_inverse))])
-        return self.noise**2 * np.einsum("kn,kl,ln->n", slope, self.joint_inverse[np.ix_(rows, rows)], slope)
+        rows = np.array([g, *range(len(self.ladder), len(self.covariance))])
+        return np.asarray(np.einsum("kn,kl,ln->n", slope, self.covariance[np.ix_(rows, rows)], slope))
 
     def draw(self, rng: np.random.Generator, draws: int) -> Array:
         """Refits of data with new noise under perturbed priors: all series move together."""
@@ -91,7 +91,7 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     """Fit a law whose parameters but the first are shared by all series.
 
     The shifts have a weak prior around 0, which also says where the shared curve lies; the noise comes from the
-    residuals and, where they are few, from its own prior.
+    residuals, without what the runs of a size share where that is luck, and, where they are few, from its own prior.
     """
     centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
@@ -107,9 +107,10 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     trusted = np.array([not s.rises for s in ladder.series])
     trusted = (trusted | ~trusted.any())[group]
     counts = np.where(trusted, weights[weights > 0], UNTUNED)
-    level = np.array([s.log_loss.mean() for s in ladder.series])
-    guess = law.guess(flat, loss - (level - level.mean())[group], np.random.default_rng(seed), starts)
-    first = np.hstack([np.tile(level - level.mean(), (starts, 1)), guess[:, 1:]])
+    height = np.array([s.log_loss.mean() for s in ladder.series])
+    guess = law.guess(flat, loss - (height - height.mean())[group], np.random.default_rng(seed), starts)
+    first = np.hstack([np.tile(height - height.mean(), (starts, 1)), guess[:, 1:]])
+    _, level = np.unique(np.round(flat[0], 6), return_inverse=True)
     agree, theta, joint, solved = np.ones(1), first[:1], None, None
     for turn in range(6):
         delta = HUBER * sigma if rule.delta is None else rule.delta
@@ -124,8 +125,11 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
             solved = minimise(joint, theta, 100, 1e-10)
         theta = solved.theta
         residual = (model.evaluate(theta, joint.x)[0] - loss)[0]
-        residual, own = residual[trusted], len(np.unique(group[trusted]))
-        spare = max(len(residual) - own - len(law.tied) + 1, 0)
+        residual, own, used = residual[trusted], len(np.unique(group[trusted])), len(law.tied)
+        if unseen(ladder):
+            common = np.bincount(level[trusted], residual) / np.maximum(np.bincount(level[trusted]), 1)
+            residual, used = residual - common[level[trusted]], max(used, len(np.unique(level[trusted])))
+        spare = max(len(residual) - own - used + 1, 0)
         limit = 3 * max(1.4826 * float(np.median(np.abs(residual))), NOISE)
         freedom = spare + NOISE_WEIGHT
         squares = float((np.clip(residual, -limit, limit) ** 2).sum()) * spare / len(residual)
@@ -151,5 +155,18 @@ def _as_pooled(
     )  # fmt: skip
     return TiedFit(
         law, ladder, rule, centre, theta, sigma, freedom, theta, tau, np.zeros(k), problems, solution, agreement,
-        joint, solved.theta, inverse_of(solved.hessian)[0],
+        joint, solved.theta, _covariance(joint, solved, ladder, sigma),
     )  # fmt: skip
+
+
+def _covariance(joint: Problems, solved: Solution, ladder: Ladder, sigma: float) -> Array:
+    """Covariance of the joint parameters: more series lessen the noise of runs, and not the luck that they share."""
+    inverse = inverse_of(solved.hessian)[0]
+    found: Array = sigma**2 * inverse
+    if not unseen(ladder) or ladder.luck is None:
+        return found
+    slope = joint.model.evaluate(solved.theta, joint.x)[1][0] * joint.weights
+    sizes, level = np.unique(np.round(ladder.column("n_params"), 6), return_inverse=True)
+    bases = np.array([ladder.luck.count[float(v)] for v in sizes])
+    moved = inverse @ slope @ (np.eye(len(sizes))[level] / np.sqrt(bases))
+    return found + ladder.luck.spread**2 * moved @ moved.T
