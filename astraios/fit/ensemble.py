@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from astraios.fit.bases import assume, set_apart
-from astraios.fit.calibration import Lesson, Scale, kind
+from astraios.fit.calibration import CALIBRATION, Lesson, Scale, kind
 from astraios.fit.calibration import learn as learn_from
 from astraios.fit.curve import Array
 from astraios.fit.fitting import pool
@@ -113,7 +113,7 @@ class Ensemble:
         Curves of one ladder are wrong in their form alike; the factor that held-out tables ask for was learnt on single
         curves; and a difference drawn to the last known one is a better loss and no curve.
         """
-        widened = self.lesson.factor * Scale.of(self.kind).scale
+        widened = self.lesson.factor * float(CALIBRATION["loss"][self.kind]["scale"])
         form = self.form.mean(0) / self.form.mean(0).std()
         return replace(
             self, form=np.tile(form, (len(self.form), 1)), stretch=self.stretch / max(widened, 1.0),

@@ -249,8 +249,10 @@ def read(
     bases = [str(base or "") for base in frame["model_id"]] if "model_id" in frame.columns else []
     seeds = frame["seed"].to_list() if "seed" in frame.columns else [None] * len(frame)
     series = []
-    for name in sorted(set(keys)):
-        rows = [i for i, key in enumerate(keys) if key == name]
+    members: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        members.setdefault(key, []).append(i)
+    for name, rows in sorted(members.items()):
         rows.sort(key=lambda i: (*(columns[c][i] for c in columns), runs[i], losses[i]))
         series.append(
             Series(
