@@ -16,12 +16,16 @@ import numpy as np
 from astraios.fit.curve import Array, Mask
 from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder
-from astraios.fit.optimise import Problems, Solution, minimise, search, solve
+from astraios.fit.optimise import Problems, Solution, minimise, search
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 from astraios.fit.typical import Typical, sizes_of, trusted, typical
 
-MANY_CELLS, FEW_STEPS = 1_000_000, 1
-"""Points times draws from which on draws take so many Newton steps from where a first, common one takes them."""
+MANY_CELLS = 1_000_000
+"""Points times draws from which on draws are of condensed points."""
+BOUNDED = 1e-3
+"""Curvature that a point beyond Huber's threshold keeps in a condensed one, against 1 within."""
+CELL = 0.2
+"""Width of a condensed point in each input's natural logarithm: a law hardly bends within."""
 MANY_SERIES = 100
 """Series beyond which each takes a quarter of the starts: they share their shape, and the best start is the same."""
 HUBER = 1.345
@@ -131,35 +135,42 @@ class PooledFit:
                 y[g, :, :n] += blur[g]
         if self.typical is not None:
             y, centre = self._with_typical(self.typical, rng, y, centre)
+        x, delta, accuracy = self.problems.x, self.problems.delta, 1e-9
+        if y.size > MANY_CELLS:
+            x, y, weights = self._condensed(y, weights)
+            delta, accuracy = np.full((1, 1), np.inf), 1e-6
         flat = Problems(
-            self.law, np.repeat(self.problems.x, draws, axis=1), y.reshape(-1, points), weights.reshape(-1, points),
-            self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
+            self.law, np.repeat(x, draws, axis=1), y.reshape(series * draws, -1), weights.reshape(series * draws, -1),
+            delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
             self.problems.low, self.problems.high,
         )  # fmt: skip
-        if flat.y.size < MANY_CELLS:
-            found = minimise(flat, np.repeat(self.theta, draws, axis=0), 60, 1e-9)
-        else:
-            found = minimise(flat, self._foreseen(y, weights, centre).reshape(-1, k), FEW_STEPS, 1e-5)
-        return found.theta.reshape(series, draws, k)
+        return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, accuracy).theta.reshape(series, draws, k)
 
-    def _foreseen(self, y: Array, weights: Array, centre: Array) -> Array:
-        """Where a Gauss-Newton step from the optimum takes each draw, (series, draws, parameters).
+    def _condensed(self, y: Array, weights: Array) -> tuple[Array, Array, Array]:
+        """Neighbouring points as one: x (inputs, series, cells), y and weights (series, draws, cells).
 
-        All draws of a series depart from one point, so that the law is evaluated once.
+        Each cell pulls at the curve as its points together do at the optimum, where Huber's function bounds each of
+        them; draws stay so near that this does not change.
         """
-        value, slope = self.law.evaluate(self.theta, self.problems.x)
-        series, k, points = slope.shape
+        value = self.law.evaluate(self.theta, self.problems.x)[0]
         residual = value[:, None] - y
         psi = np.clip(residual, -self.problems.delta, self.problems.delta)
-        precision = self.problems.prior_precision[:, None]
-        pull = (weights * psi) @ slope.transpose(0, 2, 1) + precision * (self.theta[:, None] - centre)
-        outer = (slope[:, :, None] * slope[:, None]).reshape(series, k * k, points)
-        hessian = ((weights * (psi == residual)) @ outer.transpose(0, 2, 1)).reshape(series, -1, k, k)
-        rows = np.arange(k)
-        hessian[:, :, rows, rows] += precision
-        step, sound = solve(hessian.reshape(-1, k, k), pull.reshape(-1, k))
-        step = np.where(sound[:, None], step, 0.0).reshape(series, -1, k)
-        return np.clip(self.theta[:, None] - step, self.problems.low, self.problems.high)
+        # A cell whose points are all bounded keeps its pull, and next to no curvature.
+        free = weights * np.where(psi == residual, 1.0, BOUNDED)
+        cells = [
+            np.unique(np.floor(self.problems.x[:, g, : len(one)] / CELL), axis=1, return_inverse=True)[1].ravel()
+            for g, one in enumerate(self.ladder.series)
+        ]
+        count = max(int(cell.max()) for cell in cells) + 1
+        x, (pulled, weighed) = np.zeros((len(self.problems.x), len(cells), count)), np.zeros((2, *y.shape[:2], count))
+        for g, cell in enumerate(cells):
+            n, each = len(cell), np.eye(count)[cell]
+            weight = self.problems.weights[g, :n] @ each
+            x[:, g] = (self.problems.x[:, g, :n] * self.problems.weights[g, :n]) @ each / np.maximum(weight, 1e-300)
+            weighed[g] = free[g, :, :n] @ each
+            pulled[g] = (weights[g, :, :n] * psi[g, :, :n]) @ each
+        middle = self.law.evaluate(self.theta, x)[0][:, None]
+        return x, middle - pulled / np.maximum(weighed, 1e-300), weighed
 
     def _with_typical(self, one: Typical, rng: np.random.Generator, y: Array, centre: Array) -> tuple[Array, Array]:
         """Observations (series, draws, points) without luck, and priors' centres, as refits of the common curve say."""
@@ -239,7 +250,7 @@ def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts:
     freedom = NOISE_WEIGHT
     for _ in range(12 if rule.prior else 1):
         if together and ladder.luck is not None:
-            curve = typical(law, ladder, centre, theta, sigma, ladder.luck)
+            curve = typical(law, ladder, centre, theta, sigma, ladder.luck, None if curve is None else curve.theta)
             shift, apart = known[:, None] * curve.shift, y - curve.common[_levels(ladder, y.shape)]
         problems = independent(law, x, apart, weights, rule, float(np.hypot(sigma, own)), prior.anchor + shift, tau)
         solution = minimise(problems, theta, 100, 1e-10)
