@@ -33,12 +33,11 @@ def learn(ladder: Ladder, fit: PooledFit) -> Ladder:
     if luck is None or not luck.assumed or not np.isfinite(luck.freedom):
         return ladder
     one = typical(fit.law, ladder, fit.centre, fit.theta, fit.sigma, luck)
-    own = 1 / one.problem.weights - one.luck
-    weights = 1 / (one.luck * (SPREADS[:, None] / luck.spread) ** 2 + own)
-    solved = minimise(replace(one.problem, weights=weights), np.tile(one.theta, (len(SPREADS), 1)), 100, 1e-9)
+    problems = one.weighed(SPREADS[:, None] / luck.spread)
+    solved = minimise(problems, np.tile(one.theta, (len(SPREADS), 1)), 100, 1e-9)
     bend = np.log(np.maximum(np.linalg.eigvalsh(solved.hessian), 1e-12)).sum(1)
     precision, half = SPREADS**-2.0, 0.5 * luck.freedom
-    log = 0.5 * np.log(weights).sum(1) - solved.objective - 0.5 * bend
+    log = 0.5 * np.log(problems.weights).sum(1) - solved.objective - 0.5 * bend
     log += half * np.log(precision) - half * luck.spread**2 * precision
     share = np.exp(log - log.max())
     share /= share.sum()

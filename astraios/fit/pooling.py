@@ -114,7 +114,7 @@ class PooledFit:
         ones, for which that is degenerate, get new noise instead, its size drawn from its own posterior (so the
         intervals have Student tails).
         """
-        series, points = self.problems.y.shape
+        series = len(self.problems.y)
         k = len(self.law.parameters)
         noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
         centre = self.mean[:, None] + self.mean_error * rng.standard_normal((1, draws, k))

@@ -12,7 +12,7 @@ from astraios.fit.observations import Ladder
 from astraios.fit.optimise import Problems, Solution, minimise, search
 from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent, inverse_of
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
-from astraios.fit.typical import sizes_of
+from astraios.fit.typical import PULL, sizes_of
 
 UNTUNED = 1e-4
 """Weight of series whose loss rises with size: they get a shift and no say in the shape."""
@@ -144,12 +144,14 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
 
 
 def _blur(ladder: Ladder, count: int, sigma: float) -> Array:
-    """Noise that the prior of each joint parameter is weighed against: luck, which more series do not lessen, counts
-    for the tied ones as if each series had it by itself."""
+    """Noise that the prior of each joint parameter is weighed against.
+
+    Luck, which more series do not lessen, counts for the tied ones as if each series had it by itself.
+    """
     found, series = np.full((1, count), sigma), len(ladder)
     if ladder.luck is not None:
         bases = float(np.mean(list(ladder.luck.count.values())))
-        found[:, series:] = np.hypot(sigma, ladder.luck.spread * np.sqrt(series / bases))
+        found[:, series:] = np.hypot(sigma, PULL * ladder.luck.spread * np.sqrt(series / bases))
     return found
 
 

@@ -18,6 +18,9 @@ from astraios.fit.observations import Ladder, Luck
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.priors import weak
 
+PULL = 0.2
+"""Share of the luck against which the prior is weighed: luck that nobody saw widens intervals, and is no reason to take
+a curve for the prior's that the levels themselves show to be another."""
 OUTLYING = 3.0
 """Deviations beyond which a level is an outlier: it counts as this far off."""
 
@@ -27,13 +30,15 @@ class Typical:
     """A curve through the mean of all series at each size."""
 
     problem: Problems
-    """Of one series, in units of variance: weights are one over the variance of a level."""
+    """Of one series, in units of variance: weights are one over the variance of a level, with little of its luck."""
     theta: Array
     """(parameters,), centred and transformed."""
     covariance: Array
     """(parameters, parameters)."""
     luck: Array
     """(sizes,) variance of a level that its bases cause."""
+    own: Array
+    """(sizes,) variance of a level that the noise of its runs causes."""
     common: Array
     """(sizes,) what is taken for luck, in log loss."""
 
@@ -51,8 +56,13 @@ class Typical:
         theta = minimise(many, np.tile(self.theta, (draws, 1)), 60, 1e-9).theta
         return theta, self._common(many, theta)
 
+    def weighed(self, share: Array | float) -> Problems:
+        """The problem with this share of the luck in its weights, or one problem for each of several (shares, 1)."""
+        return replace(self.problem, weights=np.atleast_2d(1 / (share**2 * self.luck + self.own)))
+
     def _common(self, problem: Problems, theta: Array) -> Array:
-        return (problem.y - problem.model.evaluate(theta, problem.x)[0]) * self.luck * self.problem.weights
+        off = problem.y - problem.model.evaluate(theta, problem.x)[0]
+        return np.asarray(off * self.luck / (self.luck + self.own))
 
 
 def sizes_of(ladder: Ladder) -> tuple[Array, np.ndarray]:
@@ -75,16 +85,18 @@ def typical(
     """
     sizes, level, runs = _levels(law, ladder, centre, theta, luck.spread)
     blur = luck.spread**2 / np.array([luck.count[float(v)] for v in sizes])
+    own = sigma**2 / runs
     prior = weak(law, level[None], np.ones((1, len(level))), ladder.quantity)
     problem = Problems(
-        law, (sizes - centre[0])[None], level[None], 1 / (blur + sigma**2 / runs)[None], np.full((1, 1), np.inf),
+        law, (sizes - centre[0])[None], level[None], 1 / (PULL**2 * blur + own)[None], np.full((1, 1), np.inf),
         prior.anchor, prior.scale[None] ** -2.0, *law.bounds(),
     )  # fmt: skip
     solved = minimise(problem, (theta.mean(0) if start is None else start)[None], 100, 1e-10)
     values, vectors = np.linalg.eigh(solved.hessian[0])
-    found = Typical(
-        problem, solved.theta[0], (vectors / np.maximum(values, 1e-9)) @ vectors.T, blur, np.zeros(len(sizes))
-    )
+    inverse = (vectors / np.maximum(values, 1e-9)) @ vectors.T
+    pull = inverse @ (law.evaluate(solved.theta, problem.x)[1][0] * problem.weights)
+    covariance = inverse + (1 - PULL**2) * (pull * blur) @ pull.T
+    found = Typical(problem, solved.theta[0], covariance, blur, own, np.zeros(len(sizes)))
     return replace(found, common=found._common(problem, solved.theta)[0])
 
 

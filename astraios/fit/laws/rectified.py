@@ -9,7 +9,6 @@ import numpy as np
 from astraios.fit.laws import Array, Parameter
 from astraios.fit.laws._composed import ComposedLaw
 
-
 LARGE = 600.0
 """Log beyond which a part no longer grows: such steps are never taken."""
 
