@@ -89,5 +89,5 @@ def assume(ladder: Ladder, spread: float | None = None) -> Ladder:
     base = np.array([b for s in ladder.series for b in s.base]) if named else np.repeat("", len(size))
     count = {float(v): len(set(base[size == v])) for v in levels}
     if spread is not None:
-        return replace(ladder, luck=Luck(spread, count, assumed=True))
-    return replace(ladder, luck=Luck(BASE_NOISE, count, BASE_FREEDOM, assumed=True))
+        return replace(ladder, luck=Luck(spread, count, assumed=True, pull=1.0))
+    return replace(ladder, luck=Luck(BASE_NOISE, count, BASE_FREEDOM, assumed=True, pull=1.0))

@@ -15,13 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from astraios.fit.bases import assume, set_apart
-from astraios.fit.calibration import CALIBRATION, Lesson, Scale, kind
+from astraios.fit.calibration import BENT, CALIBRATION, Lesson, Scale, kind
 from astraios.fit.calibration import learn as learn_from
 from astraios.fit.curve import Array
 from astraios.fit.fitting import pool
 from astraios.fit.laws import Law
 from astraios.fit.luck import learn
-from astraios.fit.observations import Ladder
+from astraios.fit.observations import LITTLE, Ladder
 from astraios.fit.pooling import PooledFit
 from astraios.fit.quantities import quantity
 from astraios.fit.weigh import Rolling, reach, roll, splits, weigh
@@ -170,6 +170,7 @@ def build(
         ladder = assume(ladder, base_noise)
     if ladder.luck is not None and ladder.luck.assumed:
         ladder = learn(ladder, pool(laws[0], ladder, estimator, seed))
+    ladder = _pulled(ladder, laws[0], inputs, estimator, seed)
     parts = splits(ladder, inputs)
     rollings = tuple(roll(law, parts, estimator, seed) for law in laws)
     fits = tuple(pool(law, ladder, estimator, seed) for law in laws)
@@ -194,6 +195,23 @@ def build(
     )  # fmt: skip
     ensemble = calibrated(ensemble, Scale.of(what), seed)
     return replace(ensemble, order=_order(ensemble)) if what == "sizes" and len(ladder) > 1 else ensemble
+
+
+def _pulled(ladder: Ladder, law: Law, inputs: Sequence[str], estimator: str, seed: int) -> Ladder:
+    """The ladder with little pull of an assumed luck where rolling hold-outs that keep a bend are met better so.
+
+    Luck that may be there is a reason to take a curve for the prior's; but where the levels foretell the next ones, how
+    they bend is no luck.
+    """
+    luck = ladder.luck
+    if luck is None or not luck.assumed or len(ladder) < 2:
+        return ladder
+    found = []
+    for pull in (luck.pull, LITTLE):
+        tried = replace(ladder, luck=replace(luck, pull=pull))
+        parts = [part for part in splits(tried, inputs) if part.levels >= BENT]
+        found.append((roll(law, parts, estimator, seed).pooled if parts else 0.0, tried))
+    return min(found, key=lambda one: one[0])[1]
 
 
 def noisier(ensemble: Ensemble, run_noise: float | None, seed: int = 0) -> Ensemble:

@@ -94,6 +94,10 @@ class Series:
         )  # fmt: skip
 
 
+LITTLE = 0.2
+"""Share of a size's luck that lets priors pull at a curve whose levels themselves show how it bends."""
+
+
 @dataclass(frozen=True)
 class Bases:
     """Base models that were pretrained several times."""
@@ -118,6 +122,8 @@ class Luck:
     """Degrees of freedom behind the spread; infinite where it was measured or given."""
     assumed: bool = False
     """Whether the spread is a prior's, with what the curve's residuals add: one base a size shows no luck."""
+    pull: float = LITTLE
+    """Share of the luck that the priors of curves are weighed against (see `astraios.fit.luck`)."""
 
     def sizes(self, rng: np.random.Generator, draws: int) -> Array:
         """The spread in each draw, (draws,): as uncertain as its degrees of freedom say."""

@@ -24,8 +24,9 @@ MANY_CELLS = 1_000_000
 """Points times draws from which on draws are of condensed points."""
 BOUNDED = 1e-3
 """Curvature that a point beyond Huber's threshold keeps in a condensed one, against 1 within."""
-CELL = 0.2
-"""Width of a condensed point in each input's natural logarithm: a law hardly bends within."""
+CELLS = (0.3, 0.1)
+"""Widths of condensed points in each input's natural logarithm: at the optimum, then where each draw arrived. A law
+hardly bends within."""
 MANY_SERIES = 100
 """Series beyond which each takes a quarter of the starts: they share their shape, and the best start is the same."""
 HUBER = 1.345
@@ -135,42 +136,56 @@ class PooledFit:
                 y[g, :, :n] += blur[g]
         if self.typical is not None:
             y, centre = self._with_typical(self.typical, rng, y, centre)
-        x, delta, accuracy = self.problems.x, self.problems.delta, 1e-9
         if y.size > MANY_CELLS:
-            x, y, weights = self._condensed(y, weights)
-            delta, accuracy = np.full((1, 1), np.inf), 1e-6
+            return self._dense_draw(y, weights, centre)
+        start = np.repeat(self.theta[:, None], draws, axis=1)
+        return self._refit(self.problems.x, y, weights, centre, self.problems.delta, start, 1e-9)
+
+    def _refit(
+        self, x: Array, y: Array, weights: Array, centre: Array, delta: Array, start: Array, accuracy: float
+    ) -> Array:
+        """Optima of all draws, (series, draws, parameters), from `start`, which has their shape."""
+        series, draws, k = start.shape
         flat = Problems(
             self.law, np.repeat(x, draws, axis=1), y.reshape(series * draws, -1), weights.reshape(series * draws, -1),
             delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
             self.problems.low, self.problems.high,
         )  # fmt: skip
-        return minimise(flat, np.repeat(self.theta, draws, axis=0), 60, accuracy).theta.reshape(series, draws, k)
+        return minimise(flat, start.reshape(-1, k), 60, accuracy).theta.reshape(start.shape)
 
-    def _condensed(self, y: Array, weights: Array) -> tuple[Array, Array, Array]:
+    def _dense_draw(self, y: Array, weights: Array, centre: Array) -> Array:
+        """Draws of long series from condensed points, whose pull is taken anew where a first pass arrived."""
+        theta = self.theta[:, None]
+        for width in CELLS:
+            x, cells, weighed = self._condensed(y, weights, theta, width)
+            start = np.broadcast_to(theta, (*y.shape[:2], theta.shape[2]))
+            theta = self._refit(x, cells, weighed, centre, np.full((1, 1), np.inf), start, 1e-6)
+        return theta
+
+    def _condensed(self, y: Array, weights: Array, theta: Array, width: float) -> tuple[Array, Array, Array]:
         """Neighbouring points as one: x (inputs, series, cells), y and weights (series, draws, cells).
 
-        Each cell pulls at the curve as its points together do at the optimum, where Huber's function bounds each of
-        them; draws stay so near that this does not change.
+        Each cell pulls at the curve `theta` (series, 1 or draws, parameters) as its points together do there, where
+        Huber's function bounds each of them.
         """
-        value = self.law.evaluate(self.theta, self.problems.x)[0]
-        residual = value[:, None] - y
-        psi = np.clip(residual, -self.problems.delta, self.problems.delta)
-        # A cell whose points are all bounded keeps its pull, and next to no curvature.
-        free = weights * np.where(psi == residual, 1.0, BOUNDED)
-        cells = [
-            np.unique(np.floor(self.problems.x[:, g, : len(one)] / CELL), axis=1, return_inverse=True)[1].ravel()
+        places = [
+            np.unique(np.floor(self.problems.x[:, g, : len(one)] / width), axis=1, return_inverse=True)[1].ravel()
             for g, one in enumerate(self.ladder.series)
         ]
-        count = max(int(cell.max()) for cell in cells) + 1
-        x, (pulled, weighed) = np.zeros((len(self.problems.x), len(cells), count)), np.zeros((2, *y.shape[:2], count))
-        for g, cell in enumerate(cells):
-            n, each = len(cell), np.eye(count)[cell]
-            weight = self.problems.weights[g, :n] @ each
-            x[:, g] = (self.problems.x[:, g, :n] * self.problems.weights[g, :n]) @ each / np.maximum(weight, 1e-300)
-            weighed[g] = free[g, :, :n] @ each
-            pulled[g] = (weights[g, :, :n] * psi[g, :, :n]) @ each
-        middle = self.law.evaluate(self.theta, x)[0][:, None]
-        return x, middle - pulled / np.maximum(weighed, 1e-300), weighed
+        count = max(int(place.max()) for place in places) + 1
+        x, middle = np.zeros((len(self.problems.x), len(y), count)), np.zeros((*y.shape[:2], count))
+        weighed = np.zeros_like(middle)
+        for g, place in enumerate(places):
+            n, each = len(place), np.eye(count)[place]
+            at, weight = self.problems.x[:, g, :n], self.problems.weights[g, :n]
+            x[:, g] = (at * weight) @ each / np.maximum(weight @ each, 1e-300)
+            residual = self.law.evaluate(theta[g], at)[0] - y[g, :, :n]
+            psi = np.clip(residual, -self.problems.delta, self.problems.delta)
+            # A cell whose points are all bounded keeps its pull, and next to no curvature.
+            weighed[g] = (weights[g, :, :n] * np.where(psi == residual, 1.0, BOUNDED)) @ each
+            pulled = (weights[g, :, :n] * psi) @ each
+            middle[g] = self.law.evaluate(theta[g], x[:, g])[0] - pulled / np.maximum(weighed[g], 1e-300)
+        return x, middle, weighed
 
     def _with_typical(self, one: Typical, rng: np.random.Generator, y: Array, centre: Array) -> tuple[Array, Array]:
         """Observations (series, draws, points) without luck, and priors' centres, as refits of the common curve say."""

@@ -8,11 +8,11 @@ import numpy as np
 
 from astraios.fit.curve import Array
 from astraios.fit.laws import Law
-from astraios.fit.observations import Ladder
+from astraios.fit.observations import LITTLE, Ladder
 from astraios.fit.optimise import Problems, Solution, minimise, search
 from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent, inverse_of
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
-from astraios.fit.typical import PULL, sizes_of
+from astraios.fit.typical import sizes_of
 
 UNTUNED = 1e-4
 """Weight of series whose loss rises with size: they get a shift and no say in the shape."""
@@ -151,7 +151,7 @@ def _blur(ladder: Ladder, count: int, sigma: float) -> Array:
     found, series = np.full((1, count), sigma), len(ladder)
     if ladder.luck is not None:
         bases = float(np.mean(list(ladder.luck.count.values())))
-        found[:, series:] = np.hypot(sigma, PULL * ladder.luck.spread * np.sqrt(series / bases))
+        found[:, series:] = np.hypot(sigma, LITTLE * ladder.luck.spread * np.sqrt(series / bases))
     return found
 
 

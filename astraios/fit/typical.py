@@ -18,9 +18,6 @@ from astraios.fit.observations import Ladder, Luck
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.priors import weak
 
-PULL = 0.2
-"""Share of the luck against which the prior is weighed: luck that nobody saw widens intervals, and is no reason to take
-a curve for the prior's that the levels themselves show to be another."""
 OUTLYING = 3.0
 """Deviations beyond which a level is an outlier: it counts as this far off."""
 
@@ -88,14 +85,14 @@ def typical(
     own = sigma**2 / runs
     prior = weak(law, level[None], np.ones((1, len(level))), ladder.quantity)
     problem = Problems(
-        law, (sizes - centre[0])[None], level[None], 1 / (PULL**2 * blur + own)[None], np.full((1, 1), np.inf),
+        law, (sizes - centre[0])[None], level[None], 1 / (luck.pull**2 * blur + own)[None], np.full((1, 1), np.inf),
         prior.anchor, prior.scale[None] ** -2.0, *law.bounds(),
     )  # fmt: skip
     solved = minimise(problem, (theta.mean(0) if start is None else start)[None], 100, 1e-10)
     values, vectors = np.linalg.eigh(solved.hessian[0])
     inverse = (vectors / np.maximum(values, 1e-9)) @ vectors.T
     pull = inverse @ (law.evaluate(solved.theta, problem.x)[1][0] * problem.weights)
-    covariance = inverse + (1 - PULL**2) * (pull * blur) @ pull.T
+    covariance = inverse + (1 - luck.pull**2) * (pull * blur) @ pull.T
     found = Typical(problem, solved.theta[0], covariance, blur, own, np.zeros(len(sizes)))
     return replace(found, common=found._common(problem, solved.theta)[0])
 
