@@ -20,8 +20,8 @@ from astraios.fit.optimise import Problems, Solution, minimise, search
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 from astraios.fit.typical import Typical, sizes_of, trusted, typical
 
-MANY_CELLS = 1_000_000
-"""Points times draws from which on draws are of condensed points."""
+MANY_CELLS, LONG = 1_000_000, 80
+"""Points times draws, and points of a series, from which on draws are of condensed points."""
 BOUNDED = 1e-3
 """Curvature that a point beyond Huber's threshold keeps in a condensed one, against 1 within."""
 CELLS = (0.3, 0.1)
@@ -136,7 +136,7 @@ class PooledFit:
                 y[g, :, :n] += blur[g]
         if self.typical is not None:
             y, centre = self._with_typical(self.typical, rng, y, centre)
-        if y.size > MANY_CELLS:
+        if y.size > MANY_CELLS and y.shape[2] >= LONG:
             return self._dense_draw(y, weights, centre)
         start = np.repeat(self.theta[:, None], draws, axis=1)
         return self._refit(self.problems.x, y, weights, centre, self.problems.delta, start, 1e-9)
