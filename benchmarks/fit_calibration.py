@@ -29,7 +29,7 @@ from astraios.fit.weigh import candidates
 LEVEL = 0.9
 GRID = {
     "freedom": (4.0, 6.0, 30.0),
-    "scale": (0.9, 1.0, 1.15, 1.3),
+    "scale": (0.9, 0.95, 1.0, 1.15, 1.3),
     "factor": (0.75, 1.0, 1.5),
     "splits": (2.0, 4.0),
 }
