@@ -24,7 +24,7 @@ MANY_CELLS, LONG = 1_000_000, 80
 """Points times draws, and points of a series, from which on draws are of condensed points."""
 BOUNDED = 1e-3
 """Curvature that a point beyond Huber's threshold keeps in a condensed one, against 1 within."""
-CELLS = (0.3, 0.1)
+CELLS = (0.3, 0.2)
 """Widths of condensed points in each input's natural logarithm: at the optimum, then where each draw arrived. A law
 hardly bends within."""
 MANY_SERIES = 100
@@ -159,7 +159,7 @@ class PooledFit:
         for width in CELLS:
             x, cells, weighed = self._condensed(y, weights, theta, width)
             start = np.broadcast_to(theta, (*y.shape[:2], theta.shape[2]))
-            theta = self._refit(x, cells, weighed, centre, np.full((1, 1), np.inf), start, 1e-6)
+            theta = self._refit(x, cells, weighed, centre, np.full((1, 1), np.inf), start, 1e-4)
         return theta
 
     def _condensed(self, y: Array, weights: Array, theta: Array, width: float) -> tuple[Array, Array, Array]:
