@@ -123,7 +123,7 @@ class Luck:
     assumed: bool = False
     """Whether the spread is a prior's, with what the curve's residuals add: one base a size shows no luck."""
     pull: float = LITTLE
-    """Share of the luck that the priors of curves are weighed against (see `astraios.fit.luck`)."""
+    """Share of the luck that the priors of curves are weighed against (see `astraios.fit.typical`)."""
 
     def sizes(self, rng: np.random.Generator, draws: int) -> Array:
         """The spread in each draw, (draws,): as uncertain as its degrees of freedom say."""

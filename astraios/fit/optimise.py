@@ -160,8 +160,8 @@ def _step(state: _State, damping: Array, problems: Problems) -> tuple[Array, Arr
         push *= free
     step, promise, bad = np.empty_like(push), np.empty(len(push)), np.ones(len(push), bool)
     if len(push) > FEW:
-        full, sound = solve(scaled, push)
-        step, _ = solve(scaled, push, damping)
+        full, sound = _solve(scaled, push, 0.0)
+        step, _ = _solve(scaled, push, damping)
         promise, bad = (full * push).sum(1), ~sound
     if bad.any():
         values, vectors = np.linalg.eigh(scaled[bad])
@@ -172,7 +172,7 @@ def _step(state: _State, damping: Array, problems: Problems) -> tuple[Array, Arr
     return -step / scale, promise, held
 
 
-def solve(matrices: Array, right: Array, ridge: Array | float = 0.0) -> tuple[Array, Bools]:
+def _solve(matrices: Array, right: Array, ridge: Array | float) -> tuple[Array, Bools]:
     """Solutions of (M + ridge) x = b, (problems, k), and where M + ridge is safely positive.
 
     Elimination without pivots, each step for all problems at once: for the few parameters of a law that is many times

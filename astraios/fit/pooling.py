@@ -136,7 +136,7 @@ class PooledFit:
                 y[g, :, :n] += blur[g]
         if self.typical is not None:
             y, centre = self._with_typical(self.typical, rng, y, centre)
-        if y.size > MANY_CELLS and y.shape[2] >= LONG:
+        if y.size > MANY_CELLS and y.shape[2] >= LONG and self.estimator.delta is None:
             return self._dense_draw(y, weights, centre)
         start = np.repeat(self.theta[:, None], draws, axis=1)
         return self._refit(self.problems.x, y, weights, centre, self.problems.delta, start, 1e-9)
