@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
-from fit_common import HoldOut, holdouts
+from fit_common import HoldOut, cases, holdouts
 
 from astraios import store
 from astraios.fit.analysis import analyse
@@ -25,28 +25,35 @@ from astraios.workflow.selecting import select
 
 
 def pairs(table: HoldOut) -> np.ndarray:
-    """One row a pair and point: P(first is better), truth, and the same for the ranking at the largest known size."""
+    """One row a pair and point: is the first projected to be better, truth, the same at the largest known size, P(it is).
+
+    Pairs are of series whose largest known size and data are the same, at hidden points that both have.
+    """
     train, hidden = table.ladders()
     ensemble = build(candidates("auto", train), train)
     names = ensemble.ladder.names
-    needed = {name for fit in ensemble.fits for name in fit.law.inputs}
+    needed = list(dict.fromkeys(name for fit in ensemble.fits for name in fit.law.inputs))
     found, rows = {}, []
     for series in hidden.series:
-        g = names.index(series.name)
-        drawn = ensemble.project({n: np.tile(c, (len(names), 1)) for n, c in series.inputs.items() if n in needed})
-        mine = train.series[g]
-        last = mine.inputs["n_params"] + mine.inputs["n_tokens"]
-        found[series.name] = (series, drawn.new[g], float(mine.log_loss[last.argmax()]))
-    for a, b in combinations(sorted(found), 2):
-        if table.name == "finetune" and a.split()[-1] != b.split()[-1]:
+        if series.name not in names:
             continue
-        (one, one_draws, one_last), (two, two_draws, two_last) = found[a], found[b]
-        for i in range(len(one)):
-            same = np.flatnonzero(np.isclose(two.inputs["n_tokens"], one.inputs["n_tokens"][i], atol=1e-6))
-            if same.size:
-                p = float((one_draws[:, i] < two_draws[:, same[0]]).mean())
-                rows.append([p, one.log_loss[i] < two.log_loss[same[0]], one_last < two_last])
-    return np.array(rows, float)
+        g = names.index(series.name)
+        drawn = ensemble.project({n: np.tile(series.inputs[n], (len(names), 1)) for n in needed})
+        places = [tuple(np.round(at, 6)) for at in zip(*(series.inputs[n] for n in needed), strict=True)]
+        points = {at: (float(drawn.mean[g, i]), drawn.new[g, :, i], float(series.log_loss[i]))
+                  for i, at in enumerate(places)}  # fmt: skip
+        mine = next(one for one in train.series if one.name == series.name)
+        spent = np.sum([mine.inputs[n] for n in needed], axis=0)
+        last = float(mine.log_loss[spent >= spent.max() - 1e-6].mean())
+        found[series.name] = (points, last, round(float(spent.max()), 3))
+    for a, b in combinations(sorted(found), 2):
+        (one, one_last, one_at), (two, two_last, two_at) = found[a], found[b]
+        if one_at != two_at or (table.name == "finetune" and a.split()[-1] != b.split()[-1]):
+            continue
+        for at in sorted(set(one) & set(two)):
+            (mean, draws, truth), (other, others, known) = one[at], two[at]
+            rows.append([mean < other, truth < known, one_last < two_last, float((draws < others).mean())])
+    return np.array(rows, float).reshape(-1, 4)
 
 
 def paper() -> tuple[np.ndarray, float, float]:
@@ -71,7 +78,7 @@ def paper() -> tuple[np.ndarray, float, float]:
         for name in model.names
     ])  # fmt: skip
     rows = [
-        [float((new[a] > new[b]).mean()), truth[a] > truth[b], last[a] > last[b]]
+        [mean[a] > mean[b], truth[a] > truth[b], last[a] > last[b], float((new[a] > new[b]).mean())]
         for a, b in combinations(range(len(model.names)), 2)
     ]
     return np.array(rows, float), float(np.abs(mean - truth).mean()), float(np.abs(last - truth).mean())
@@ -80,8 +87,15 @@ def paper() -> tuple[np.ndarray, float, float]:
 def main() -> None:
     print("| table | pairs | ours in order | order at the largest known | Brier | always the base rate |")
     print("| --- | --- | --- | --- | --- | --- |")
-    for name in ("gadre", "finetune"):
-        show(name, pairs(holdouts()[name]))
+    found: dict[str, list[np.ndarray]] = {}
+    for table in (*holdouts().values(), *cases().values()):
+        rows = pairs(table)
+        if len(rows):
+            found.setdefault(table.name.split("/")[0], []).append(rows)
+    whole = {name: np.concatenate(parts) for name, parts in found.items()}
+    for name, rows in whole.items():
+        show(name, rows)
+    show("all of them", np.concatenate(list(whole.values())))
     rows, error, carried = paper()
     show("the paper's mean score at 16B", rows)
     print(f"\nMean score at 16B: error {100 * error:.2f} points, carry-forward {100 * carried:.2f}.")
@@ -89,11 +103,12 @@ def main() -> None:
 
 def show(name: str, rows: np.ndarray) -> None:
     """One line of the table."""
-    p, truth, last = rows.T
+    ours, truth, last, p = rows.T
     base = truth.mean()
     print(
-        f"| {name} | {len(p)} | {((p > 0.5) == truth).mean():.1%} | {(last == truth).mean():.1%}"
-        f" | {((p - truth) ** 2).mean():.3f} | {(base * (1 - base)):.3f} |",
+        f"| {name} | {len(p)} | {(ours == truth).sum()} ({(ours == truth).mean():.1%})"
+        f" | {(last == truth).sum()} ({(last == truth).mean():.1%}) | {((p - truth) ** 2).mean():.4f}"
+        f" | {(base * (1 - base)):.3f} |",
         flush=True,
     )
 

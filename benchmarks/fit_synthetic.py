@@ -65,11 +65,14 @@ class Made:
 
 
 def cover(seed: int, sizes: int, noise: float = 0.003) -> tuple[float, float, float, float]:
-    """Share of methods covered by the interval of a new run and of the mean, relative error, relative width."""
+    """Share of methods covered by the interval of a new run and of the mean, relative error, relative width.
+
+    These ladders have no luck of a size, and the fit is told so.
+    """
     rng = np.random.default_rng([seed, sizes])
     made = ladder(rng, sizes, noise)
     truth, target, data = made.truth, made.target, read(made.frame, group="method_id")
-    drawn = build(candidates("auto", data), data, seed=seed).project(
+    drawn = build(candidates("auto", data), data, seed=seed, base_noise=0).project(
         {"n_params": np.full((len(data), 1), np.log(target))}
     )
     run = truth * np.exp(noise * rng.standard_normal(len(truth)))
@@ -85,8 +88,11 @@ FEW = ((3, 1, 0.01, 0.0), (4, 1, 0.01, 0.0), (6, 1, 0.01, 0.0), (3, 7, 0.003, 0.
 """Sizes, series, own noise of a run, and noise that all series of a size share: one base model a size."""
 
 
-def few(seed: int, sizes: int, methods: int, own: float, shared: float) -> tuple[float, float, float]:
-    """Share of series covered by the interval of the mean and of a new run (of a new base), and relative error."""
+def few(seed: int, sizes: int, methods: int, own: float, shared: float) -> tuple[float, ...]:
+    """Share of series covered by the interval of the mean and of a new run (of a new base), relative error and width.
+
+    Then the share of pairs of series that are put in order, by us and by the largest known size.
+    """
     rng = np.random.default_rng([seed, sizes, methods])
     steps = np.log(1e8) + rng.uniform(np.log(2), np.log(4)) * np.arange(sizes)
     target = steps[-1] + rng.uniform(np.log(2), np.log(10))
@@ -106,21 +112,28 @@ def few(seed: int, sizes: int, methods: int, own: float, shared: float) -> tuple
     drawn = build(candidates("auto", data), data, seed=seed).project({"n_params": np.full((methods, 1), target)})
     run = known * np.exp(luck[-1] + own * rng.standard_normal(methods))
     (low, high), (new_low, new_high) = drawn.interval(0.9), drawn.interval(0.9, new=True)
+    last = np.array([series.log_loss[-1] for series in data.series])
+    a, b = np.triu_indices(methods, 1)
+    right = known[a] < known[b]
     return (
         float(((low[:, 0] <= known) & (known <= high[:, 0])).mean()),
         float(((new_low[:, 0] <= run) & (run <= new_high[:, 0])).mean()),
         float(np.abs(np.exp(drawn.mean[:, 0]) / known - 1).mean()),
+        float(((high - low)[:, 0] / known).mean()),
+        *(float(((x[a] < x[b]) == right).mean()) if len(a) else np.nan for x in (drawn.mean[:, 0], last)),
     )
 
 
 def show_few(count: int) -> None:
     """Coverage with few sizes and one base model a size."""
-    print("\n| sizes | series | own noise | shared noise | mean covered | new run covered | relative error |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
+    print("\n| sizes | series | own noise | shared noise | mean covered | new run covered | relative error | width of the mean"
+          " | pairs in order | at the largest known |")  # fmt: skip
+    print("| --- " * 10 + "|")
     for case in FEW:
-        mean, new, error = np.mean([few(seed, *case) for seed in range(count)], axis=0)
+        mean, new, error, width, ours, last = np.mean([few(seed, *case) for seed in range(count)], axis=0)
         print(
-            f"| {case[0]} | {case[1]} | {case[2]:.1%} | {case[3]:.1%} | {mean:.1%} | {new:.1%} | {error:.2%} |",
+            f"| {case[0]} | {case[1]} | {case[2]:.1%} | {case[3]:.1%} | {mean:.1%} | {new:.1%} | {error:.2%}"
+            f" | {width:.2%} | {ours:.1%} | {last:.1%} |",
             flush=True,
         )
 

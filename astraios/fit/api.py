@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from astraios.errors import DataError, UsageError
 from astraios.fit.axes import Roles, arrange
 from astraios.fit.checks import of_assumptions, of_data, of_data_left_out, of_fit
-from astraios.fit.ensemble import build
+from astraios.fit.ensemble import build, noisier
 from astraios.fit.named import check_inputs, with_shares
 from astraios.fit.observations import ROW, check_named, fit_id, numbers, read, require_sizes
 from astraios.fit.results import FitResult
@@ -108,9 +107,7 @@ def fit(
     estimator = estimator_name(estimator)
     laws = candidates(law, ladder, tuple(more))
     require_sizes(ladder, pooled=len(ladder) > 1)
-    ensemble = build(laws, ladder, estimator, seed, base_noise=base_noise)
-    if points.run_noise is not None and points.run_noise > ensemble.sigma:
-        ensemble = replace(ensemble, noise=ensemble.noise * (points.run_noise / ensemble.sigma))
+    ensemble = noisier(build(laws, ladder, estimator, seed, base_noise=base_noise), points.run_noise, seed)
     warnings = [*points.warnings, *of_data(ladder), *of_fit(ensemble)]
     warnings += of_assumptions(ensemble.ladder, quantity is None)
     if d and not any("n_tokens" in one.inputs for one in laws):

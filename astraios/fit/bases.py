@@ -6,7 +6,7 @@ it belongs: in common noise of all curves, and in the interval of a new run, whi
 
 With one base a size, the usual case, luck can't be seen and has to be assumed. Its prior lies between what is known:
 1.5 % between pretrainings of the tiny ladder, 0.1 to 0.5 % between public pretrainings of several seeds at 100 million
-parameters and more. Residuals that all series of a size have in common say more, where the curve leaves any.
+parameters and more. What the curve itself says of it is `astraios.fit.luck`.
 """
 
 from __future__ import annotations
@@ -16,15 +16,12 @@ from dataclasses import replace
 import numpy as np
 
 from astraios.errors import UsageError
-from astraios.fit.curve import Array
 from astraios.fit.observations import Bases, Ladder, Luck
 
 ROUNDS = 30
 BASE_NOISE = 0.009
 """Assumed spread of the log loss between bases of one size; few degrees of freedom give it long tails."""
 BASE_FREEDOM = 3.0
-BENT = 3
-"""Parameters of a curve by size: what levels beyond these leave over says something about luck."""
 MANY = 12
 """Sizes from which on the scatter around the curve shows luck as it shows any noise."""
 
@@ -92,28 +89,5 @@ def assume(ladder: Ladder, spread: float | None = None) -> Ladder:
     base = np.array([b for s in ladder.series for b in s.base]) if named else np.repeat("", len(size))
     count = {float(v): len(set(base[size == v])) for v in levels}
     if spread is not None:
-        return replace(ladder, luck=Luck(spread, count, assumed=True))
-    return replace(ladder, luck=Luck(BASE_NOISE, count, BASE_FREEDOM, assumed=True))
-
-
-def learn(ladder: Ladder, residual: Array, sigma: float) -> Ladder:
-    """The ladder with what residuals say of an assumed luck: the part that series share, beyond a run's own noise.
-
-    Args:
-        residual: of a curve by size, (all points,), in log loss; not a number where a point has no say.
-        sigma: noise of one run.
-    """
-    luck = ladder.luck
-    if luck is None or not luck.assumed or not np.isfinite(luck.freedom):
-        return ladder
-    size = np.round(ladder.column("n_params"), 6)
-    kept = np.isfinite(residual)
-    cells = [residual[(size == v) & kept] for v in np.unique(size[kept])]
-    spare = max(len(cells) - BENT, 0)
-    if not spare:
-        return ladder
-    own = sum(sigma**2 / len(cell) for cell in cells) * spare / len(cells)
-    seen = max(sum(float(cell.mean()) ** 2 for cell in cells) - own, 0.0)
-    freedom = luck.freedom + spare
-    spread = float(np.sqrt((luck.freedom * luck.spread**2 + seen) / freedom))
-    return replace(ladder, luck=replace(luck, spread=spread, freedom=freedom))
+        return replace(ladder, luck=Luck(spread, count, assumed=True, pull=1.0))
+    return replace(ladder, luck=Luck(BASE_NOISE, count, BASE_FREEDOM, assumed=True, pull=1.0))

@@ -26,6 +26,21 @@ BENT = 3
 
 
 @dataclass(frozen=True)
+class Scale:
+    """What held-out sizes of other tables say of a kind of ladder; calibration.toml tells how they are used."""
+
+    freedom: float
+    scale: float
+    factor: float
+    splits: float
+
+    @classmethod
+    def of(cls, what: str) -> Scale:
+        """The one that is shipped for a kind."""
+        return cls(**CALIBRATION["loss"][what])
+
+
+@dataclass(frozen=True)
 class Lesson:
     """What rolling hold-outs teach about a ladder's projections."""
 
@@ -42,7 +57,7 @@ def kind(inputs: Sequence[str]) -> str:
     return "sizes" if inputs[0] == "n_params" else "data"
 
 
-def learn(rollings: Sequence[Rolling], weights: Array, sigma: float, what: str) -> Lesson:
+def learn(rollings: Sequence[Rolling], weights: Array, sigma: float, what: str, scale: Scale) -> Lesson:
     """Compare rolling errors of the weighted average with what was expected of them.
 
     The factor begins at what other tables of the kind ask for, worth some splits. A lean is taken off as far as it
@@ -52,13 +67,12 @@ def learn(rollings: Sequence[Rolling], weights: Array, sigma: float, what: str) 
     Args:
         sigma: noise of one run.
         what: kind of the ladder.
+        scale: where the factor begins.
     """
-    settings = CALIBRATION["loss"][what]
     splits = [_Seen.of(rollings, weights, s) for s in range(len(rollings[0].errors))]
     worth = np.array([one.worth for one in splits])
     ratio = np.array([one.square / (one.expected + sigma**2 * (1 + one.far)) for one in splits])
-    prior = settings["splits"]
-    factor = float(np.sqrt((prior * settings["factor"] ** 2 + worth @ ratio) / (prior + worth.sum())))
+    factor = float(np.sqrt((scale.splits * scale.factor**2 + worth @ ratio) / (scale.splits + worth.sum())))
     return Lesson(factor, 0.0 if what == "sizes" else _lean([one for one in splits if one.levels >= BENT]))
 
 

@@ -66,7 +66,7 @@ def of_fit(ensemble: Ensemble) -> list[FitWarning]:
             )
     f, _ = fit.law.evaluate(fit.theta, fit.problems.x)
     residual = np.where(fit.problems.weights > 0, f - fit.problems.y, 0.0)
-    far = np.abs(residual) > 6 * fit.sigma
+    far = np.abs(residual) > 6 * fit.scatter
     if far.any() and far.sum() <= 0.2 * (fit.problems.weights > 0).sum():
         count = int(far.sum())
         found.append(

@@ -14,16 +14,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from astraios.fit.bases import assume, learn, set_apart
-from astraios.fit.calibration import CALIBRATION, Lesson, kind
+from astraios.fit.bases import assume, set_apart
+from astraios.fit.calibration import BENT, CALIBRATION, Lesson, Scale, kind
 from astraios.fit.calibration import learn as learn_from
 from astraios.fit.curve import Array
 from astraios.fit.fitting import pool
 from astraios.fit.laws import Law
-from astraios.fit.observations import Ladder
+from astraios.fit.luck import learn
+from astraios.fit.observations import LITTLE, Ladder
 from astraios.fit.pooling import PooledFit
 from astraios.fit.quantities import quantity
-from astraios.fit.weigh import Rolling, predict_points, reach, roll, splits, weigh
+from astraios.fit.weigh import Rolling, reach, roll, splits, weigh
 
 DRAWS = 400
 GRID = np.array([0.0, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 14.0])
@@ -81,6 +82,21 @@ class Ensemble:
         """The law with the largest weight."""
         return self.fits[int(np.argmax(self.weights))]
 
+    @property
+    def kind(self) -> str:
+        """Kind of the ladder: sizes, data, or both."""
+        return kind(list(dict.fromkeys(name for fit in self.fits for name in fit.law.inputs)))
+
+    @property
+    def expected_noise(self) -> float:
+        """Of one point's log loss, as its series alone sees it."""
+        return float(np.sqrt(np.sum(self.weights * np.array([fit.noise**2 for fit in self.fits]))))
+
+    @property
+    def scatter(self) -> float:
+        """Noise of a run around its curve, with the luck of its size where one series can't tell them apart."""
+        return float(np.sqrt(np.sum(self.weights * np.array([fit.scatter**2 for fit in self.fits]))))
+
     def _far(self, columns: dict[str, Array]) -> Array:
         """How far targets lie beyond the runs, (series, targets)."""
         count = len(next(iter(columns.values())))
@@ -97,8 +113,7 @@ class Ensemble:
         Curves of one ladder are wrong in their form alike; the factor that held-out tables ask for was learnt on single
         curves; and a difference drawn to the last known one is a better loss and no curve.
         """
-        inputs = list(dict.fromkeys(name for fit in self.fits for name in fit.law.inputs))
-        widened = self.lesson.factor * float(CALIBRATION["loss"][kind(inputs)]["scale"])
+        widened = self.lesson.factor * float(CALIBRATION["loss"][self.kind]["scale"])
         form = self.form.mean(0) / self.form.mean(0).std()
         return replace(
             self, form=np.tile(form, (len(self.form), 1)), stretch=self.stretch / max(widened, 1.0),
@@ -154,10 +169,8 @@ def build(
     if what == "sizes":
         ladder = assume(ladder, base_noise)
     if ladder.luck is not None and ladder.luck.assumed:
-        first = pool(laws[0], ladder, estimator, seed)
-        residual = predict_points(first, ladder)[0] - np.concatenate([s.log_loss for s in ladder])
-        rising = np.concatenate([np.full(len(s), s.rises) for s in ladder])
-        ladder = learn(ladder, np.where(rising, np.nan, residual), first.sigma)
+        ladder = learn(ladder, pool(laws[0], ladder, estimator, seed))
+    ladder = _pulled(ladder, laws[0], inputs, estimator, seed)
     parts = splits(ladder, inputs)
     rollings = tuple(roll(law, parts, estimator, seed) for law in laws)
     fits = tuple(pool(law, ladder, estimator, seed) for law in laws)
@@ -172,16 +185,51 @@ def build(
     sigma = float(np.sqrt(np.sum(weights * np.array([fit.sigma**2 for fit in fits]))))
     shared = _shared(rollings, weights, sigma)
     common, own = rng.standard_normal(count), rng.standard_normal((len(ladder), count))
-    lesson = learn_from(rollings, weights, float(np.sqrt(np.sum(weights * np.array([f.noise**2 for f in fits])))), what)
-    noise, stretch = rng.standard_normal((len(ladder), count)), lesson.factor * _stretch(what, rng, count)
+    noise = rng.standard_normal((len(ladder), count))
     if ladder.luck is not None:
         # A new run has a base of its own, and methods tuned on one base share it.
         noise = noise + ladder.luck.sizes(rng, count) / sigma * rng.standard_normal(count)
     ensemble = Ensemble(
         ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own,
-        noise / lesson.factor, stretch, sigma, lesson, np.zeros((len(ladder), len(GRID))),
+        noise, np.ones(count), sigma, Lesson(1.0, 0.0), np.zeros((len(ladder), len(GRID))),
     )  # fmt: skip
+    ensemble = calibrated(ensemble, Scale.of(what), seed)
     return replace(ensemble, order=_order(ensemble)) if what == "sizes" and len(ladder) > 1 else ensemble
+
+
+def _pulled(ladder: Ladder, law: Law, inputs: Sequence[str], estimator: str, seed: int) -> Ladder:
+    """The ladder with little pull of an assumed luck where rolling hold-outs that keep a bend are met better so.
+
+    Luck that may be there is a reason to take a curve for the prior's; but where the levels foretell the next ones, how
+    they bend is no luck.
+    """
+    luck = ladder.luck
+    if luck is None or not luck.assumed or len(ladder) < 2:
+        return ladder
+    found = []
+    for pull in (luck.pull, LITTLE):
+        tried = replace(ladder, luck=replace(luck, pull=pull))
+        parts = [part for part in splits(tried, inputs) if part.levels >= BENT]
+        found.append((roll(law, parts, estimator, seed).pooled if parts else 0.0, tried))
+    return min(found, key=lambda one: one[0])[1]
+
+
+def noisier(ensemble: Ensemble, run_noise: float | None, seed: int = 0) -> Ensemble:
+    """The same where single runs have more noise (in log loss) than points that are better known, tuned ones."""
+    if run_noise is None or run_noise <= ensemble.sigma:
+        return ensemble
+    more = np.sqrt((run_noise / ensemble.sigma) ** 2 - 1) / ensemble.lesson.factor
+    drawn = np.random.default_rng([seed, 2]).standard_normal(ensemble.noise.shape)
+    return replace(ensemble, noise=ensemble.noise + more * drawn)
+
+
+def calibrated(ensemble: Ensemble, scale: Scale, seed: int = 0) -> Ensemble:
+    """The same with deviations as wide as its rolling hold-outs and `scale`, which other tables taught, ask for."""
+    lesson = learn_from(ensemble.rollings, ensemble.weights, ensemble.expected_noise, ensemble.kind, scale)
+    stretch = lesson.factor * stretched(scale, len(ensemble.stretch), seed)
+    return replace(
+        ensemble, lesson=lesson, stretch=stretch, noise=ensemble.noise * (ensemble.lesson.factor / lesson.factor)
+    )
 
 
 def _order(ensemble: Ensemble) -> Array:
@@ -202,11 +250,11 @@ def _order(ensemble: Ensemble) -> Array:
     return np.where(known[:, None], KEPT * np.minimum(GRID / BEYOND, 1.0) * gap, 0.0)
 
 
-def _stretch(what: str, rng: np.random.Generator, count: int) -> Array:
+def stretched(scale: Scale, count: int, seed: int = 0) -> Array:
     """Factors that turn normal deviations into Student's, spread evenly over their distribution."""
-    freedom, scale = CALIBRATION["loss"][what]["freedom"], CALIBRATION["loss"][what]["scale"]
-    chi = np.sort(rng.chisquare(freedom, (64, count)), axis=1).mean(0)
-    return scale * np.sqrt(freedom / rng.permutation(chi))
+    rng = np.random.default_rng([seed, 1])
+    chi = np.sort(rng.chisquare(scale.freedom, (64, count)), axis=1).mean(0)
+    return scale.scale * np.sqrt(scale.freedom / rng.permutation(chi))
 
 
 def _shared(rollings: Sequence[Rolling], weights: Array, sigma: float) -> float:

@@ -84,7 +84,7 @@ def _certificate(ensemble: Ensemble) -> dict[str, Any]:
         "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
         "sigma": ensemble.sigma, "freedom": fit.freedom,
         "shared": ensemble.shared, "base_spread": bases.spread if bases else None,
-        "base_noise": {"spread": luck.spread, "assumed": luck.assumed} if luck else None,
+        "base_noise": {"spread": luck.spread, "assumed": luck.assumed, "pull": luck.pull} if luck else None,
         "quantity": ensemble.ladder.quantity,
         "width_factor": ensemble.lesson.factor, "bias": ensemble.lesson.bias,
         "largest": _largest(ensemble),

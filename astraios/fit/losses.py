@@ -13,7 +13,7 @@ from astraios.fit.axes import Points, Roles, arrange
 from astraios.fit.curve import Array
 from astraios.fit.decide import ranking
 from astraios.fit.decide.ranking import Rank
-from astraios.fit.ensemble import Draws, Ensemble, build
+from astraios.fit.ensemble import Draws, Ensemble, build, noisier
 from astraios.fit.fitted import document, fitted
 from astraios.fit.named import LEAST, USUAL, check_inputs, with_shares
 from astraios.fit.notes import FitWarning
@@ -168,8 +168,7 @@ def fit_part(
     estimator = estimator_name(request.estimator)
     laws = candidates(request.law, ladder, tuple(dict(request.inputs)))
     ensemble = build(laws, ladder, estimator, request.seed, base_noise=request.base_noise)
-    if run_noise is not None and run_noise > ensemble.sigma:
-        ensemble = replace(ensemble, noise=ensemble.noise * (run_noise / ensemble.sigma))
+    ensemble = noisier(ensemble, run_noise, request.seed)
     key: tuple[Any, ...] = (request.law, estimator, request.level, request.seed, role)
     key += () if request.base_noise is None else (f"base noise {request.base_noise}",)
     ids = {name: fit_id(ladder, *key, name) for name in ladder.names}

@@ -94,6 +94,10 @@ class Series:
         )  # fmt: skip
 
 
+LITTLE = 0.2
+"""Share of a size's luck that lets priors pull at a curve whose levels themselves show how it bends."""
+
+
 @dataclass(frozen=True)
 class Bases:
     """Base models that were pretrained several times."""
@@ -118,6 +122,8 @@ class Luck:
     """Degrees of freedom behind the spread; infinite where it was measured or given."""
     assumed: bool = False
     """Whether the spread is a prior's, with what the curve's residuals add: one base a size shows no luck."""
+    pull: float = LITTLE
+    """Share of the luck that the priors of curves are weighed against (see `astraios.fit.typical`)."""
 
     def sizes(self, rng: np.random.Generator, draws: int) -> Array:
         """The spread in each draw, (draws,): as uncertain as its degrees of freedom say."""
@@ -249,8 +255,10 @@ def read(
     bases = [str(base or "") for base in frame["model_id"]] if "model_id" in frame.columns else []
     seeds = frame["seed"].to_list() if "seed" in frame.columns else [None] * len(frame)
     series = []
-    for name in sorted(set(keys)):
-        rows = [i for i, key in enumerate(keys) if key == name]
+    members: dict[str, list[int]] = {}
+    for i, key in enumerate(keys):
+        members.setdefault(key, []).append(i)
+    for name, rows in sorted(members.items()):
         rows.sort(key=lambda i: (*(columns[c][i] for c in columns), runs[i], losses[i]))
         series.append(
             Series(

@@ -3,7 +3,8 @@
 Transformed parameters of a series are normal around a shared mean: theta_g = anchor_g + u_g, u_g ~ N(mu, tau^2). The
 anchors carry each series' own level, so what is shared is the shape. mu and tau come from the series themselves
 (empirical Bayes by EM, with the Laplace variance of each series), and tau has a weak prior of its own, so that one
-series alone, or two sizes, still give an answer: the prior's.
+series alone, or two sizes, still give an answer: the prior's. Where the sizes have luck that series share, mu is the
+curve of `astraios.fit.typical`, which knows of it, and the series are fitted without that luck.
 """
 
 from __future__ import annotations
@@ -17,9 +18,15 @@ from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder
 from astraios.fit.optimise import Problems, Solution, minimise, search
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
+from astraios.fit.typical import Typical, sizes_of, trusted, typical
 
-MANY_CELLS, FEW_STEPS = 1_000_000, 3
-"""Points times draws from which on draws take so many Newton steps: with that many points the optimum is near."""
+MANY_CELLS, LONG = 1_000_000, 80
+"""Points times draws, and points of a series, from which on draws are of condensed points."""
+BOUNDED = 1e-3
+"""Curvature that a point beyond Huber's threshold keeps in a condensed one, against 1 within."""
+CELLS = (0.3, 0.2)
+"""Widths of condensed points in each input's natural logarithm: at the optimum, then where each draw arrived. A law
+hardly bends within."""
 MANY_SERIES = 100
 """Series beyond which each takes a quarter of the starts: they share their shape, and the best start is the same."""
 HUBER = 1.345
@@ -73,11 +80,18 @@ class PooledFit:
     solution: Solution
     agreement: float
     """Share of starts that reached the best optimum, worst series."""
+    typical: Typical | None
+    """The curve that series share, where its sizes have luck."""
 
     @property
     def noise(self) -> float:
         """Noise of one point as its series alone sees it: a run's own, and assumed luck of its size."""
         return float(np.hypot(self.sigma, unseen(self.ladder)))
+
+    @property
+    def scatter(self) -> float:
+        """Noise of a run around its curve; one series can't tell a run's own from the luck of its size."""
+        return self.sigma if len(self.ladder) > 1 else self.noise
 
     def log_predict(self, theta: Array, x: Array) -> Array:
         """Log losses (series, draws, points) for theta (series, draws, parameters), x (inputs, series, points)."""
@@ -87,7 +101,12 @@ class PooledFit:
 
     def variance(self, g: int, slope: Array) -> Array:
         """Variance of log predictions of series `g` from the curvature at the optimum; slopes (parameters, n)."""
-        return self.noise**2 * np.einsum("kn,kl,ln->n", slope, inverse_of(self.solution.hessian[g : g + 1])[0], slope)
+        inverse = inverse_of(self.solution.hessian[g : g + 1])[0]
+        if self.typical is None or not trusted(self.ladder)[g]:
+            covariance = self.noise**2 * inverse
+        else:
+            covariance = self.sigma**2 * inverse + self.typical.covariance
+        return np.asarray(np.einsum("kn,kl,ln->n", slope, covariance, slope))
 
     def draw(self, rng: np.random.Generator, draws: int) -> Array:
         """Parameters (series, draws, parameters): refits of perturbed data under perturbed priors, all at once.
@@ -96,52 +115,87 @@ class PooledFit:
         ones, for which that is degenerate, get new noise instead, its size drawn from its own posterior (so the
         intervals have Student tails).
         """
-        series, points = self.problems.y.shape
+        series = len(self.problems.y)
         k = len(self.law.parameters)
         noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
         centre = self.mean[:, None] + self.mean_error * rng.standard_normal((1, draws, k))
         centre = centre + self.tau[:, None] * rng.standard_normal((series, draws, k))
         y = np.repeat(self.problems.y[:, None], draws, axis=1)
         weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
-        shared = self.shared_noise(rng, draws)
+        blur = self.shared_noise(rng, draws)
         for g, one in enumerate(self.ladder.series):
             member = clusters(one.run_id)
             count, n = member.max() + 1, len(one)
             if one.weight is not None:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, n)) / np.sqrt(one.weight)
-            elif count >= 4 * k:
+            elif count >= 4 * k and not blur:
                 weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, member]
             else:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, member]
-            if shared:
-                y[g, :, :n] += shared[g]
-        if shared and series > 1:
-            centre = centre + self._moved(shared) * self._pooled[:, None, None]
+            if blur:
+                y[g, :, :n] += blur[g]
+        if self.typical is not None:
+            y, centre = self._with_typical(self.typical, rng, y, centre)
+        if y.size > MANY_CELLS and y.shape[2] >= LONG and self.estimator.delta is None:
+            return self._dense_draw(y, weights, centre)
+        start = np.repeat(self.theta[:, None], draws, axis=1)
+        return self._refit(self.problems.x, y, weights, centre, self.problems.delta, start, 1e-9)
+
+    def _refit(
+        self, x: Array, y: Array, weights: Array, centre: Array, delta: Array, start: Array, accuracy: float
+    ) -> Array:
+        """Optima of all draws, (series, draws, parameters), from `start`, which has their shape."""
+        series, draws, k = start.shape
         flat = Problems(
-            self.law, np.repeat(self.problems.x, draws, axis=1), y.reshape(-1, points), weights.reshape(-1, points),
-            self.problems.delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
+            self.law, np.repeat(x, draws, axis=1), y.reshape(series * draws, -1), weights.reshape(series * draws, -1),
+            delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
             self.problems.low, self.problems.high,
         )  # fmt: skip
-        steps, accuracy = (60, 1e-9) if flat.y.size < MANY_CELLS else (FEW_STEPS, 1e-5)
-        return minimise(flat, np.repeat(self.theta, draws, axis=0), steps, accuracy).theta.reshape(series, draws, k)
+        return minimise(flat, start.reshape(-1, k), 60, accuracy).theta.reshape(start.shape)
 
-    @property
-    def _pooled(self) -> Mask:
-        """Series that share their mean, (series,)."""
-        return np.array([not one.rises for one in self.ladder.series])
+    def _dense_draw(self, y: Array, weights: Array, centre: Array) -> Array:
+        """Draws of long series from condensed points, whose pull is taken anew where a first pass arrived."""
+        theta = self.theta[:, None]
+        for width in CELLS:
+            x, cells, weighed = self._condensed(y, weights, theta, width)
+            start = np.broadcast_to(theta, (*y.shape[:2], theta.shape[2]))
+            theta = self._refit(x, cells, weighed, centre, np.full((1, 1), np.inf), start, 1e-4)
+        return theta
 
-    def _moved(self, shared: list[Array]) -> Array:
-        """Where luck moves the mean that series share, (draws, parameters), to first order.
+    def _condensed(self, y: Array, weights: Array, theta: Array, width: float) -> tuple[Array, Array, Array]:
+        """Neighbouring points as one: x (inputs, series, cells), y and weights (series, draws, cells).
 
-        All series move alike, so that the mean moves as one series would that had but the weak prior.
+        Each cell pulls at the curve `theta` (series, 1 or draws, parameters) as its points together do there, where
+        Huber's function bounds each of them.
         """
-        prior = weak(self.law, self.problems.y, self.problems.weights, self.ladder.quantity)
-        slope = self.law.evaluate(self.theta, self.problems.x)[1]
-        curvature = (slope * self.problems.weights[:, None]) @ slope.transpose(0, 2, 1)
-        inverse = np.linalg.inv(curvature + np.diag((self.noise / prior.scale) ** 2))
-        kept = [g for g in range(len(shared)) if self._pooled[g]]
-        moved = [shared[g] @ (inverse[g] @ slope[g, :, : shared[g].shape[1]]).T for g in kept]
-        return np.mean(moved, axis=0) if kept else np.zeros((len(shared[0]), slope.shape[1]))
+        places = [
+            np.unique(np.floor(self.problems.x[:, g, : len(one)] / width), axis=1, return_inverse=True)[1].ravel()
+            for g, one in enumerate(self.ladder.series)
+        ]
+        count = max(int(place.max()) for place in places) + 1
+        x, middle = np.zeros((len(self.problems.x), len(y), count)), np.zeros((*y.shape[:2], count))
+        weighed = np.zeros_like(middle)
+        for g, place in enumerate(places):
+            n, each = len(place), np.eye(count)[place]
+            at, weight = self.problems.x[:, g, :n], self.problems.weights[g, :n]
+            x[:, g] = (at * weight) @ each / np.maximum(weight @ each, 1e-300)
+            residual = self.law.evaluate(theta[g], at)[0] - y[g, :, :n]
+            psi = np.clip(residual, -self.problems.delta, self.problems.delta)
+            # A cell whose points are all bounded keeps its pull, and next to no curvature.
+            weighed[g] = (weights[g, :, :n] * np.where(psi == residual, 1.0, BOUNDED)) @ each
+            pulled = (weights[g, :, :n] * psi) @ each
+            middle[g] = self.law.evaluate(theta[g], x[:, g])[0] - pulled / np.maximum(weighed[g], 1e-300)
+        return x, middle, weighed
+
+    def _with_typical(self, one: Typical, rng: np.random.Generator, y: Array, centre: Array) -> tuple[Array, Array]:
+        """Observations (series, draws, points) without luck, and priors' centres, as refits of the common curve say."""
+        known, place = trusted(self.ladder), _levels(self.ladder, self.problems.y.shape)
+        weights = self.problems.weights * known[:, None]
+        each = np.eye(len(one.common))[place] * weights[..., None]
+        moved = np.einsum("gdn,gnl->dl", y - self.problems.y[:, None], each) / np.maximum(each.sum((0, 1)), 1e-9)
+        theta, common = one.redraw(moved, rng)
+        y = y + one.common[place][:, None] - common[:, place].transpose(1, 0, 2)
+        return y, centre + (theta - one.theta) * known[:, None, None]
 
     def shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
         """Luck of the bases, (draws, points) a series, the same for all series at one size; empty without luck."""
@@ -198,35 +252,52 @@ def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts:
     starts = starts if len(ladder) <= MANY_SERIES else max(starts // 4, 2)
     rng = np.random.default_rng(seed)
     guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
-    trusted = np.array([not series.rises for series in ladder.series])
+    known = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
-    luck, level = unseen(ladder), _levels(ladder, y.shape) if unseen(ladder) and len(ladder) > 1 else None
-    problems = independent(law, x, y, weights, rule, float(np.hypot(sigma, luck)), prior.anchor + shift, tau)
+    luck, level = unseen(ladder), _levels(ladder, y.shape) if _told_apart(ladder) else None
+    together = rule.prior and ladder.luck is not None and known.sum() > 1
+    own = 0.0 if together else luck
+    problems = independent(law, x, y, weights, rule, float(np.hypot(sigma, own)), prior.anchor + shift, tau)
     solution, agreeing = search(problems, guesses, 100, 1e-8)
     agreement = float(agreeing.min())
-    theta, error = solution.theta, prior.scale * 0
+    theta, error, curve, apart = solution.theta, prior.scale * 0, None, y
     within = sum(float(one.within.sum()) for one in ladder.series if one.within is not None)
     freedom = NOISE_WEIGHT
     for _ in range(12 if rule.prior else 1):
-        problems = independent(law, x, y, weights, rule, float(np.hypot(sigma, luck)), prior.anchor + shift, tau)
+        if together and ladder.luck is not None:
+            curve = typical(law, ladder, centre, theta, sigma, ladder.luck, None if curve is None else curve.theta)
+            shift, apart = known[:, None] * curve.shift, y - curve.common[_levels(ladder, y.shape)]
+        problems = independent(law, x, apart, weights, rule, float(np.hypot(sigma, own)), prior.anchor + shift, tau)
         solution = minimise(problems, theta, 100, 1e-10)
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
         inverse = inverse_of(solution.hessian)
-        sigma, freedom = _noise(problems, theta, inverse, rule, trusted, level, within)
-        if rule.prior:
-            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, luck, prior, trusted)
+        sigma, freedom = _noise(problems, theta, inverse, rule, known, level, within, own)
+        if together:
+            tau = _spread(theta - prior.anchor - shift, inverse, sigma, tau, prior, known)
+        elif rule.prior:
+            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior, known)
         if moved < 1e-5:
             break
     return PooledFit(
         law, ladder, rule, centre, theta, sigma, freedom, prior.anchor + shift, tau, error, problems, solution,
-        agreement,
+        agreement, curve,
     )  # fmt: skip
+
+
+def _told_apart(ladder: Ladder) -> bool:
+    """Whether what runs of a size share is luck and the rest their own: not where one series has luck that was given.
+
+    A luck that the curve itself told (`astraios.fit.luck`) holds the scatter of a single series around it.
+    """
+    if not unseen(ladder):
+        return False
+    return len(ladder) > 1 or (ladder.luck is not None and bool(np.isfinite(ladder.luck.freedom)))
 
 
 def _levels(ladder: Ladder, shape: tuple[int, ...]) -> np.ndarray:
     """Number of the size of each point, (series, points)."""
-    _, number = np.unique(np.round(ladder.column("n_params"), 6), return_inverse=True)
+    _, number = sizes_of(ladder)
     found, start = np.zeros(shape, int), 0
     for g, series in enumerate(ladder.series):
         found[g, : len(series)] = number[start : start + len(series)]
@@ -270,10 +341,12 @@ def _noise(
     trusted: Mask,
     level: np.ndarray | None,
     within: float,
+    luck: float,
 ) -> tuple[float, float]:
     """Noise of a run and its degrees of freedom; robust where the points are many, with a weak prior where few.
 
-    What the series of a size have in common is luck, not noise: with `level` it is taken from the residuals first.
+    What the series of a size have in common is luck, not noise: with `level` it is taken from the residuals first, else
+    its share of their squares is.
     `within` is the sum of squares of runs around the means that are fitted in their place.
     """
     f, _ = problems.model.evaluate(theta, problems.x)
@@ -286,7 +359,7 @@ def _noise(
     if level is not None:
         size = level[there]
         common = np.bincount(size, weights * residual) / np.maximum(np.bincount(size, weights), 1e-12)
-        kept = 1 - len(np.unique(size)) / len(size)
+        kept = max(1 - len(np.unique(size)) / worth, 0.0)
         residual, freedom = residual - common[size], freedom * kept
     robust = 1.4826 * _median(np.abs(residual), weights)
     limit = np.inf if rule.delta == np.inf else 3 * max(robust, NOISE)
@@ -295,6 +368,8 @@ def _noise(
         spare = within + float((weights * residual**2).sum())
     elif rule.delta is None and residual.size > 40:
         spare = robust**2 * worth
+    if level is None:
+        spare = max(spare - freedom * luck**2, 0.0)
     total = freedom + NOISE_WEIGHT
     return float(np.sqrt((spare + NOISE_WEIGHT * NOISE**2) / total)), float(total)
 
@@ -305,27 +380,38 @@ def _median(values: Array, weights: Array) -> float:
     return float(np.interp(0.5 * weights.sum(), share, values[order]))
 
 
-def _hyper(
-    u: Array, inverse: Array, sigma: float, luck: float, prior: Prior, trusted: Mask
-) -> tuple[Array, Array, Array]:
+def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior, known: Mask) -> tuple[Array, Array, Array]:
     """One EM step: shared mean and spread (series, parameters) each, and the mean's standard error (parameters,).
-
-    The luck of a size moves all series alike: it is no reason to think them different; more of them don't lessen it.
 
     Series whose loss rises with size, usually for want of tuning, neither teach the others nor are drawn to them.
     """
-    series = int(trusted.sum())
+    series = int(known.sum())
     shifts, taus = np.zeros(u.shape), np.tile(prior.scale, (len(u), 1))
     if series < 2:
         return shifts, taus, np.zeros(u.shape[1])
-    u, inverse = u[trusted], inverse[trusted]
-    unit = np.diagonal(inverse, axis1=1, axis2=2)
-    variance = sigma**2 * unit
-    total = (u.var(0) + variance.mean(0) + 1e-8) / series + luck**2 * unit.mean(0)
+    u = u[known]
+    variance = sigma**2 * np.diagonal(inverse[known], axis1=1, axis2=2)
+    total = (u.var(0) + variance.mean(0) + 1e-8) / series
     keep = prior.scale**2 / (prior.scale**2 + total)
     shift = keep * u.mean(0)
     spread = ((u - shift) ** 2 + variance).sum(0)
     tau2 = (spread + POOL_WEIGHT * (0.3 * prior.scale) ** 2) / (series + POOL_WEIGHT)
     tau = np.sqrt(np.minimum(tau2, prior.scale**2))
-    shifts[trusted], taus[trusted] = shift, tau
+    shifts[known], taus[known] = shift, tau
     return shifts, taus, np.sqrt(keep * tau**2 / series)
+
+
+def _spread(off: Array, inverse: Array, sigma: float, tau: Array, prior: Prior, known: Mask) -> Array:
+    """Spread of series around their common curve, (series, parameters), from how far off it they are.
+
+    A parameter counts as far as the data, and not the spread itself, determine it (MacKay's fixed point, which EM
+    reaches slowly where they hardly do).
+    """
+    taus = np.tile(prior.scale, (len(off), 1))
+    if known.sum() < 2:
+        return taus
+    share = 1 - sigma**2 * np.diagonal(inverse[known], axis1=1, axis2=2) / tau[known] ** 2
+    counted = np.clip(share, 0.0, 1.0).sum(0)
+    squares = (off[known] ** 2).sum(0) + POOL_WEIGHT * (0.3 * prior.scale) ** 2
+    taus[known] = np.sqrt(np.minimum(squares / (counted + POOL_WEIGHT), prior.scale**2))
+    return taus

@@ -290,7 +290,7 @@ class FitResult:
                 mark = "  at its bound" if p.at_bound else ""
                 lines.append(f"  {name:<8} {p.value:12.5g}   [{p.low:.5g}, {p.high:.5g}]{mark}")
         lines.append(
-            f"noise of a run {self.ensemble.sigma:.2%}, starts that agree {best.agreement:.0%},"
+            f"noise of a run {self.ensemble.scatter:.2%}, starts that agree {best.agreement:.0%},"
             f" Newton decrement {float(best.solution.decrement.max()):.1e}"
         )
         lines += [f"{w.code}: {w.message}" for w in self.warnings]

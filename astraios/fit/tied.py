@@ -8,10 +8,11 @@ import numpy as np
 
 from astraios.fit.curve import Array
 from astraios.fit.laws import Law
-from astraios.fit.observations import Ladder
+from astraios.fit.observations import LITTLE, Ladder
 from astraios.fit.optimise import Problems, Solution, minimise, search
 from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent, inverse_of
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
+from astraios.fit.typical import sizes_of
 
 UNTUNED = 1e-4
 """Weight of series whose loss rises with size: they get a shift and no say in the shape."""
@@ -54,13 +55,15 @@ class TiedFit(PooledFit):
     joint: Problems
     joint_theta: Array
     """(1, series + tied parameters)."""
-    joint_inverse: Array
-    """Inverse of the joint Hessian, (series + tied, series + tied)."""
+    width: Array
+    """Standard deviations of the joint prior, (1, series + tied)."""
+    covariance: Array
+    """Of the joint parameters, from the noise of runs and the luck of sizes, (series + tied, series + tied)."""
 
     def variance(self, g: int, slope: Array) -> Array:
         """Variance of log predictions of series `g`, whose own shift comes first in the slopes."""
-        rows = np.array([g, *range(len(self.ladder), len(self.joint_inverse))])
-        return self.noise**2 * np.einsum("kn,kl,ln->n", slope, self.joint_inverse[np.ix_(rows, rows)], slope)
+        rows = np.array([g, *range(len(self.ladder), len(self.covariance))])
+        return np.asarray(np.einsum("kn,kl,ln->n", slope, self.covariance[np.ix_(rows, rows)], slope))
 
     def draw(self, rng: np.random.Generator, draws: int) -> Array:
         """Refits of data with new noise under perturbed priors: all series move together."""
@@ -72,8 +75,7 @@ class TiedFit(PooledFit):
         y = self.joint.y + np.concatenate(columns, axis=1)
         for start, part in zip(np.cumsum([0, *map(len, self.ladder.series)]), self.shared_noise(rng, draws)):  # noqa: B905
             y[:, start : start + part.shape[1]] += part
-        width = self.sigma / np.sqrt(self.joint.prior_precision)
-        centre = self.joint.prior_mean + width * rng.standard_normal((draws, width.shape[1]))
+        centre = self.joint.prior_mean + self.width * rng.standard_normal((draws, self.width.shape[1]))
         problems = Problems(
             self.joint.model, self.joint.x, y, self.joint.weights, self.joint.delta, centre,
             self.joint.prior_precision, self.joint.low, self.joint.high,
@@ -91,7 +93,7 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     """Fit a law whose parameters but the first are shared by all series.
 
     The shifts have a weak prior around 0, which also says where the shared curve lies; the noise comes from the
-    residuals and, where they are few, from its own prior.
+    residuals, without what the runs of a size share where that is luck, and, where they are few, from its own prior.
     """
     centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
@@ -107,13 +109,14 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     trusted = np.array([not s.rises for s in ladder.series])
     trusted = (trusted | ~trusted.any())[group]
     counts = np.where(trusted, weights[weights > 0], UNTUNED)
-    level = np.array([s.log_loss.mean() for s in ladder.series])
-    guess = law.guess(flat, loss - (level - level.mean())[group], np.random.default_rng(seed), starts)
-    first = np.hstack([np.tile(level - level.mean(), (starts, 1)), guess[:, 1:]])
+    height = np.array([s.log_loss.mean() for s in ladder.series])
+    guess = law.guess(flat, loss - (height - height.mean())[group], np.random.default_rng(seed), starts)
+    first = np.hstack([np.tile(height - height.mean(), (starts, 1)), guess[:, 1:]])
+    _, level = sizes_of(ladder)
     agree, theta, joint, solved = np.ones(1), first[:1], None, None
     for turn in range(6):
         delta = HUBER * sigma if rule.delta is None else rule.delta
-        precision = (sigma / width) ** 2 * rule.prior
+        precision = (_blur(ladder, width.shape[1], sigma) / width) ** 2 * rule.prior
         joint = Problems(
             model, np.vstack([flat, group]), loss[None], counts[None], np.full((1, 1), delta), mean,
             precision, least, most,
@@ -124,20 +127,37 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
             solved = minimise(joint, theta, 100, 1e-10)
         theta = solved.theta
         residual = (model.evaluate(theta, joint.x)[0] - loss)[0]
-        residual, own = residual[trusted], len(np.unique(group[trusted]))
-        spare = max(len(residual) - own - len(law.tied) + 1, 0)
+        residual, own, used = residual[trusted], len(np.unique(group[trusted])), len(law.tied)
+        if ladder.luck is not None:
+            common = np.bincount(level[trusted], residual) / np.maximum(np.bincount(level[trusted]), 1)
+            residual, used = residual - common[level[trusted]], max(used, len(np.unique(level[trusted])))
+        spare = max(len(residual) - own - used + 1, 0)
         limit = 3 * max(1.4826 * float(np.median(np.abs(residual))), NOISE)
         freedom = spare + NOISE_WEIGHT
         squares = float((np.clip(residual, -limit, limit) ** 2).sum()) * spare / len(residual)
         sigma = float(np.sqrt((squares + NOISE_WEIGHT * NOISE**2) / freedom))
     assert joint is not None
     assert solved is not None
-    return _as_pooled(law, ladder, rule, prior, centre, (x, y, weights), joint, solved, sigma, freedom, float(agree[0]))
+    return _as_pooled(
+        law, ladder, rule, prior, centre, (x, y, weights), joint, solved, width, sigma, freedom, float(agree[0])
+    )
+
+
+def _blur(ladder: Ladder, count: int, sigma: float) -> Array:
+    """Noise that the prior of each joint parameter is weighed against.
+
+    Luck, which more series do not lessen, counts for the tied ones as if each series had it by itself.
+    """
+    found, series = np.full((1, count), sigma), len(ladder)
+    if ladder.luck is not None:
+        bases = float(np.mean(list(ladder.luck.count.values())))
+        found[:, series:] = np.hypot(sigma, LITTLE * ladder.luck.spread * np.sqrt(series / bases))
+    return found
 
 
 def _as_pooled(
     law: Law, ladder: Ladder, rule: Estimator, prior: Prior, centre: Array, packed: tuple[Array, Array, Array],
-    joint: Problems, solved: Solution, sigma: float, freedom: float, agreement: float,
+    joint: Problems, solved: Solution, width: Array, sigma: float, freedom: float, agreement: float,
 ) -> TiedFit:  # fmt: skip
     """The joint optimum as every other part of the fit sees one: parameters, and problems, by series."""
     series, k = len(ladder), len(law.parameters)
@@ -151,5 +171,18 @@ def _as_pooled(
     )  # fmt: skip
     return TiedFit(
         law, ladder, rule, centre, theta, sigma, freedom, theta, tau, np.zeros(k), problems, solution, agreement,
-        joint, solved.theta, inverse_of(solved.hessian)[0],
+        None, joint, solved.theta, width, _covariance(joint, solved, ladder, sigma),
     )  # fmt: skip
+
+
+def _covariance(joint: Problems, solved: Solution, ladder: Ladder, sigma: float) -> Array:
+    """Covariance of the joint parameters: more series lessen the noise of runs, and not the luck that they share."""
+    inverse = inverse_of(solved.hessian)[0]
+    found: Array = sigma**2 * inverse
+    if ladder.luck is None:
+        return found
+    slope = joint.model.evaluate(solved.theta, joint.x)[1][0] * joint.weights
+    sizes, level = sizes_of(ladder)
+    bases = np.array([ladder.luck.count[float(v)] for v in sizes])
+    moved = inverse @ slope @ (np.eye(len(sizes))[level] / np.sqrt(bases))
+    return found + ladder.luck.spread**2 * moved @ moved.T

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 import astraios
 from astraios.errors import DataError, FitError, UsageError
-from astraios.fit.bases import assume
+from astraios.fit import pooling
+from astraios.fit.bases import BASE_FREEDOM, BASE_NOISE, assume
 from astraios.fit.calibration import _lean, _Seen
-from astraios.fit.ensemble import build
-from astraios.fit.observations import read
+from astraios.fit.ensemble import build, noisier
+from astraios.fit.fitting import pool
+from astraios.fit.laws import LAWS
+from astraios.fit.observations import Luck, read
 from astraios.fit.quantities import infer
 from astraios.fit.results import FitResult
 from astraios.fit.weigh import candidates
@@ -101,6 +106,99 @@ def test_luck_is_said_and_can_be_set() -> None:
         astraios.fit(NOISY, base_noise=-0.01)
 
 
+def test_noise_of_a_single_series_counts_once() -> None:
+    """1 % of scatter is either luck or a run's own, and not both: the two together are 1 %."""
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(1e8, 1e10, 9)
+    total = []
+    for _ in range(20):
+        loss = (1.7 + 400 * sizes**-0.34) * np.exp(0.01 * rng.standard_normal(len(sizes)))
+        fit = astraios.fit(pl.DataFrame({"n_params": sizes, "loss": loss}), law="power_offset").ensemble.best
+        total.append(fit.noise**2)
+    assert np.sqrt(np.mean(total)) == pytest.approx(0.01, rel=0.15)
+
+
+def test_given_luck_is_part_of_the_scatter_of_a_single_series() -> None:
+    rng = np.random.default_rng(1)
+    sizes = np.geomspace(1e8, 1e10, 11)
+    total = []
+    for _ in range(20):
+        loss = (1.7 + 400 * sizes**-0.34) * np.exp(0.01 * rng.standard_normal(len(sizes)))
+        frame = pl.DataFrame({"n_params": sizes, "loss": loss})
+        total.append(astraios.fit(frame, law="power_offset", base_noise=0.007).ensemble.best.noise ** 2)
+    assert np.sqrt(np.mean(total)) == pytest.approx(0.01, rel=0.15)
+
+
+@pytest.mark.parametrize(("bend", "wider"), [((0.0, 0.0, 0.0), False), ((0.012, -0.024, 0.012), True)])
+def test_what_no_curve_can_do_is_luck(bend: tuple[float, ...], wider: bool) -> None:
+    """A flat curve may not bend: a smooth one speaks for less luck than is assumed, a crooked one for more."""
+    sizes = np.array([1e9, 3e9, 9e9])
+    loss = (2.0 + 20 * sizes**-0.25) * np.exp(bend)
+    luck = astraios.fit(pl.DataFrame({"n_params": sizes, "loss": loss})).ensemble.ladder.luck
+    assert luck is not None
+    assert (luck.spread > BASE_NOISE) == wider
+    assert luck.freedom > BASE_FREEDOM
+
+
+def test_series_differ_by_their_own_noise_alone() -> None:
+    """Luck that all series of a size share says nothing of how they differ, however much of it is assumed."""
+    frame, _, target = made(np.random.default_rng(5), 6, 0.002, 0.01)
+    ladder = read(frame, group="method")
+    luck = dict.fromkeys(np.round(ladder.levels("n_params"), 6).tolist(), 1)
+    means = []
+    for spread in (0.004, 0.03):
+        fit = pool(LAWS.get("power_offset"), replace(ladder, luck=Luck(spread, luck, assumed=True)))
+        means.append(fit.log_predict(fit.theta[:, None], np.full((1, 6, 1), target - fit.centre[0]))[:, 0, 0])
+        assert fit.sigma < 0.004
+    apart = [m - m.mean() for m in means]
+    assert np.abs(apart[0] - apart[1]).max() < 0.002
+    assert abs(means[0].mean() - means[1].mean()) > np.abs(apart[0] - apart[1]).max()
+
+
+def test_more_series_do_not_lessen_luck() -> None:
+    """The shared curve of twenty methods on three bases is as uncertain as that of two."""
+    errors = []
+    for methods in (2, 20):
+        frame, _, target = made(np.random.default_rng(6), methods, 0.001, 0.0)
+        ladder = assume(read(frame, group="method"), 0.01)
+        for law in ("power_offset", "relative"):
+            fit = pool(LAWS.get(law), ladder)
+            at = np.full((1, 1), target - fit.centre[0])
+            errors.append(np.sqrt(fit.variance(0, fit.law.evaluate(fit.theta[:1], at)[1][0])[0]))
+    assert np.array(errors) == pytest.approx(np.mean(errors), rel=0.4)
+
+
+def test_noise_of_single_runs_is_added_and_does_not_multiply_luck() -> None:
+    ladder = read(made(np.random.default_rng(7), 4, 0.001, 0.0)[0], group="method")
+    one = build(candidates("auto", ladder), ladder)
+    more = noisier(one, 0.01)
+    added = (more.noise - one.noise).std() * one.sigma * one.lesson.factor
+    assert added == pytest.approx(np.sqrt(0.01**2 - one.sigma**2), rel=0.1)
+    assert noisier(one, 0.5 * one.sigma) is one
+
+
+def test_draws_of_condensed_curves_are_as_wide_as_those_of_all_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(8)
+    tokens = np.geomspace(1e8, 1e10, 100)
+    rows = [
+        pl.DataFrame({"g": str(g), "n_params": 1e8, "n_tokens": tokens, "loss":
+                      (2 + 0.1 * g + 3e3 * tokens**-0.4) * np.exp(0.003 * rng.standard_normal(100))})
+        for g in range(4)
+    ]  # fmt: skip
+    ladder = read(pl.concat(rows), inputs={"n_params": "n_params", "n_tokens": "n_tokens"}, group="g")
+    for law, most in (("rectified", 1.1), ("data_power", 1.4)):
+        fit = pool(LAWS.get(law), ladder)
+        full = fit.draw(np.random.default_rng(0), 200)
+        monkeypatch.setattr(pooling, "MANY_CELLS", 1)
+        short = fit.draw(np.random.default_rng(0), 200)
+        monkeypatch.undo()
+        x = np.full((1, 4, 1), np.log(1e11) - fit.centre[0])
+        ends = [np.quantile(fit.log_predict(theta, x)[:, :, 0], [0.05, 0.5, 0.95], axis=1) for theta in (full, short)]
+        widths = [np.ptp(end, axis=0) for end in ends]
+        assert 0.9 < widths[1].mean() / widths[0].mean() < most
+        assert np.abs(ends[0] - ends[1]).max() < 0.3 * widths[0].min()
+
+
 def test_luck_of_a_size_blurs_levels_and_not_the_order() -> None:
     frame, _, target = made(np.random.default_rng(3), 5, 0.001, 0.0)
     ladder = read(frame, group="method")
@@ -150,7 +248,7 @@ def test_what_a_column_looks_like(column: str, values: list[float], kind: str) -
 
 def test_an_error_rate_may_fall_below_the_floor_of_text() -> None:
     frame = pl.DataFrame({"n_params": [1e8, 4e8, 1.6e9], "loss": [0.48, 0.36, 0.27]})
-    error, text = astraios.fit(frame), astraios.fit(frame, quantity="nats")
+    error, text = (astraios.fit(frame, quantity=one, base_noise=0.003) for one in (None, "nats"))
     assert "assumed_quantity" in [w.code for w in error.warnings]
     assert error.predict([1e11])["low"][0] < text.predict([1e11])["low"][0]
     with pytest.raises(UsageError, match="unknown quantity"):

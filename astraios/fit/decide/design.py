@@ -78,7 +78,7 @@ def design(
         raise FitError(f"no run fits into {budget:.4g} device-hours: the cheapest takes {prices.min():.4g}")
     stacked = np.concatenate([draws[:, :, -1], np.stack([draws[g, :, j] for g, j in cells])])
     covariance = np.cov(stacked)
-    count, noise = len(names), ensemble.sigma**2
+    count, noise = len(names), ensemble.scatter**2
     before = float(np.sqrt(np.trace(covariance[:count, :count]) / count))
     left = budget
     runs: list[NextRun] = []

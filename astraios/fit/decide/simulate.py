@@ -78,7 +78,7 @@ def simulate(
 
     from astraios.fit.observations import read
 
-    rng, sigma = np.random.default_rng(seed), ensemble.sigma if noise is None else noise
+    rng, sigma = np.random.default_rng(seed), ensemble.scatter if noise is None else noise
     names, laws = ensemble.ladder.names, [fit.law for fit in ensemble.fits]
     columns = np.tile(np.log(np.append(np.asarray(sizes, float), target)), (len(names), 1))
     truth = ensemble.project({"n_params": columns}).draws

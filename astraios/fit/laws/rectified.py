@@ -8,21 +8,34 @@ import numpy as np
 
 from astraios.fit.laws import Array, Parameter
 from astraios.fit.laws._composed import ComposedLaw
-from astraios.fit.laws._jet import Jet, plus, raw
+
+LARGE = 600.0
+"""Log beyond which a part no longer grows: such steps are never taken."""
 
 
 @dataclass(frozen=True)
 class Rectified(ComposedLaw):
-    """Parameters E, B, beta, D0."""
+    """Parameters E, B, beta, D0; derivatives by hand, since curves by data are long."""
 
-    def formula(self, theta: Array, x: Array) -> Jet:
-        data = plus(raw(theta, 3), raw(theta, 2).exp() * x[0])
-        return plus(raw(theta, 0), raw(theta, 1) - data)
+    def _data(self, theta: Array, x: Array) -> tuple[Array, Array, Array]:
+        """log D^beta, D0 + D^beta, and the share of D^beta in it."""
+        slope = np.exp(theta[:, 2, None]) * x[0]
+        part = np.exp(np.minimum(slope, LARGE))
+        data = np.maximum(np.exp(np.minimum(theta[:, 3, None], LARGE)) + part, 1e-300)
+        return slope, data, part / data
+
+    def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:
+        slope, data, seen = self._data(theta, x)
+        finite = np.exp(np.minimum(theta[:, 1, None], LARGE)) / data
+        loss = np.exp(np.minimum(theta[:, 0, None], LARGE)) + finite
+        share = finite / loss
+        gradient = np.empty((len(theta), 4, loss.shape[1]))
+        gradient[:, 0], gradient[:, 1] = 1 - share, share
+        gradient[:, 2], gradient[:, 3] = -share * seen * slope, share * (seen - 1)
+        return np.log(loss), gradient
 
     def hessian(self, theta: Array, x: Array, jacobian: Array, outer: Array, curve: Array) -> Array:
-        slope = np.exp(theta[:, 2, None]) * x[0]
-        data = np.logaddexp(theta[:, 3, None], slope)
-        seen = np.exp(slope - data)
+        slope, _, seen = self._data(theta, x)
         share = jacobian[:, 1]
         zero = np.zeros_like(seen)
         t = np.stack([zero, zero + 1, -seen * slope, seen - 1], axis=1)
