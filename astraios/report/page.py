@@ -133,6 +133,7 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
     prefix = f"study-{number}-" if number else ""
     fits = fits_of(query, study)
     state = fits.state
+    gaps = controls.gaps(query, study)
     behind = runs(query, study) if study else None
     sections, missing = [], []
     for name in SECTIONS:
@@ -145,7 +146,8 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
             else:
                 other = _reducible(thing, query, study, prefix) if isinstance(thing, Figure) else None
                 shown.append(replace(item, caveats=fits.beside(thing, item.fits), reducible=other))
-        sections.append({"id": f"{prefix}{name}", "title": HEADINGS[name], "shown": shown})
+        said = gaps if name == "planning" else []
+        sections.append({"id": f"{prefix}{name}", "title": HEADINGS[name], "shown": shown, "gaps": said})
     return {
         "id": f"study-{number}",
         "title": study.title if study else "An empty database",
@@ -156,7 +158,6 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
         "summary": summary(query, study),
         "planner": _control(f"{prefix}planner", controls.budgets(query, study)),
         "targets": _control(f"{prefix}targets", controls.targets(query, study), fits.of_curves(query, study)),
-        "gaps": controls.gaps(query, study),
         "sections": sections,
         "missing": missing,
         "runs": behind,

@@ -33,9 +33,10 @@ def forecast(out: str | Path, level: float = 0.9) -> list[dict[str, Any]]:
     place = Place(out)
     place.fetch()
     told, open_runs, reached, short = [], {}, {}, []
-    for one in standings(place.path):
-        if one.state not in ("running", "interrupted", "done"):
-            continue
+    begun = [one for one in standings(place.path) if one.state in ("running", "interrupted", "done")]
+    if all(one.state == "done" for one in begun):
+        return []
+    for one in begun:
         part = _of_run(place.path / one.run_id, one)
         if part is None:
             if one.state != "done":

@@ -183,7 +183,8 @@ def speed_ups(made: Planned, study_key: str, target: Target) -> list[SpeedUpRow 
     """What the reference (full tuning, else the best series) needs to reach each other series' loss at a target."""
     names = made.ensemble.ladder.names
     rows: list[SpeedUpRow | NotPlannedRow] = []
-    for unit in ("flops", "tokens"):
+    one_amount = made.tokens is not None and made.tokens.kind == "constant"
+    for unit in ("flops",) if one_amount else ("flops", "tokens"):
         reference = REFERENCE if REFERENCE in names else _best_at(made, target)
         for name in names:
             if name == reference:

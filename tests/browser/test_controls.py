@@ -15,6 +15,7 @@ from astraios.report.page import render_page
 from astraios.report.serve import make_server
 
 from .conftest import Open, ready
+from .test_readable import OVERLAPS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -66,7 +67,7 @@ def test_the_target_slider_reads_the_stored_curve(fitted: dict[str, Path], opene
 @pytest.mark.promise("the page answers its reader")
 def test_the_target_slider_works_by_keyboard_and_heeds_the_series(fitted: dict[str, Path], opened: Open) -> None:
     page = opened(fitted["demo"])
-    slider = page.get_by_label("Target size")
+    slider = page.get_by_role("slider", name="Target size")
     before = rows(page)
     slider.focus()
     page.keyboard.press("Home")
@@ -83,14 +84,14 @@ def test_the_target_slider_of_sizes_and_tokens_asks_for_tokens(fitted: dict[str,
     page = opened(fitted["tokens"])
     assert "8B parameters, 64B tokens" in page.locator("#targets output").inner_text()
     most = rows(page)
-    page.get_by_label("Tokens").select_option("1B")
+    page.locator("#targets select").select_option("1B")
     less = rows(page)
     assert set(less) == set(most)
     assert all(float(less[name][0]) > float(most[name][0]) for name in most)
 
 
 @pytest.mark.promise("the page answers its reader")
-def test_the_axis_becomes_reducible_loss_and_back(fitted: dict[str, Path], opened: Open, axe: str) -> None:
+def test_the_axis_becomes_reducible_loss_and_back(fitted: dict[str, Path], opened: Open) -> None:
     page = opened(fitted["demo"], 768)
     title = "test loss above the floor, nats"
     assert page.locator("svg text", has_text=title).count() == 0
@@ -100,6 +101,7 @@ def test_the_axis_becomes_reducible_loss_and_back(fitted: dict[str, Path], opene
     other = page.locator("#projection-reducible")
     assert other.locator("svg text", has_text=title).count() > 3
     assert page.locator("#projection-loss").count() == 0
+    assert page.evaluate(OVERLAPS) == []
     other.get_by_text("Data as a table").click()
     expect(other.locator(".rows thead")).to_contain_text("floor_low")
     assert page.evaluate("document.activeElement.textContent") == "Loss in nats"

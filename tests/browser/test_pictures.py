@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 PICTURES = Path(__file__).parent / "pictures"
 PLACES = PICTURES / "places.json"
 RENEW = "ASTRAIOS_RENEW_PICTURES"
-SCALE = 0.25
-QUALITY = 0.4
-TOLERANCE = {
-    "size": 0.05,  # share by which the height of a figure may differ
-    "pixels": 0.03,  # share of a figure's pixels that may differ
-}
+SCALE, SHADES = 1 / 8, 8
+STRIP = 8_000
+"""Pixels of a page's height that a browser pictures at once."""
+SIZE = 0.05
+"""Share by which the height of a part may differ."""
+APART = 0.15
+"""Share of what stands out in a part that may differ: the same page twice has 0.05, a chart without its lines 0.18."""
+LEAST = 8
+"""Difference in brightness, of 255, that is none."""
 FONT = """() => {
     const text = Object.assign(document.createElement("span"), { textContent: "Projected loss, nats 0123456789" });
     document.body.append(text);
@@ -35,37 +38,65 @@ FONT = """() => {
     text.remove();
     return Math.round(width);
 }"""
-PARTS = """() => Object.fromEntries([...document.querySelectorAll("figure[id], .summary, .control")].map((part) => {
-    const { x, y, width, height } = part.getBoundingClientRect();
-    return [part.id, [x + scrollX, y + scrollY, width, height].map(Math.round)];
-}))"""
-SMALLER = """async ([png, quality]) => {
-    const bitmap = await createImageBitmap(new Blob([Uint8Array.from(atob(png), (c) => c.charCodeAt(0))]));
-    const canvas = new OffscreenCanvas(bitmap.width, bitmap.height);
-    canvas.getContext("2d").drawImage(bitmap, 0, 0);
-    const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/webp", quality })).arrayBuffer());
+# Parts by name with their places; the page draws itself anew no more when it is made higher for its picture.
+PARTS = """() => {
+    Object.defineProperty(window, "innerWidth", { value: innerWidth, configurable: true });
+    return Object.fromEntries([...document.querySelectorAll(".chart, .card, .summary, .control")].map((part) => {
+        const { x, y, width, height } = part.getBoundingClientRect();
+        return [part.id || part.closest("figure").id, [x + scrollX, y + scrollY, width, height].map(Math.round)];
+    }));
+}"""
+# A page as small as it can be told by: each part is made smaller from its own corner, so that it looks the same
+# wherever on the page it stands, and has few shades, so that it takes little room. Lossless.
+SMALLER = """async ([strips, parts, size, scale, shades]) => {
+    const page = new OffscreenCanvas(...size), context = page.getContext("2d");
+    for (const [top, png] of strips) {
+        const strip = new Blob([Uint8Array.from(atob(png), (c) => c.charCodeAt(0))]);
+        context.drawImage(await createImageBitmap(strip), 0, top);
+    }
+    const small = (value) => Math.max(1, Math.round(value * scale));
+    const canvas = new OffscreenCanvas(...size.map(small));
+    const picture = canvas.getContext("2d", { willReadFrequently: true });
+    picture.imageSmoothingQuality = "high";
+    picture.drawImage(page, 0, 0, canvas.width, canvas.height);
+    for (const [x, y, width, height] of Object.values(parts)) {
+        const own = new OffscreenCanvas(width, height);
+        own.getContext("2d").drawImage(page, -x, -y);
+        picture.drawImage(own, ...[x, y, width, height].map(small));
+    }
+    const image = picture.getImageData(0, 0, canvas.width, canvas.height);
+    const step = 255 / (shades - 1);
+    for (let i = 0; i < image.data.length; i += 1) image.data[i] = Math.round(Math.round(image.data[i] / step) * step);
+    picture.putImageData(image, 0, 0);
+    const bytes = new Uint8Array(await (await canvas.convertToBlob({ type: "image/webp", quality: 1 })).arrayBuffer());
     let text = "";
     for (const byte of bytes) text += String.fromCharCode(byte);
     return btoa(text);
 }"""
-# Of each part the share of pixels whose brightness differs by a quarter of all there is. A picture is halved once more
-# first, so that a line that moved by a pixel of the page is no difference.
-DIFFERENCES = """async ([before, now, parts, scale]) => {
-    const pictures = [];
-    for (const text of [before, now])
-        pictures.push(await createImageBitmap(new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))])));
-    const grey = (picture, [x, y, width, height], w, h) => {
-        const context = new OffscreenCanvas(w, h).getContext("2d", { willReadFrequently: true });
-        context.imageSmoothingQuality = "high";
-        context.drawImage(picture, x * scale, y * scale, width * scale, height * scale, 0, 0, w, h);
-        const { data } = context.getImageData(0, 0, w, h);
-        const [red, green, blue] = [0, 1, 2].map((k) => data.filter((_, i) => i % 4 === k));
-        return Array.from(red, (value, i) => 0.3 * value + 0.6 * green[i] + 0.1 * blue[i]);
+# Of each part the difference in brightness, as a share of all that stands out from its background.
+DIFFERENCES = """async ([before, now, parts, scale, least]) => {
+    const [old, fresh] = await Promise.all([before, now].map(async (text) => {
+        const picture = await createImageBitmap(new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]));
+        const canvas = new OffscreenCanvas(picture.width, picture.height);
+        const context = canvas.getContext("2d", { willReadFrequently: true });
+        context.drawImage(picture, 0, 0);
+        return context;
+    }));
+    const grey = (context, part, w, h) => {
+        const [x, y] = part.map((v) => Math.round(v * scale));
+        const { data } = context.getImageData(x, y, w, h);
+        const bright = (i) => 0.3 * data[i] + 0.6 * data[i + 1] + 0.1 * data[i + 2];
+        return Array.from({ length: w * h }, (_, i) => bright(4 * i));
     };
-    return Object.fromEntries(Object.entries(parts).map(([name, [old, fresh]]) => {
-        const w = Math.max(1, Math.round((old[2] * scale) / 2)), h = Math.max(1, Math.round((old[3] * scale) / 2));
-        const [a, b] = [grey(pictures[0], old, w, h), grey(pictures[1], fresh, w, h)];
-        return [name, a.filter((value, i) => Math.abs(value - b[i]) > 64).length / a.length];
+    const ink = (values) => {
+        const ground = [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
+        return values.reduce((sum, value) => sum + Math.abs(value - ground), 0);
+    };
+    return Object.fromEntries(Object.entries(parts).map(([name, [was, is]]) => {
+        const [w, h] = [2, 3].map((k) => Math.max(1, Math.round(Math.min(was[k], is[k]) * scale)));
+        const [a, b] = [grey(old, was, w, h), grey(fresh, is, w, h)];
+        const apart = a.reduce((sum, value, i) => sum + Math.max(0, Math.abs(value - b[i]) - least), 0);
+        return [name, apart / Math.max(1, (ink(a) + ink(b)) / 2)];
     }));
 }"""
 
@@ -74,15 +105,20 @@ def places() -> dict[str, Any]:
     return json.loads(PLACES.read_text()) if PLACES.exists() else {"font": None, "parts": {}}
 
 
-def shot(page: Page) -> str:
-    """The whole page as PNG, base64."""
-    return base64.b64encode(page.screenshot(full_page=True, animations="disabled")).decode()
+def small(page: Page, parts: dict[str, Any]) -> str:
+    """The whole page, made small: WebP, base64."""
+    width, height = page.evaluate("[innerWidth, document.documentElement.scrollHeight]")
+    strips = []
+    for top in range(0, height, STRIP):
+        clip = {"x": 0, "y": top, "width": width, "height": min(STRIP, height - top)}
+        png = page.screenshot(full_page=True, animations="disabled", clip=clip)  # type: ignore[arg-type]
+        strips.append([top, base64.b64encode(png).decode()])
+    return page.evaluate(SMALLER, [strips, parts, [width, height], SCALE, SHADES])
 
 
 def renew(page: Page, name: str, parts: dict[str, Any]) -> None:
     PICTURES.mkdir(exist_ok=True)
-    picture = page.evaluate(SMALLER, [shot(page), QUALITY])
-    (PICTURES / f"{name}.webp").write_bytes(base64.b64decode(picture))
+    (PICTURES / f"{name}.webp").write_bytes(base64.b64decode(small(page, parts)))
     known = places()
     known["font"] = page.evaluate(FONT)
     known["parts"] = dict(sorted({**known["parts"], name: parts}.items()))
@@ -96,9 +132,16 @@ def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     found += [f"{name} is gone" for name in before if name not in now]
     for name in before.keys() & now.keys():
         was, height = before[name][3], now[name][3]
-        if abs(height - was) > max(12, TOLERANCE["size"] * was) or abs(now[name][2] - before[name][2]) > 4:
+        if abs(height - was) > max(12, SIZE * was) or abs(now[name][2] - before[name][2]) > 4:
             found.append(f"{name} was {before[name][2]} x {was} and is {now[name][2]} x {height} pixels")
     return sorted(found)
+
+
+def apart(page: Page, picture: str, before: dict[str, Any], now: dict[str, Any]) -> dict[str, float]:
+    """Parts that look otherwise than in a picture (base64), and how much."""
+    places = {name: [before[name], now[name]] for name in now}
+    shares = page.evaluate(DIFFERENCES, [picture, small(page, now), places, SCALE, LEAST])
+    return {name: share for name, share in shares.items() if share > APART}
 
 
 @pytest.mark.promise("every chart is drawn, readable and offline")
@@ -106,7 +149,7 @@ def changed(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 @pytest.mark.parametrize("width", [390, 768, 1280])
 @pytest.mark.parametrize("which", ["demo", "published", "tokens"])
 def test_a_page_looks_as_it_did(fitted: dict[str, Path], opened: Open, which: str, width: int, scheme: str) -> None:
-    page = opened(fitted[which], width, scheme, device_scale_factor=SCALE)
+    page = opened(fitted[which], width, scheme)
     name, now, known = f"{which}-{width}-{scheme}", page.evaluate(PARTS), places()
     if os.environ.get(RENEW):
         renew(page, name, now)
@@ -116,23 +159,20 @@ def test_a_page_looks_as_it_did(fitted: dict[str, Path], opened: Open, which: st
     before = known["parts"][name]
     assert changed(before, now) == [], "look at the page; if it is meant, `make pictures`"
     picture = base64.b64encode((PICTURES / f"{name}.webp").read_bytes()).decode()
-    shares = page.evaluate(DIFFERENCES, [picture, shot(page), {k: [before[k], now[k]] for k in now}, SCALE])
-    other = {part: share for part, share in shares.items() if share > TOLERANCE["pixels"]}
-    assert other == {}, "share of pixels that differ; look at the page; if it is meant, `make pictures`"
+    assert apart(page, picture, before, now) == {}, "look at the page; if it is meant, `make pictures`"
 
 
 def test_a_page_that_looks_otherwise_is_noticed(fitted: dict[str, Path], opened: Open) -> None:
-    """A chart without its marks, one with another's colours, and a figure that grew: each is named, and no other."""
-    page = opened(fitted["tokens"], 768, device_scale_factor=SCALE)
+    """A chart without its lines, one without its words, and one that grew: each is named, and no other."""
+    page = opened(fitted["tokens"], 768)
     parts = page.evaluate(PARTS)
-    before = page.evaluate(SMALLER, [shot(page), QUALITY])
+    before = small(page, parts)
     page.evaluate("""() => {
         for (const mark of document.querySelectorAll('#projection-data .mark-line path')) mark.remove();
-        document.querySelector('#ranking svg').style.filter = 'invert(1)';
+        for (const text of document.querySelectorAll('#residuals text')) text.remove();
     }""")
-    same = {name: [place, place] for name, place in parts.items()}
-    shares = page.evaluate(DIFFERENCES, [before, shot(page), same, SCALE])
-    other = {part for part, share in shares.items() if share > TOLERANCE["pixels"]}
-    assert other == {"projection-data", "ranking"}
-    page.evaluate("document.querySelector('#residuals .chart').style.paddingBottom = '80px'")
-    assert [line.split()[0] for line in changed(parts, page.evaluate(PARTS))] == ["residuals"]
+    assert set(apart(page, before, parts, page.evaluate(PARTS))) == {"projection-data", "residuals"}
+    page.evaluate("document.querySelector('#ranking .chart').style.paddingBottom = '80px'")
+    assert [line.split()[0] for line in changed(parts, page.evaluate(PARTS))] == ["ranking"]
+    moved = apart(page, before, parts, page.evaluate(PARTS))
+    assert set(moved) <= {"projection-data", "residuals", "ranking"}, "what only moved is as it was"

@@ -43,7 +43,7 @@ OVERLAPS = """() => {
 
 @pytest.mark.promise("every chart is drawn, readable and offline")
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("which", ["tiny", "paper", "published", "tokens"])
+@pytest.mark.parametrize("which", ["tiny", "paper", "demo", "published", "tokens"])
 def test_no_label_lies_on_another_or_on_a_mark(
     files: dict[str, Path], fitted: dict[str, Path], opened: Open, which: str, width: int
 ) -> None:

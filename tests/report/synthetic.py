@@ -57,8 +57,9 @@ class Rows(dict[str, list[dict[str, object]]]):
 
     def insert(self, con: duckdb.DuckDBPyConnection) -> None:
         for table, rows in self.items():
-            frame = pl.DataFrame(rows, infer_schema_length=None)  # noqa: F841 (DuckDB reads it by its name)
-            con.execute(f"insert into {table} by name select * from frame")
+            con.register("made", pl.DataFrame(rows, infer_schema_length=None))
+            con.execute(f"insert into {table} by name select * from made")
+            con.unregister("made")
 
 
 def run_id(*parts: object) -> str:

@@ -53,7 +53,7 @@ def test_the_markdown_report_warns_beside_the_projection(fresh: Path) -> None:
     for title in ("Projected loss, and what was then measured", "Who wins at the target size"):
         here = part(text, title)
         assert "(stale)" not in here
-        assert re.search(r"^> \*\*Warning\.\*\* .*fewer than four sizes", here, re.MULTILINE), title
+        assert re.search(r"^> \*\*Warning\.\*\* .*3 sizes for fft, lora", here, re.MULTILINE), title
         assert here.index("Warning") < here.index("<details>"), "above the fold"
 
 
@@ -72,7 +72,7 @@ def test_a_single_figure_carries_its_warnings(fresh: Path, stale: Path, format: 
     def words(db: Path) -> str:
         return export("projection-loss", ask(db), format, width=width).decode()
 
-    assert "fewer than four" in words(fresh)
+    assert "3 sizes for fft" in words(fresh)
     assert "are stale: the" not in words(fresh)
     assert "are stale: the" in words(stale)
     assert "stale" not in export("final-loss", ask(stale), "svg", width=width).decode()

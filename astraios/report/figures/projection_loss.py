@@ -80,7 +80,8 @@ def curves(frame: pl.DataFrame, ends: tuple[float, float], title: str) -> alt.Fa
         )
         for name, filled in marks.items()
     ]  # fmt: skip
-    return panels(alt.layer(wide, narrow, curve, bar, core, *dots).properties(height=200), "method", order, 3, frame)
+    drawn = [wide, narrow, curve] if LAW in frame["source"] else []
+    return panels(alt.layer(*drawn, bar, core, *dots).properties(height=200), "method", order, 3, frame)
 
 
 FIGURE = Figure(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import altair as alt
 import polars as pl
 
@@ -33,6 +35,10 @@ from projected p
 join newest n using (method_id)
 where exists (select 1 from projected o join newest f using (method_id) where o.source <> 'law' and o.loss > f.floor)
 order by method_id, n_params, source"""
+NEAREST = 0.3
+"""The axis goes down to this share of the least measured loss above its floor."""
+NARROW = 44
+"""Characters of a line that a phone has room for."""
 LOSSES = ("loss", "low", "high", "new_low", "new_high")
 
 
@@ -40,16 +46,18 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """The panels of the projection, each over its own floor; what can't be shown on a log axis is counted."""
     none = frame.filter(pl.col("floor").is_null())["method"].unique().sort().to_list()
     frame = frame.filter(pl.col("floor").is_not_null()).with_columns(pl.col(LOSSES) - pl.col("floor"))
-    above = frame.filter(pl.col("loss") > 0)
-    below = frame.filter(pl.col("source") != projection_loss.LAW).height
-    below -= above.filter(pl.col("source") != projection_loss.LAW).height
-    low = 0.7 * float(above["loss"].min())  # type: ignore[arg-type]
-    high = 1.1 * float(pl.concat([above["loss"], above["new_high"]]).max())  # type: ignore[arg-type]
+    points = pl.col("source") != projection_loss.LAW
+    measured = frame.filter(points & (pl.col("source") == projection_loss.KINDS[0]) & (pl.col("loss") > 0))["loss"]
+    low = NEAREST * float((measured if len(measured) else frame.filter(pl.col("loss") > 0)["loss"]).min())  # type: ignore[arg-type]
+    shown = frame.filter(pl.col("loss") > low)
+    high = 1.1 * float(pl.concat([shown["loss"], shown["new_high"]]).max())  # type: ignore[arg-type]
     bounded = [pl.col(name).clip(lower_bound=low / 2) for name in LOSSES[1:]]
-    chart = projection_loss.curves(above.with_columns(bounded), (low, high), "test loss above the floor, nats")
-    said = [f"{below} points at or below the floor are not on this axis."] if below else []
+    chart = projection_loss.curves(shown.with_columns(bounded), (low, high), "test loss above the floor, nats")
+    lost = frame.filter(points).height - shown.filter(points).height
+    said = [f"{lost} points below the floor, or too near it for this axis, are not shown."] if lost else []
     said += [f"Without a floor in its law: {', '.join(clip(name, 30) for name in none)}."] if none else []
-    return chart.properties(title=alt.TitleParams(said, anchor="start", fontSize=11)) if said else chart
+    lines = [line for text in said for line in textwrap.wrap(text, NARROW)]
+    return chart.properties(title=lines) if lines else chart
 
 
 FIGURE = Figure(

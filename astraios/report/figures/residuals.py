@@ -7,6 +7,7 @@ import polars as pl
 
 from astraios.report.base import Figure
 from astraios.report.marks import colour, panels, shape, size_axis, tips, with_sizes
+from astraios.report.theme import method_domain
 
 SQL = """\
 select p.origin, p.ladder, p.dataset_id, p.method_id, coalesce(t.title, p.method_id) as method, p.run_id, p.n_params,
@@ -23,9 +24,9 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """A panel for each series: residuals over size, around a line at zero."""
     frame = with_sizes(frame)
     reach = max(LEAST, 1.15 * float(frame["residual"].abs().max()))  # type: ignore[arg-type]
-    scale = alt.Scale(domain=[-reach, reach], nice=False)
-    y = alt.Y("residual:Q", title="observed over fitted, less 1", scale=scale,
-              axis=alt.Axis(format="+.1~%" if reach > LEAST else "+.2~%", tickCount=5))  # fmt: skip
+    scale, tick = alt.Scale(domain=[-reach, reach], nice=False), float(f"{0.7 * reach:.1g}")
+    axis = alt.Axis(values=[-tick, 0, tick], labelExpr="datum.value ? format(datum.value, '+.3~%') : '0'")
+    y = alt.Y("residual:Q", title="observed over fitted, less 1", scale=scale, axis=axis)
     shown = tips("fit_id", observed=("observed, nats", ".4f"), fitted=("fitted, nats", ".4f"),
                  residual=("residual", "+.2%"), n_tokens=("tokens", ".3~s"), run_id=("run", ""))  # fmt: skip
     base = alt.Chart(frame)
@@ -36,7 +37,8 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     chart = alt.layer(zero, points).properties(height=110)
     if frame["method"].n_unique() == 1:
         return chart.properties(width=480, height=160)
-    return panels(chart, "method", sorted(frame["method"].unique()), 3, frame)
+    named = dict(frame.select("method_id", "method").unique().rows())
+    return panels(chart, "method", [named[key] for key in method_domain(list(named)) if key in named], 3, frame)
 
 
 FIGURE = Figure(

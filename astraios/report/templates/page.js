@@ -126,9 +126,17 @@
     }
   }
 
-  // What is wider than its room says so: see .goes-on in the style sheet.
+  // What is wider than its room gets a narrow first column (.is-wide); what still goes on then says so (.goes-on). Each
+  // is measured as it is without them, so that asking twice changes nothing.
   function hint() {
-    for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("goes-on", box.scrollWidth > box.clientWidth + 1);
+    const boxes = [...document.querySelectorAll(".scroll")];
+    const mark = (name) => {
+      const over = boxes.map((box) => box.scrollWidth > box.clientWidth + 1);
+      boxes.forEach((box, i) => box.classList.toggle(name, over[i]));
+    };
+    for (const box of boxes) box.classList.remove("is-wide", "goes-on");
+    mark("is-wide");
+    mark("goes-on");
   }
 
   let turn = 0;
