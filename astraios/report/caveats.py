@@ -42,8 +42,14 @@ class Caveats:
         quoted = [*stale, *(f"> **Warning.** {escape_markdown(note)}" for note in self.notes)]
         return ["\n>\n".join(quoted), ""] if quoted else []
 
-    def title(self, width: float, scheme: str) -> dict[str, Any]:
-        """The title of a Vega-Lite chart of some width (pixels) that says it; empty where there is nothing to say."""
+    def title(self, width: float, scheme: str, own: Sequence[str] = ()) -> dict[str, Any]:
+        """The title of a Vega-Lite chart that says it; empty where there is nothing to say.
+
+        Args:
+            width: of the chart, pixels.
+            scheme: light or dark.
+            own: lines that the chart has as its title already.
+        """
         if not self.lines:
             return {}
         more = len(self.notes) - SHOWN
@@ -53,7 +59,7 @@ class Caveats:
         return {
             "title": {
                 "text": _wrapped([self.stale] if self.stale else [], columns), "color": colours["accent"],
-                "subtitle": _wrapped(notes, columns), "subtitleColor": colours["soft"], "anchor": "start",
+                "subtitle": _wrapped([*notes, *own], columns), "subtitleColor": colours["soft"], "anchor": "start",
                 "fontSize": 11, "subtitleFontSize": 11, "fontWeight": "bold", "offset": 10,
             }
         }  # fmt: skip

@@ -139,7 +139,9 @@ def _export_figure(drawn: Drawn, beside: Caveats, format: str, width: str, schem
     import vl_convert
 
     room = WIDTHS[width]
-    spec, svg = fitted({**(drawn.spec or {}), **beside.title(room, scheme), "config": paper(scheme)}, room)
+    made = drawn.spec or {}
+    title = beside.title(room, scheme, made.get("title", ()))
+    spec, svg = fitted({**made, **title, "config": paper(scheme)}, room)
     if format == "json":
         return (json.dumps(spec, indent=1, sort_keys=True) + "\n").encode()
     if format == "svg":

@@ -136,7 +136,7 @@ def fill_judged(con: duckdb.DuckDBPyConnection) -> None:
 
 def fill_plans(con: duckdb.DuckDBPyConnection, methods: dict) -> None:
     """What fit-scaling says about budgets, for full tuning in front of the others."""
-    key = con.execute("select study_key from study order by n_runs desc").fetchone()[0]
+    key = con.execute("select study_key from study order by n_runs desc").fetchall()[0][0]
     rows, others = Rows(), [name for name in methods if name != "fft"]
     for place, method in enumerate(others, start=1):
         rows.add("speed_up", study_key=key, series="fft", faster=method, unit="flops", created_at=START, n_params=3.4e6,

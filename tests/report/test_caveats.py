@@ -66,8 +66,10 @@ def test_a_stale_fit_looks_stale_in_markdown(stale: Path) -> None:
     assert "### Tuning methods and their trainable parameters (stale)" not in text, "what rests on no fit is not stale"
 
 
-@pytest.mark.parametrize("format", ["svg", "json", "markdown", "html"])
-@pytest.mark.parametrize("width", ["column", "page"])
+@pytest.mark.parametrize(
+    ("format", "width"),
+    [("svg", "column"), ("svg", "page"), ("json", "page"), ("markdown", "page"), ("html", "page")],
+)
 def test_a_single_figure_carries_its_warnings(fresh: Path, stale: Path, format: str, width: str) -> None:
     def words(db: Path) -> str:
         return export("projection-loss", ask(db), format, width=width).decode()

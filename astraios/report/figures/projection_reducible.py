@@ -13,7 +13,7 @@ from astraios.report.theme import clip
 
 SQL = f"""\
 with floored as (
-    -- the floor of the law with most weight; a law of shifted series has it in common, times exp(delta)
+    -- of the law with most weight, which shifted series have in common, times exp(delta)
     select fit_id, exp(coalesce(max(value) filter (where name = 'delta'), 0)) as shift,
         max(value) filter (where name = 'E') * shift as floor, max(low) filter (where name = 'E') * shift as floor_low,
         max(high) filter (where name = 'E') * shift as floor_high
@@ -36,7 +36,9 @@ join newest n using (method_id)
 where exists (select 1 from projected o join newest f using (method_id) where o.source <> 'law' and o.loss > f.floor)
 order by method_id, n_params, source"""
 NEAREST = 0.3
-"""The axis goes down to this share of the least measured loss above its floor."""
+"""The axis goes down to this share of the least measured loss above its floor, ..."""
+DEEPEST = 300.0
+"""... but no further below its upper end: where a floor all but touches a point, the rest is still to be seen."""
 NARROW = 44
 """Characters of a line that a phone has room for."""
 LOSSES = ("loss", "low", "high", "new_low", "new_high")
@@ -49,8 +51,9 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     points = pl.col("source") != projection_loss.LAW
     measured = frame.filter(points & (pl.col("source") == projection_loss.KINDS[0]) & (pl.col("loss") > 0))["loss"]
     low = NEAREST * float((measured if len(measured) else frame.filter(pl.col("loss") > 0)["loss"]).min())  # type: ignore[arg-type]
+    high = 1.1 * float(pl.concat([frame["loss"], frame["new_high"]]).max())  # type: ignore[arg-type]
+    low = max(low, high / DEEPEST)
     shown = frame.filter(pl.col("loss") > low)
-    high = 1.1 * float(pl.concat([shown["loss"], shown["new_high"]]).max())  # type: ignore[arg-type]
     bounded = [pl.col(name).clip(lower_bound=low / 2) for name in LOSSES[1:]]
     chart = projection_loss.curves(shown.with_columns(bounded), (low, high), "test loss above the floor, nats")
     lost = frame.filter(points).height - shown.filter(points).height
