@@ -101,10 +101,10 @@ def test_the_axis_becomes_reducible_loss_and_back(fitted: dict[str, Path], opene
     other = page.locator("#projection-reducible")
     assert other.locator("svg text", has_text=title).count() > 3
     assert page.locator("#projection-loss").count() == 0
+    assert page.evaluate("document.activeElement.textContent") == "Loss in nats", "the keyboard stays where it was"
     assert page.evaluate(OVERLAPS) == []
     other.get_by_text("Data as a table").click()
     expect(other.locator(".rows thead")).to_contain_text("floor_low")
-    assert page.evaluate("document.activeElement.textContent") == "Loss in nats"
     page.get_by_role("button", name="Switch to the dark scheme").click()
     ready(page)
     other.get_by_role("button", name="Loss in nats").click()
