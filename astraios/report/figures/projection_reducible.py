@@ -70,8 +70,10 @@ FIGURE = Figure(
     order=20,
     reducible_of=projection_loss.FIGURE.name,
     caption="The projection above each series' floor, the irreducible loss of the law with most weight: a power law "
-    "without its floor is a straight line here. The floor is an estimate (its interval is in the data) and the ribbons "
-    "are those of the loss: where one reaches the lower edge, its end lies at the floor or below it.",
+    "without its floor is a straight line here. A projection also keeps to the last known differences between series, "
+    "and may leave its law for that, down to the floor. The floor is an estimate (its interval is in "
+    "the data) and the ribbons are those of the loss: where one reaches the lower edge, its end lies at the "
+    "floor or below it.",
     sql=SQL,
     draw=draw,
     missing="Nothing has been projected by a law with a floor: run astraios fit-scaling --target SIZE.",
