@@ -7,13 +7,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 # skip and say so.
 SYSTEM_PROGRAMS := chromium:chromium bwrap:bubblewrap javac:default-jdk-headless gcc:gcc npm:npm
 
-.PHONY: demo test lint verify system bench gpu-check gallery docs lake trackers help
+.PHONY: demo test lint verify system bench gpu-check gallery pictures docs lake trackers help
 
 help:
 	@echo "make demo    set up, train the tiny ladder, project, draw report.html (minutes on two cores)"
 	@echo "make test    set up, lint, check types, run the tests"
 	@echo "make verify  run the long tests too and print which promises to users held"
 	@echo "make gallery draw docs/gallery.md anew from the demo and the paper's numbers"
+	@echo "make pictures make the reference pictures of the pages anew (tests/browser/pictures); look at them"
 	@echo "make docs    build the documentation site (site/index.html)"
 	@echo "make lake    an environment with DuckLake (.venv-lake), for its tests in \`make verify\`"
 	@echo "make trackers an environment with TRL, Lightning and inspect_ai (.venv-trackers), for their tests in \`make verify\`"
@@ -37,6 +38,9 @@ verify: $(VENV)/dev.stamp system
 
 gallery: demo
 	$(BIN)/python docs/draw_gallery.py astraios.duckdb
+
+pictures: $(VENV)/dev.stamp system
+	ASTRAIOS_RENEW_PICTURES=1 $(BIN)/pytest -q -n 0 tests/browser/test_pictures.py
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/build_site.py

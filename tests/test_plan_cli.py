@@ -104,7 +104,7 @@ def test_a_speed_up_is_printed_and_stored_beside_the_crossing(db: Path) -> None:
 def test_the_report_has_a_planner_and_isoflop_lines(db: Path, tmp_path: Path) -> None:
     assert run_cli("report", "--db", db, "-o", tmp_path / "report.html").returncode == 0
     page = (tmp_path / "report.html").read_text()
-    assert 'class="planner"' in page
+    assert 'class="control planner"' in page
     assert 'id="isoflop"' in page
     assert 'id="table-speed-ups"' in page
     rows = store.query(db, "select flops, count(*) as n, sum(is_best::int) as best from isoflop_line "

@@ -13,6 +13,8 @@ from astraios.cli import terminal
 from astraios.cli.app import Db, FailIf, Json, Law, Study, app, example
 from astraios.errors import UsageError
 
+PLANNED = {"budgets": "a row of budgets", "speed_up": "the speed-up", "next_run": "the next runs to buy"}
+
 
 @app.command(
     name="fit-scaling",
@@ -279,6 +281,9 @@ def print_analysis(content: Mapping[str, Any]) -> None:
         terminal.say(f"{key.replace('_', ' ')}: {terminal.cell_text(value)}")
     for warning in _warnings(content):
         terminal.say(f"warning: {warning}")
+    for gap in content.get("not_planned", ()):
+        whom = f" for {gap['series']}" if gap["series"] else ""
+        terminal.say(f"not planned: {PLANNED[gap['what']]}{whom}: {gap['why']}")
 
 
 def _print_study(content: Mapping[str, Any]) -> None:

@@ -26,7 +26,7 @@ from astraios.records.fits import (
     ProjectionRow,
 )
 from astraios.records.loads import ImportLoad
-from astraios.records.plans import AllocationRow, IsoflopRow, NextRunRow, SpeedUpRow
+from astraios.records.plans import AllocationRow, IsoflopRow, NextRunRow, NotPlannedRow, SpeedUpRow
 from astraios.records.quality import PassPointRow, QualityRow
 from astraios.records.results import (
     EvaluationRow,
@@ -76,6 +76,7 @@ __all__ = [
     "LossSummaryRow",
     "MetricPoint",
     "NextRunRow",
+    "NotPlannedRow",
     "ParameterCount",
     "PassPointRow",
     "ProjectionRow",

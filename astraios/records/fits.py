@@ -95,7 +95,7 @@ class FitDrawRow:
 @row_of("fit_curve", of="fit")
 @dataclass(frozen=True, kw_only=True)
 class FitCurveRow:
-    """The projection of a series over size, from its smallest run to the largest target, for drawing."""
+    """A series' projection over size, from its smallest run on; one for each amount of data, if any."""
 
     fit_id: Annotated[str, Column("varchar", "The fit.")]
     n_params: Annotated[float, Column("double", "Total parameters.", "parameters")]
@@ -105,6 +105,13 @@ class FitCurveRow:
     new_low: Annotated[float, Column("double", "Low end of the interval of one new run.", "nats a token")]
     new_high: Annotated[float, Column("double", "High end of the interval of one new run.", "nats a token")]
     level: Annotated[float, Column("double", "Nominal coverage.", "fraction")]
+    n_tokens: Annotated[
+        float | None, Column("double", "Tokens along the line; null where the law takes size alone.", "tokens")
+    ] = None
+    p_best: Annotated[
+        float | None,
+        Column("double", "Probability that the series is the best there; null where nothing is ranked.", "fraction"),
+    ] = None
 
 
 @row_of("projection", of="fit")

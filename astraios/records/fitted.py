@@ -60,7 +60,7 @@ class DrawnColumn:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The projected loss at one size of a series, with its intervals."""
+    """The projected loss at one size (and amount of data) of a series, with its intervals."""
 
     n_params: float
     mean: float
@@ -69,6 +69,8 @@ class CurvePoint:
     new_low: float
     new_high: float
     level: float
+    n_tokens: float | None = None
+    p_best: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +100,7 @@ class Fitted:
     points: Sequence[FittedPoint]
     draws: Sequence[DrawnColumn] = ()
     curve: Sequence[CurvePoint] = ()
-    """The projection over size, from the smallest run to the largest target; empty where it is no curve over size."""
+    """The projection over size, from the smallest run to the largest target; empty where there is none."""
 
 
 @dataclass(frozen=True)

@@ -125,3 +125,15 @@ class NextRunRow:
     width_after: Annotated[
         float, Column("double", "Standard deviation of the target's losses after it, relative to them.", "fraction")
     ]
+
+
+@row_of("not_planned")
+@dataclass(frozen=True, kw_only=True)
+class NotPlannedRow:
+    """What the newest fit-scaling of a study could not plan, and why."""
+
+    study_key: Annotated[str, Column("varchar", "The study, as in the view study.")]
+    what: Annotated[str, Column("varchar", "budgets, speed_up or next_run: the part of planning that is missing.")]
+    series: Annotated[str | None, Column("varchar", "As in run_series; null where it is about all of them.")] = None
+    created_at: Annotated[Timestamp | None, Column("timestamp", "When, UTC.")] = None
+    why: Annotated[str, Column("varchar", "In words.")]

@@ -41,6 +41,9 @@ class Figure:
     """Number of the figure in the paper (ASTRAIOS, arXiv 2401.00788)."""
     order: int = 50
     """Place within its section."""
+    reducible_of: str | None = None
+    """Name of the figure that this one draws on an axis of reducible loss: the page shows it in that one's place, on
+    request."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,19 @@ def find_figure(name_or_number: str | int) -> Figure:
         numbers = sorted(figure.number for figure in FIGURES if figure.number)
         raise UsageError(f"no figure {text} in the paper: its figures are {numbers[0]} to {numbers[-1]}")
     return FIGURES.get(text)
+
+
+def on_reducible_axis(figure: Figure) -> Figure:
+    """The same figure on an axis of reducible loss.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for other in FIGURES:
+        if figure.name in (other.reducible_of, other.name) and other.reducible_of:
+            return other
+    those = ", ".join(other.reducible_of for other in FIGURES if other.reducible_of)
+    raise UsageError(f"--reducible: {figure.name} has no axis of reducible loss (there is one for {those})")
 
 
 def find_table(name_or_number: str | int) -> Table:

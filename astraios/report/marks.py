@@ -155,6 +155,7 @@ def lines(
     points: bool = True,
     as_percent: bool = False,
     floor: float | None = None,
+    ends: tuple[float, float] | None = None,
     end_anywhere: bool = False,
     own_axes: bool = False,
     height: int = HEIGHT,
@@ -163,12 +164,12 @@ def lines(
 
     With `end_anywhere` lines run from the smallest to the largest base model, wherever that is on `x`, and a thin
     leader joins each end to its name at the right edge, where no name lies on a mark. With `own_axes` each panel has
-    a `y` axis of its own.
+    a `y` axis of its own. `ends` are those of the `y` axis, else it shows the values with some room.
     """
     order = "n_params" if end_anywhere else _field(x)
     frame = frame.sort(order)
     parts = frame.partition_by(facet, maintain_order=True) if facet and own_axes else [frame]
-    frame = pl.concat([_prepare(part, y, facet, floor, height) for part in parts])
+    frame = pl.concat([_prepare(part, y, facet, floor, height, ends) for part in parts])
     ends = (frame["axis_low"][0], frame["axis_high"][0])
     axis = alt.Axis(format="%" if as_percent else "", tickCount=6)
     scale = alt.Scale(zero=False, nice=False) if own_axes else alt.Scale(domain=list(ends), nice=False)
@@ -187,9 +188,12 @@ def lines(
     return drawn.resolve_scale(y="independent") if own_axes else drawn
 
 
-def _prepare(frame: pl.DataFrame, y: str, facet: str | None, floor: float | None, height: float) -> pl.DataFrame:
+def _prepare(
+    frame: pl.DataFrame, y: str, facet: str | None, floor: float | None, height: float,
+    ends: tuple[float, float] | None,
+) -> pl.DataFrame:  # fmt: skip
     """The frame with the ends of its axis and the places of its labels."""
-    low, high = span(frame[y].drop_nulls().to_list(), floor=floor)
+    low, high = ends or span(frame[y].drop_nulls().to_list(), floor=floor)
     if math.isclose(low, high):
         low, high = low - 0.5, high + 0.5
     placed = label_ends(frame, y, (low, high), facet, height)

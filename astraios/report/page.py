@@ -7,8 +7,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 from importlib.metadata import version
@@ -20,10 +20,12 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from astraios import __version__
+from astraios.report import controls, forecasts
 from astraios.report.base import FIGURES, SECTIONS, TABLES, Figure, Query, Table
-from astraios.report.draw import KEYS, Drawn, draw
+from astraios.report.caveats import Caveats, fits_of
+from astraios.report.draw import KEYS, Drawn, draw, specification
 from astraios.report.runs import MOST, runs, series
-from astraios.report.study import FitState, Study, choose, fit_state, reads_fits, studies
+from astraios.report.study import Study, choose, studies
 from astraios.report.summary import summary
 from astraios.report.theme import clip, config
 
@@ -38,7 +40,7 @@ HEADINGS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Item:
     """A figure or table as the template shows it."""
 
@@ -52,13 +54,15 @@ class Item:
     spec: Markup | None = None
     alt: str = ""
     table: Markup | None = None
-    warning: str = ""
-    """Why its numbers are not those of the runs as they are now."""
-    notes: list[str] = field(default_factory=list)
-    """What its fits warned of."""
+    caveats: Caveats = field(default_factory=Caveats)
+    reducible: Item | None = None
+    """The same on an axis of reducible loss, shown in its place on request."""
 
 
-def render_page(query: Query, *, title: str = "Scaling report", live: str = "", study: str | None = None) -> str:
+def render_page(
+    query: Query, *, title: str = "Scaling report", live: str = "", study: str | None = None,
+    running: Sequence[Mapping[str, Any]] = (),
+) -> str:  # fmt: skip
     """The whole report as HTML.
 
     Args:
@@ -66,16 +70,17 @@ def render_page(query: Query, *, title: str = "Scaling report", live: str = "", 
         title: heading of the page.
         live: JavaScript that the server adds to reload the page; empty for a file.
         study: a study by name (several with commas are joined); by default all, each by itself.
+        running: forecasts of the runs that are in training (`astraios.workflow.forecast`).
     """
     wanted = choose(query, study) if study else None
     known = [wanted] if wanted else studies(query)
     parts = [_part(query, study, i) for i, study in enumerate(known)] or [_part(query, None, 0)]
     subtitle = "; ".join(f"{study.title}: {study.counts}" for study in known) or "An empty database"
-    return _render(parts, title, subtitle, live)
+    return _render(parts, title, subtitle, live, _running(running))
 
 
-def render_figure(drawn: Drawn) -> str:
-    """A page with a single figure."""
+def render_figure(drawn: Drawn, caveats: Caveats) -> str:
+    """A page with a single figure, and what must stand beside it."""
     figure = drawn.figure
     part = {
         "id": "figure",
@@ -83,17 +88,36 @@ def render_figure(drawn: Drawn) -> str:
         "summary": [],
         "missing": [],
         "single": True,
-        "sections": [{"id": figure.section, "title": HEADINGS[figure.section], "shown": [_item(drawn, "")]}],
+        "sections": [
+            {
+                "id": figure.section,
+                "title": HEADINGS[figure.section],
+                "shown": [replace(_item(drawn, ""), caveats=caveats)],
+            }
+        ],
     }
     return _render([part], figure.title, "", "")  # fmt: skip
 
 
-def _render(parts: list[dict[str, Any]], title: str, subtitle: str, live: str) -> str:
+def _running(rows: Sequence[Mapping[str, Any]]) -> Item | None:
+    """The forecasts of runs that are in training."""
+    if not rows:
+        return None
+    frame = forecasts.frame(rows)
+    said = f"{forecasts.TITLE}. {forecasts.CAPTION} {frame.height} runs; they follow as a table and as CSV."
+    return Item(
+        id="forecasts", title=forecasts.TITLE, caption=forecasts.CAPTION, sql="", rows=embed(table_rows(frame)),
+        file="forecasts", spec=embed(specification(forecasts.draw(frame))), alt=said,
+    )  # fmt: skip
+
+
+def _render(parts: list[dict[str, Any]], title: str, subtitle: str, live: str, running: Item | None = None) -> str:
     template = _environment().from_string(_file("page.html.jinja"))
     return template.render(
         title=clip(title, 120),
         subtitle=subtitle,
         parts=parts,
+        running=running,
         configs=embed({name: config(name) for name in ("light", "dark")}),
         css=Markup(_file("page.css")),
         js=Markup(_file("page.js")),
@@ -107,8 +131,9 @@ def _render(parts: list[dict[str, Any]], title: str, subtitle: str, live: str) -
 def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
     """One study's summary, sections and what is missing."""
     prefix = f"study-{number}-" if number else ""
-    state = fit_state(query, study) if study else FitState("", "")
-    notes = _notes(query) if study else {}
+    fits = fits_of(query, study)
+    state = fits.state
+    gaps = controls.gaps(query, study)
     behind = runs(query, study) if study else None
     sections, missing = [], []
     for name in SECTIONS:
@@ -116,14 +141,13 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
         for thing in _things(name):
             make = _figure if isinstance(thing, Figure) else _table
             item = make(thing, query, study, prefix)  # type: ignore[arg-type]
-            if item is not None and (item.fits or reads_fits(thing.sql)):
-                item.warning = state.warning
-                item.notes = sorted({note for fit in item.fits for note in notes.get(fit, ())})
             if item is None:
                 missing.append({"title": _title(thing), "why": thing.missing})
             else:
-                shown.append(item)
-        sections.append({"id": f"{prefix}{name}", "title": HEADINGS[name], "shown": shown})
+                other = _reducible(thing, query, study, prefix) if isinstance(thing, Figure) else None
+                shown.append(replace(item, caveats=fits.beside(thing, item.fits), reducible=other))
+        said = gaps if name == "planning" else []
+        sections.append({"id": f"{prefix}{name}", "title": HEADINGS[name], "shown": shown, "gaps": said})
     return {
         "id": f"study-{number}",
         "title": study.title if study else "An empty database",
@@ -132,7 +156,8 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
         "left_out": study.left_out if study else "",
         "warning": state.warning,
         "summary": summary(query, study),
-        "planner": _planner(query, study, prefix),
+        "planner": _control(f"{prefix}planner", controls.budgets(query, study)),
+        "targets": _control(f"{prefix}targets", controls.targets(query, study), fits.of_curves(query, study)),
         "sections": sections,
         "missing": missing,
         "runs": behind,
@@ -141,36 +166,14 @@ def _part(query: Query, study: Study | None, number: int) -> dict[str, Any]:
     }
 
 
-PLANNER = """\
-select coalesce(t.title, b.series) as title, b.flops, b.device_hours, b.n_params, b.n_params_low, b.n_params_high,
-    b.n_tokens, b.loss, b.new_low, b.new_high, b.sharing
-from budget_line b
-left join tuning_method t on t.method_id = b.series
-where b.loss is not null
-order by title, b.flops"""
-
-
-def _planner(query: Query, study: Study | None, prefix: str) -> dict[str, Any] | None:
-    """What the planner of a study needs: a row of budgets of each series."""
-    frame = query(study.select(PLANNER) if study else PLANNER)
-    if frame.is_empty():
-        return None
-    series = [
-        {"title": clip(str(title)), "sharing": part["sharing"][0], "rows": part.drop("title", "sharing").to_dicts()}
-        for (title,), part in frame.group_by(["title"], maintain_order=True)
-    ]
-    return {"id": f"{prefix}planner", "series": embed(series), "titles": [one["title"] for one in series]}
-
-
-def _notes(query: Query) -> dict[str, list[str]]:
-    """What each fit warned of."""
-    found = query("select fit_id, warnings from fit where json_array_length(warnings) > 0").rows()
-    return {fit: [clip(note["message"], 300) for note in json.loads(notes)] for fit, notes in found}
+def _control(name: str, content: list[dict[str, Any]], caveats: Caveats | None = None) -> dict[str, Any] | None:
+    """A control of the page with the data that it reads; none without data."""
+    return {"id": name, "content": content, "data": embed(content), "caveats": caveats} if content else None
 
 
 def _things(section: str) -> Iterator[Figure | Table]:
     """The figures and tables of a section, in order."""
-    things: list[Figure | Table] = [*FIGURES, *TABLES]
+    things: list[Figure | Table] = [*(figure for figure in FIGURES if not figure.reducible_of), *TABLES]
     here = (thing for thing in things if thing.section == section)
     yield from sorted(here, key=lambda thing: (thing.order, isinstance(thing, Table), thing.name))
 
@@ -183,6 +186,12 @@ def _title(thing: Figure | Table) -> str:
 def _figure(figure: Figure, query: Query, study: Study | None, prefix: str) -> Item | None:
     drawn = draw(figure, query, study)
     return None if drawn.spec is None else _item(drawn, prefix)
+
+
+def _reducible(figure: Figure, query: Query, study: Study | None, prefix: str) -> Item | None:
+    """The figure that draws the same on an axis of reducible loss."""
+    other = next((one for one in FIGURES if one.reducible_of == figure.name), None)
+    return _figure(other, query, study, prefix) if other else None
 
 
 def _item(drawn: Drawn, prefix: str) -> Item:

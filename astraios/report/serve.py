@@ -12,7 +12,7 @@ import ipaddress
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,6 +21,8 @@ from astraios.errors import AstraiosError, UsageError
 from astraios.report.base import Query
 from astraios.report.page import render_page
 
+Running = Callable[[], Sequence[Mapping[str, Any]]]
+"""Gives the forecasts of the runs that are in training."""
 DEFAULT_PORT = 8765
 STATE = """\
 select (select count(*) from run) as runs, (select count(*) from attempt) as attempts,
@@ -56,8 +58,11 @@ class ReportServer(ThreadingHTTPServer):
     seconds = 30.0
     """For a whole connection, however often a little of it arrives."""
 
-    def __init__(self, address: tuple[str, int], query: Query, title: str, every: float, open_to_all: bool) -> None:
+    def __init__(
+        self, address: tuple[str, int], query: Query, title: str, every: float, open_to_all: bool, running: Running
+    ) -> None:
         self.query, self.title, self.every, self.open_to_all = query, title, every, open_to_all
+        self.running = running
         self._lock = threading.Lock()
         self._page: tuple[str, bytes] = ("", b"")
         self._room = threading.BoundedSemaphore(self.connections)
@@ -84,7 +89,8 @@ class ReportServer(ThreadingHTTPServer):
             state = self._state()
             if self._page[0] != state:
                 live = RELOAD.replace("STATE", state).replace("EVERY", str(int(1000 * self.every)))
-                self._page = (state, render_page(self.query, title=self.title, live=live).encode())
+                page = render_page(self.query, title=self.title, live=live, running=self.running())
+                self._page = (state, page.encode())
             return self._page[1]
 
     def process_request(self, request: Any, client_address: Any) -> None:
@@ -187,6 +193,7 @@ def make_server(
     title: str = "Scaling report",
     every: float = 5.0,
     allow_remote: bool = False,
+    running: Running = tuple,
 ) -> ReportServer:
     """A server that is ready to `serve_forever()`; its `url` says where.
 
@@ -197,6 +204,7 @@ def make_server(
         title: heading of the page.
         every: seconds between a page's questions whether anything has changed.
         allow_remote: listen to, and answer, other machines too.
+        running: gives the forecasts of the runs that are in training; asked when the page is made anew.
 
     Raises:
         UsageError: an address that other machines can reach, without `allow_remote`; or a port that is taken.
@@ -204,7 +212,7 @@ def make_server(
     if not allow_remote and not is_loopback(host):
         raise UsageError(f"{host} can be reached by other machines: say so with --allow-remote, or take 127.0.0.1")
     try:
-        return ReportServer((host, port), query, title, every, allow_remote)
+        return ReportServer((host, port), query, title, every, allow_remote, running)
     except OverflowError:
         raise UsageError(f"--port {port}: a port is a number from 0 to 65535") from None
     except OSError as error:

@@ -42,7 +42,8 @@ OF_ALL_RUNS = ("rate_loss", "rate_curve")
 """The same of all runs, those that are outranked too: they compare learning rates."""
 OF_FITS = (
     "latest_curve", "latest_projection", "latest_backtest", "ranking", "main_ranking", "crossing", "fit_study",
-    "task_quality", "pass_at_k", "budget_line", "isoflop_line", "next_run", "speed_up",
+    "task_quality", "pass_at_k", "budget_line", "isoflop_line", "next_run", "not_planned", "speed_up",
+    "latest_fit_point",
 )  # fmt: skip
 """Views of fits, with the column study_key."""
 

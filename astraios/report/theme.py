@@ -85,6 +85,7 @@ def config(scheme: str) -> dict[str, Any]:
         "axisX": {"grid": False, "labelPadding": 5},
         "axisY": {"domain": False, "ticks": False, "titleAlign": "left", "titleAngle": 0, "titleAnchor": "start",
                   "titleX": 0, "titleY": -12, "titleBaseline": "bottom"},
+        "title": {"color": c["soft"], "fontSize": 11, "fontWeight": "normal", "anchor": "start", "offset": 8},
         "header": {"labelColor": c["ink"], "labelFontSize": 13, "labelFontWeight": 600, "labelAnchor": "start",
                    "labelPadding": 4, "title": None},
         "legend": {"labelColor": c["soft"], "titleColor": c["soft"], "labelFontSize": 12, "titleFontSize": 12,

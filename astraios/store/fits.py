@@ -38,7 +38,7 @@ def write_fits(path: Path, analyses: Iterable[Kept], plans: Sequence[PlanRow] = 
     Args:
         path: the database.
         analyses: fits with their projections.
-        plans: what they say about budgets.
+        plans: what they say about budgets; all of it, where there is any, in place of what earlier ones said.
 
     Raises:
         StoreError: the database can't be written.
@@ -49,7 +49,7 @@ def write_fits(path: Path, analyses: Iterable[Kept], plans: Sequence[PlanRow] = 
             rows = fit_rows(fits, projections, start + timedelta(microseconds=i))
             tables = {name: arrow_table(content) for name, content in rows.items() if content}
             replace_fits(connection, {**tables, "fit_draw": _draws(fits)})
-        add_plans(connection, plans, anew=True)
+        add_plans(connection, plans, anew=dict.fromkeys(row.study_key for row in plans))
 
 
 def replace_fits(connection: DuckDBPyConnection, tables: Mapping[str, Any]) -> None:

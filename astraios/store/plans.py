@@ -1,21 +1,22 @@
-"""Rows of the tables allocation, isoflop, next_run and speed_up."""
+"""Rows of the tables allocation, isoflop, next_run, speed_up and not_planned."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.records import TABLES, AllocationRow, IsoflopRow, NextRunRow, SpeedUpRow, frame
+from astraios.records import TABLES, AllocationRow, IsoflopRow, NextRunRow, NotPlannedRow, SpeedUpRow, frame
+from astraios.records.plans import BUDGETS
 from astraios.store.connect import writing
 from astraios.store.rows import insert
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-PlanRow = AllocationRow | IsoflopRow | NextRunRow | SpeedUpRow
+PlanRow = AllocationRow | IsoflopRow | NextRunRow | NotPlannedRow | SpeedUpRow
 
 
 def write_plans(path: Path, rows: Sequence[PlanRow]) -> None:
@@ -29,23 +30,26 @@ def write_plans(path: Path, rows: Sequence[PlanRow]) -> None:
             add_plans(connection, rows)
 
 
-def add_plans(connection: DuckDBPyConnection, rows: Sequence[PlanRow], *, anew: bool = False) -> None:
+def add_plans(connection: DuckDBPyConnection, rows: Sequence[PlanRow], anew: Iterable[str] = ()) -> None:
     """The same in a transaction that has begun.
 
     Args:
         connection: in a transaction.
         rows: answers.
-        anew: whether they are all speed-ups of their studies that count.
+        anew: studies of which all that `fit-scaling` plans is in `rows`.
     """
+    for study in anew:
+        connection.execute("delete from allocation where study_key = ? and asked = ?", [study, BUDGETS])
+        for table in ("isoflop", "next_run", "not_planned", "speed_up"):
+            connection.execute(f"delete from {table} where study_key = ?", [study])
     now = datetime.now(UTC).replace(tzinfo=None)
     tables: dict[str, list[Any]] = {}
     for row in rows:
         stamped = row if isinstance(row, IsoflopRow) else replace(row, created_at=now)
         tables.setdefault(_TABLE[type(row)], []).append(stamped)
     for table, content in tables.items():
-        keys = ("study_key",) if anew and table == "speed_up" else _KEYS[table]
-        for key in dict.fromkeys(tuple(getattr(row, name) for name in keys) for row in content):
-            where = " and ".join(f"{name} is not distinct from ?" for name in keys)
+        for key in dict.fromkeys(tuple(getattr(row, name) for name in _KEYS[table]) for row in content):
+            where = " and ".join(f"{name} is not distinct from ?" for name in _KEYS[table])
             connection.execute(f"delete from {table} where {where}", list(key))
         insert(connection, table, frame(content).to_arrow())
 
@@ -55,6 +59,7 @@ _KEYS = {
     "allocation": ("study_key", "asked"),
     "isoflop": ("study_key",),
     "next_run": ("study_key",),
+    "not_planned": ("study_key",),
     "speed_up": ("study_key", "series", "faster", "unit"),
 }
 """What names a question: its answers are replaced together."""

@@ -12,8 +12,9 @@ from astraios.errors import FitError, StoreError, UsageError
 from astraios.fit.request import FitRequest
 from astraios.records import frame
 from astraios.workflow.correlating import record_correlations
+from astraios.workflow.curves import with_curves
 from astraios.workflow.meeting import apart
-from astraios.workflow.planning import budget_lines
+from astraios.workflow.planning import budget_lines, not_planned
 from astraios.workflow.selecting import FileColumns, select, select_file
 from astraios.workflow.sizes import ladder_names, runnable_sizes
 from astraios.workflow.studies import since_last_fit
@@ -40,9 +41,12 @@ def fit_scaling(db: Path, request: FitRequest) -> dict[str, Any]:
     chosen, analysis = _analysed(db, request)
     with store.reading(db) as connection:
         before = since_last_fit(connection, analysis.study.get("study_key"), request.split)
-    store.write_fits(db, [(analysis.fitted(), analysis.projections)], budget_lines(analysis, chosen))
+    plans = budget_lines(analysis, chosen)
+    store.write_fits(db, [(with_curves(analysis), analysis.projections)], plans)
     record_correlations(db)
-    return {**analysis.to_json(), "since_last_fit": _changes(before, analysis)}
+    return {
+        **analysis.to_json(), "not_planned": not_planned(plans), "since_last_fit": _changes(before, analysis)
+    }  # fmt: skip
 
 
 def preview(db: Path, request: FitRequest) -> dict[str, Any]:

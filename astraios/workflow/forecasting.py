@@ -24,36 +24,45 @@ def forecast(out: str | Path, level: float = 0.9) -> list[dict[str, Any]]:
         level: of the intervals.
 
     Returns:
-        Per run: run_id, step, steps, mean, low, high (loss at the planned end, nats), law, and why where there is none.
+        Per run: run_id, model_id, method_id, step, steps, loss (so far), mean, low, high (loss at the planned end,
+        nats), law, and why where there is none.
     """
     from astraios.runs.place import Place
     from astraios.runs.status import standings
 
     place = Place(out)
     place.fetch()
-    told, open_runs, short = [], {}, []
-    for one in standings(place.path):
-        if one.state not in ("running", "interrupted", "done"):
-            continue
+    told, open_runs, reached, short = [], {}, {}, []
+    begun = [one for one in standings(place.path) if one.state in ("running", "interrupted", "done")]
+    if all(one.state == "done" for one in begun):
+        return []
+    for one in begun:
         part = _of_run(place.path / one.run_id, one)
         if part is None:
             if one.state != "done":
-                short.append({"run_id": one.run_id, "step": one.step, "steps": one.steps, "why": "too few losses"})
+                short.append(one)
             continue
         told.append(part)
         if one.state != "done":
             open_runs[one.run_id] = one
+            reached[one.run_id] = part.drop_nulls("loss")["loss"][-1]
     ends = _ends(told, open_runs, level) if open_runs else {}
-    rows = []
-    for run_id, one in open_runs.items():
-        end = ends.get(run_id)
-        if end is None:
-            short.append({"run_id": run_id, "step": one.step, "steps": one.steps, "why": "too few losses"})
-        else:
-            found = {name: getattr(end, name) for name in ("mean", "low", "high", "law")}
-            rows.append({"run_id": run_id, "step": end.steps_seen, "steps": end.steps, **found, "why": None})
-    blank = {"mean": None, "low": None, "high": None, "law": None}
-    return [*rows, *({**row, **blank} for row in short)]
+    found = [
+        _row(one, end.steps_seen, end.steps, reached[name], end)
+        for name, one in open_runs.items()
+        if (end := ends.get(name)) is not None
+    ]
+    short += [one for name, one in open_runs.items() if name not in ends]
+    return [*found, *(_row(one, one.step, one.steps, reached.get(one.run_id)) for one in short)]
+
+
+def _row(one: Any, step: int | None, steps: int | None, loss: float | None, end: Any | None = None) -> dict[str, Any]:
+    """A run with its forecast, or with the reason why it has none."""
+    said = {name: getattr(end, name, None) for name in ("mean", "low", "high", "law")}
+    return {
+        "run_id": one.run_id, "model_id": one.model_id, "method_id": one.method_id, "step": step, "steps": steps,
+        "loss": loss, **said, "why": None if end else "too few losses",
+    }  # fmt: skip
 
 
 def _ends(told: list[pl.DataFrame], open_runs: Mapping[str, Any], level: float) -> dict[str, Any]:

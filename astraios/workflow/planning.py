@@ -23,7 +23,7 @@ from astraios.fit.scores.routes import beside
 from astraios.fit.scores.sized import check_link
 from astraios.fit.selection import Selection
 from astraios.fit.targets import FLOPS_PER_TOKEN, Target, Tokens
-from astraios.records import AllocationRow, IsoflopRow, NextRunRow, SpeedUpRow, from_values
+from astraios.records import AllocationRow, IsoflopRow, NextRunRow, NotPlannedRow, SpeedUpRow, from_values
 from astraios.records.plans import BUDGETS
 from astraios.workflow.selecting import FileColumns, select, select_file
 
@@ -179,18 +179,21 @@ def target_of(made: Planned, chosen: Selection, request: FitRequest) -> Target:
     return targets(sizes[:1], request.data_rule, made.tokens)[0][0]
 
 
-def speed_ups(made: Planned, study_key: str, target: Target) -> list[SpeedUpRow]:
+def speed_ups(made: Planned, study_key: str, target: Target) -> list[SpeedUpRow | NotPlannedRow]:
     """What the reference (full tuning, else the best series) needs to reach each other series' loss at a target."""
     names = made.ensemble.ladder.names
-    rows = []
-    for unit in ("flops", "tokens"):
+    rows: list[SpeedUpRow | NotPlannedRow] = []
+    one_amount = made.tokens is not None and made.tokens.kind == "constant"
+    for unit in ("flops",) if one_amount else ("flops", "tokens"):
         reference = REFERENCE if REFERENCE in names else _best_at(made, target)
         for name in names:
             if name == reference:
                 continue
             try:
                 found = speedup(made, reference, name, target, unit)
-            except FitError:
+            except FitError as error:
+                why = f"{reference} against it in {unit}: {error}"
+                rows.append(NotPlannedRow(study_key=study_key, what="speed_up", series=name, why=why))
                 continue
             rows.append(from_values(SpeedUpRow, {**found.to_dict(), "study_key": study_key}))
     return rows
@@ -304,10 +307,14 @@ def _row(study_key: str, asked: str, answer: Answer, level: float, fit_id: str |
     )  # fmt: skip
 
 
-def budget_lines(analysis: Analysis, chosen: Selection) -> list[AllocationRow | IsoflopRow | NextRunRow | SpeedUpRow]:
+PlanRow = AllocationRow | IsoflopRow | NextRunRow | NotPlannedRow | SpeedUpRow
+
+
+def budget_lines(analysis: Analysis, chosen: Selection) -> list[PlanRow]:
     """What the report's planning section is made of: a row of budgets of each series, isoFLOP lines, speed-ups.
 
-    Studies whose runs do not say how much data they saw have none.
+    What can't be planned (studies whose runs do not say how much data they saw, say) is a row that says why. Studies
+    of scores alone have none.
     """
     from astraios.fit.losses import LossPart
 
@@ -316,22 +323,39 @@ def budget_lines(analysis: Analysis, chosen: Selection) -> list[AllocationRow | 
         return []
     made = of_part(part, analysis.tokens, replace(chosen, scores=None), analysis.points, analysis.request)
     key = str(analysis.study.get("study_key"))
-    rows: list[AllocationRow | IsoflopRow | SpeedUpRow] = []
+    rows: list[PlanRow] = []
     for name in part.ensemble.ladder.names:
         try:
-            plan = made.planner(name)
-            low, high = plan.measured_budgets()
-            for budget in np.geomspace(low, high * REACH, LINE):
-                [answer] = made.answers(PlanRequest(flops=float(budget), series=name))
-                rows.append(_row(key, BUDGETS, answer, made.level, part.ids[name]))
-            if plan.sharing.free:
-                rows += _lines(key, part.ids[name], plan, [*np.geomspace(low, high, 4)[:3], *(high * np.array(LINES))])
-        except FitError:
-            continue
+            rows += _of_series(made, name, key, part.ids[name])
+        except FitError as error:
+            rows.append(NotPlannedRow(study_key=key, what="budgets", series=name, why=str(error)))
+    planned_some = any(isinstance(row, AllocationRow) for row in rows)
     projected = analysis.of("target", "loss")
-    if rows and len(part.ensemble.ladder) > 1 and projected:
+    if planned_some and len(part.ensemble.ladder) > 1 and projected:
         rows += speed_ups(made, key, Target(projected[0].n_params, projected[0].n_tokens))
     return [*rows, *next_runs(analysis, chosen)]
+
+
+def _of_series(made: Planned, name: str, key: str, fit_id: str) -> list[PlanRow]:
+    """The row of budgets of one series, and its isoFLOP lines where size and data are both free.
+
+    Raises:
+        FitError: the fit can't tell; then there are none at all.
+    """
+    plan = made.planner(name)
+    low, high = plan.measured_budgets()
+    rows: list[PlanRow] = []
+    for budget in np.geomspace(low, high * REACH, LINE):
+        [answer] = made.answers(PlanRequest(flops=float(budget), series=name))
+        rows.append(_row(key, BUDGETS, answer, made.level, fit_id))
+    if plan.sharing.free:
+        rows += _lines(key, fit_id, plan, [*np.geomspace(low, high, 4)[:3], *(high * np.array(LINES))])
+    return rows
+
+
+def not_planned(rows: Sequence[PlanRow]) -> list[dict[str, Any]]:
+    """What could not be planned, as JSON prints it: what, series, why."""
+    return [{"what": row.what, "series": row.series, "why": row.why} for row in rows if isinstance(row, NotPlannedRow)]
 
 
 def hours_source(chosen: Selection) -> str:
@@ -387,23 +411,26 @@ def run_hours(chosen: Selection, analysis: Analysis, n_tokens: float | None) -> 
     return hours
 
 
-def next_runs(analysis: Analysis, chosen: Selection) -> list[NextRunRow]:
+def next_runs(analysis: Analysis, chosen: Selection) -> list[NextRunRow | NotPlannedRow]:
     """The first runs that `design` would buy for the first target, whatever they cost."""
     from astraios.fit.decide.design import design
     from astraios.workflow.sizes import runnable_sizes
 
-    projected = analysis.of("target", "loss")
-    if not projected or not {"n_params"} <= set(analysis.ensemble.best.law.inputs) <= {"n_params", "n_tokens"}:
+    projected, key = analysis.of("target", "loss"), str(analysis.study.get("study_key"))
+    if not projected:
         return []
+    inputs = set(analysis.ensemble.best.law.inputs)
+    if not {"n_params"} <= inputs <= {"n_params", "n_tokens"}:
+        why = f"runs are chosen by size and data, and the law takes {', '.join(sorted(inputs))}"
+        return [NotPlannedRow(study_key=key, what="next_run", why=why)]
     target = projected[0].n_params
     try:
         tokens = data_of_runs(analysis)
         source, hours = hours_source(chosen), run_hours(chosen, analysis, tokens)
         sizes = runnable_sizes(chosen.n_params, chosen.ladder, target)
         found = design(analysis.ensemble, target, float("inf"), hours, sizes, NEXT, tokens)
-    except FitError:
-        return []
-    key = str(analysis.study.get("study_key"))
+    except FitError as error:
+        return [NotPlannedRow(study_key=key, what="next_run", why=str(error))]
     return [
         NextRunRow(
             study_key=key, place=place, series=run.method_id, n_params=run.n_params, target=target,

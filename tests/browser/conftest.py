@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import math
 import os
+import random
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -13,6 +17,7 @@ import duckdb
 import polars as pl
 import pytest
 
+from astraios import store
 from astraios.importers.paper import frames
 from astraios.report.page import render_page
 from tests.report import synthetic
@@ -111,6 +116,38 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         with duckdb.connect() as con:
             pages[which] = folder / f"{which}.html"
             pages[which].write_text(render_page(database(con, which), title=f"The {which} study"), encoding="utf-8")
+    return pages
+
+
+def run(*arguments: str) -> None:
+    from astraios.cli import app
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        code = app(list(arguments), standalone_mode=False)
+    assert not code, arguments
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Pages with real fits: made-up runs on the demo's ladder, the published scores, a study of sizes and tokens."""
+    folder = tmp_path_factory.mktemp("fitted")
+    pages = {name: folder / f"{name}.html" for name in ("demo", "published", "tokens")}
+    with store.writing(folder / "demo.duckdb") as connection:
+        synthetic.fill(connection, fits=False)
+    run("fit-scaling", "--db", str(folder / "demo.duckdb"), "--target", "1.7M", "--target", "3.4M")
+    run("report", "--db", str(folder / "demo.duckdb"), "-o", str(pages["demo"]))
+    run("demo", "--quick", "--db", str(folder / "published.duckdb"), "-o", str(pages["published"]))
+    rng, lines = random.Random(1), ["model_id,method_id,n_params,n_tokens,seed,loss"]
+    for method, a, b, floor in (("fft", 400, 2500, 1.7), ("lora", 480, 2400, 1.75)):
+        for n in (10**7, 3 * 10**7, 10**8, 3 * 10**8, 10**9):
+            for d in (10**9, 4 * 10**9, 16 * 10**9):
+                loss = floor + a / math.pow(n, 0.34) + b / math.pow(d, 0.37) + rng.gauss(0, 0.006)
+                lines.append(f"toy-{n},{method},{n},{d},0,{loss:.5f}")
+    table, database = folder / "tokens.csv", str(folder / "tokens.duckdb")
+    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run("import", str(table), "--db", database)
+    run("fit-scaling", "--db", database, "--target", "8B", "--target-tokens", "64B")
+    run("report", "--db", database, "-o", str(pages["tokens"]))
     return pages
 
 

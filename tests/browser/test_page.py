@@ -27,7 +27,7 @@ def test_every_chart_is_drawn_and_nothing_leaves(
 ) -> None:
     page = opened(files[which], width, scheme)
     charts = page.locator(".chart")
-    assert charts.count() == {"tiny": 25, "paper": 6, "empty": 0}[which]
+    assert charts.count() == {"tiny": 26, "paper": 6, "empty": 0}[which]
     drawn = page.evaluate(
         """() => [...document.querySelectorAll('.chart')].map(box => {
             const svg = box.querySelector('svg');
@@ -127,10 +127,12 @@ def test_a_hostile_name_is_shown_as_text(tmp_path: Path, opened: Open) -> None:
 
 
 @pytest.mark.promise("every chart is drawn, readable and offline")
-@pytest.mark.parametrize("which", ["tiny", "paper"])
+@pytest.mark.parametrize("which", ["tiny", "paper", "demo", "tokens"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(files: dict[str, Path], opened: Open, axe: str, which: str, scheme: str) -> None:
-    page = opened(files[which], scheme=scheme)
+def test_axe_finds_nothing_serious(
+    files: dict[str, Path], fitted: dict[str, Path], opened: Open, axe: str, which: str, scheme: str
+) -> None:
+    page = opened((files | fitted)[which], scheme=scheme)
     page.evaluate("for (const details of document.querySelectorAll('details')) details.open = true")
     page.evaluate(axe)
     found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")

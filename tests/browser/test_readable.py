@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import math
-import random
 from pathlib import Path
 
 import pytest
@@ -45,37 +41,9 @@ OVERLAPS = """() => {
 }"""
 
 
-def run(*arguments: str) -> None:
-    from astraios.cli import app
-
-    with contextlib.redirect_stdout(io.StringIO()):
-        code = app(list(arguments), standalone_mode=False)
-    assert not code, arguments
-
-
-@pytest.fixture(scope="session")
-def fitted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The page of the published scores with their projections, and that of a study of sizes and tokens."""
-    folder = tmp_path_factory.mktemp("fitted")
-    pages = {name: folder / f"{name}.html" for name in ("published", "tokens")}
-    run("demo", "--quick", "--db", str(folder / "published.duckdb"), "-o", str(pages["published"]))
-    rng, lines = random.Random(1), ["model_id,method_id,n_params,n_tokens,seed,loss"]
-    for method, a, b, floor in (("fft", 400, 2500, 1.7), ("lora", 480, 2400, 1.75)):
-        for n in (10**7, 3 * 10**7, 10**8, 3 * 10**8, 10**9):
-            for d in (10**9, 4 * 10**9, 16 * 10**9):
-                loss = floor + a / math.pow(n, 0.34) + b / math.pow(d, 0.37) + rng.gauss(0, 0.006)
-                lines.append(f"toy-{n},{method},{n},{d},0,{loss:.5f}")
-    table, database = folder / "tokens.csv", str(folder / "tokens.duckdb")
-    table.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    run("import", str(table), "--db", database)
-    run("fit-scaling", "--db", database, "--target", "8B", "--target-tokens", "64B")
-    run("report", "--db", database, "-o", str(pages["tokens"]))
-    return pages
-
-
 @pytest.mark.promise("every chart is drawn, readable and offline")
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("which", ["tiny", "paper", "published", "tokens"])
+@pytest.mark.parametrize("which", ["tiny", "paper", "demo", "published", "tokens"])
 def test_no_label_lies_on_another_or_on_a_mark(
     files: dict[str, Path], fitted: dict[str, Path], opened: Open, which: str, width: int
 ) -> None:

@@ -57,8 +57,9 @@ class Rows(dict[str, list[dict[str, object]]]):
 
     def insert(self, con: duckdb.DuckDBPyConnection) -> None:
         for table, rows in self.items():
-            frame = pl.DataFrame(rows, infer_schema_length=None)  # noqa: F841 (DuckDB reads it by its name)
-            con.execute(f"insert into {table} by name select * from frame")
+            con.register("made", pl.DataFrame(rows, infer_schema_length=None))
+            con.execute(f"insert into {table} by name select * from made")
+            con.unregister("made")
 
 
 def run_id(*parts: object) -> str:
@@ -135,7 +136,7 @@ def fill_judged(con: duckdb.DuckDBPyConnection) -> None:
 
 def fill_plans(con: duckdb.DuckDBPyConnection, methods: dict) -> None:
     """What fit-scaling says about budgets, for full tuning in front of the others."""
-    key = con.execute("select study_key from study order by n_runs desc").fetchone()[0]
+    key = con.execute("select study_key from study order by n_runs desc").fetchall()[0][0]
     rows, others = Rows(), [name for name in methods if name != "fft"]
     for place, method in enumerate(others, start=1):
         rows.add("speed_up", study_key=key, series="fft", faster=method, unit="flops", created_at=START, n_params=3.4e6,

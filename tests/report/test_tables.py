@@ -129,3 +129,17 @@ def test_tables_are_found_by_number_and_name() -> None:
     assert find_table(5) is find_table("t5") is find_table("table-5") is find_table("security")
     with pytest.raises(UsageError, match="no table 9"):
         find_table(9)
+
+
+def test_columns_stand_in_the_order_of_their_query(con: duckdb.DuckDBPyConnection) -> None:
+    """Whatever order the database has rows in: its threads take them as they come."""
+    for name, first, last in (("next-runs", "Run", "Left of it"), ("benchmark-quality", "Pairs in order", "Decides"),
+                              ("speed-ups", "At the target", "Verdict")):  # fmt: skip
+        table = TABLES.get(name)
+        frame = con.sql(table.sql).pl()
+        columns = [sub or head for head, sub in lay_out(table, frame).columns]
+        assert (columns[0], columns[-1]) == (first, last), name
+        assert table.sql.endswith("_place"), f"{name}: luck orders its columns"
+    marked = lay_out(TABLES.get("next-runs"), con.sql(TABLES.get("next-runs").sql).pl())
+    marks = {column[0]: cell.mark for column, cell in zip(marked.columns, marked.blocks[0][1][0][1], strict=True)}
+    assert {head for head, mark in marks.items() if mark} == {"Device-hours"}

@@ -25,7 +25,7 @@ def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     best = "lowest test loss" if frame["quantity"][0] == "loss" else "highest mean score"
     return lines(
         with_sizes(frame), size_axis(frame), "p_best", f"probability of the {best}", tooltip=shown,
-        as_percent=True, floor=0.0, height=260,
+        as_percent=True, ends=(0.0, 1.0), height=260,
     )  # fmt: skip
 
 

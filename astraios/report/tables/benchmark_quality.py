@@ -9,13 +9,14 @@ with long as (
             'Decides']) as head,
         unnest([printf('%.0f%%', 100 * decision_accuracy), printf('%.2g', signal_to_noise), printf('%.0f', n_items),
             printf('%.0f', n_needed), printf('%.0f%%', 100 * power), printf('%.1f', 100 * distance_from_chance),
-            case when decides then 'yes' else 'nothing' end]) as text
+            case when decides then 'yes' else 'nothing' end]) as text,
+        unnest(range(7)) as head_place
     from task_quality
 )
 select origin, ladder, dataset_id, row, head, text, null::double as value, 0 as better
 from long
 where text is not null
-order by place desc nulls last, row"""
+order by place desc nulls last, row, head_place"""
 
 TABLE = Table(
     name="benchmark-quality",

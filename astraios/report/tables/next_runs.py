@@ -10,7 +10,8 @@ with chosen as (
     left join tuning_method t on t.method_id = n.series
 ),
 long as (
-    select *, unnest(['Run', 'Size', 'Device-hours', 'Uncertainty removed', 'Left of it']) as head
+    select *, unnest(['Run', 'Size', 'Device-hours', 'Uncertainty removed', 'Left of it']) as head,
+        unnest(range(5)) as head_place
     from chosen
 )
 select origin, ladder, dataset_id, printf('%d', place) as row, head,
@@ -22,9 +23,9 @@ select origin, ladder, dataset_id, printf('%d', place) as row, head,
         else case when n_params >= 1e9 then printf('%.3gB', n_params / 1e9) when n_params >= 1e6
             then printf('%.3gM', n_params / 1e6) else printf('%.3gk', n_params / 1e3) end end as text,
     null::double as value, 0 as better,
-    'Device-hours: ' || cost_source || '.' as note
+    case head when 'Device-hours' then 'Device-hours: ' || cost_source || '.' end as note
 from long
-order by place"""
+order by place, head_place"""
 
 TABLE = Table(
     name="next-runs",

@@ -13,7 +13,7 @@ with latest as (
     where p.series = (select mode(series) from speed_up o where o.study_key = p.study_key)
 ),
 long as (
-    select *, unnest(['At the target', 'Factor', '90% interval', 'Verdict']) as what
+    select *, unnest(['At the target', 'Factor', '90% interval', 'Verdict']) as what, unnest(range(4)) as what_place
     from latest
 )
 select origin, ladder, dataset_id, title as row,
@@ -27,7 +27,7 @@ select origin, ladder, dataset_id, title as row,
             || case when high is null then 'no bound' else printf('%.3g', high) end
     end as text
 from long
-order by unit, loss, title"""
+order by unit, loss, title, what_place"""
 
 TABLE = Table(
     name="speed-ups",

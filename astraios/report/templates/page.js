@@ -74,6 +74,7 @@
     const n = boxes.length;
     document.getElementById("series-said").textContent = off.size ? `Series: ${n - off.size} of ${n} shown` : `Series: all ${n} shown`;
     document.getElementById("series").classList.toggle("some-off", off.size > 0);
+    for (const update of updates) update();
     delete root.dataset.ready;
     return drawAll();
   }
@@ -125,9 +126,17 @@
     }
   }
 
-  // What is wider than its room says so: see .goes-on in the style sheet.
+  // What is wider than its room gets a narrow first column (.is-wide); what still goes on then says so (.goes-on). Each
+  // is measured as it is without them, so that asking twice changes nothing.
   function hint() {
-    for (const box of document.querySelectorAll(".scroll")) box.classList.toggle("goes-on", box.scrollWidth > box.clientWidth + 1);
+    const boxes = [...document.querySelectorAll(".scroll")];
+    const mark = (name) => {
+      const over = boxes.map((box) => box.scrollWidth > box.clientWidth + 1);
+      boxes.forEach((box, i) => box.classList.toggle(name, over[i]));
+    };
+    for (const box of boxes) box.classList.remove("is-wide", "goes-on");
+    mark("is-wide");
+    mark("goes-on");
   }
 
   let turn = 0;
@@ -203,8 +212,36 @@
     paint();
   });
   prefersDark.addEventListener("change", () => chosen ?? paint());
-  for (const button of document.querySelectorAll("button[data-rows]")) button.addEventListener("click", () => download(button));
-  for (const details of document.querySelectorAll("details.data")) details.addEventListener("toggle", () => fill(details));
+  // What stands in a figure; a figure that is put in another's place is wired when it first appears.
+  function wire(part) {
+    for (const button of part.querySelectorAll("button[data-rows]")) button.addEventListener("click", () => download(button));
+    for (const details of part.querySelectorAll("details.data")) details.addEventListener("toggle", () => fill(details));
+    for (const button of part.querySelectorAll("button[data-instead]")) button.addEventListener("click", () => showInstead(button));
+  }
+  wire(document);
+
+  // The same chart on another axis waits in a template, and changes places with the one that is shown.
+  function showInstead(button) {
+    const shown = button.closest("figure");
+    const other = document.getElementById(button.dataset.instead).content.firstElementChild.cloneNode(true);
+    shown.replaceWith(other);
+    wire(other);
+    const back = other.querySelector("button[data-back]");
+    back.addEventListener("click", () => {
+      other.querySelector(".chart").view?.finalize();
+      other.replaceWith(shown);
+      button.focus();
+      redraw(shown);
+    });
+    back.focus();
+    redraw(other);
+  }
+
+  function redraw(figure) {
+    delete root.dataset.ready;
+    hint();
+    return draw(figure.querySelector(".chart")).finally(() => { root.dataset.ready = "yes"; });
+  }
 
   for (const one of document.querySelectorAll("#series input")) one.addEventListener("change", switchSeries);
   document.getElementById("series-all")?.addEventListener("click", () => {
@@ -223,27 +260,41 @@
   paint();
   goToHash();
 
-  // The planner: a budget on a slider, read along straight lines between the budgets that were worked out.
+  // Controls read stored answers, along straight lines in logarithms between those that were worked out.
   const SUFFIX = [["T", 1e12], ["B", 1e9], ["M", 1e6], ["k", 1e3]];
   const count = (value) => {
     const [unit, scale] = SUFFIX.find(([, size]) => value >= 0.995 * size) ?? ["", 1];
     return `${Number((value / scale).toPrecision(3))}${unit}`;
   };
   const science = (value) => value.toExponential(2).replace("e+", "e");
-  const between = (rows, at, name) => {
-    const k = Math.max(1, rows.findIndex((row) => Math.log(row.flops) >= at));
-    const [a, b] = [rows[k - 1], rows[k]];
-    const share = (at - Math.log(a.flops)) / (Math.log(b.flops) - Math.log(a.flops));
-    return Math.exp(Math.log(a[name]) + share * (Math.log(b[name]) - Math.log(a[name])));
-  };
+  const chance = (p) => (p > 0.99 ? ">99%" : p < 0.01 ? "<1%" : `${Math.round(100 * p)}%`);
+  const made = (name, textContent, options) => Object.assign(document.createElement(name), { textContent, ...options });
+
+  // Where `at` (a logarithm) lies among rows by the logarithm of their `key`: the row before, the share to the next.
+  function place(rows, at, key) {
+    const next = rows.findIndex((row) => Math.log(row[key]) >= at - 1e-12);
+    const k = Math.max(1, next < 0 ? rows.length - 1 : next);
+    const [low, high] = [Math.log(rows[k - 1][key]), Math.log(rows[k][key])];
+    return [rows[k - 1], rows[k], Math.min(1, (at - low) / (high - low))];
+  }
+  const between = ([a, b, share], name) => Math.exp(Math.log(a[name]) + share * (Math.log(b[name]) - Math.log(a[name])));
+
+  // A control's parts, and a slider that goes from `low` to `high` (logarithms).
+  function control(box, show) {
+    const [slider, choice] = [box.querySelector("input"), box.querySelector("select")];
+    const content = read(box.dataset.content);
+    const update = () => show(content[choice?.value ?? 0], (low, high) => low + ((high - low) * slider.value) / 1000, slider);
+    choice?.addEventListener("change", update);
+    slider.addEventListener("input", update);
+    update();
+    return update;
+  }
+
   for (const box of document.querySelectorAll(".planner")) {
-    const series = read(box.dataset.series);
-    const [choice, slider, answer] = [box.querySelector("select"), box.querySelector("input"), box.querySelector("dl")];
-    const show = () => {
-      const { rows, sharing } = series[choice.value];
-      const [low, high] = [Math.log(rows[0].flops), Math.log(rows[rows.length - 1].flops)];
-      const at = low + (high - low) * Math.min(slider.value / 1000, 0.99999);
-      const value = (name) => between(rows, at, name);
+    control(box, ({ rows, sharing }, along, slider) => {
+      const at = along(Math.log(rows[0].flops), Math.log(rows[rows.length - 1].flops));
+      const here = place(rows, at, "flops");
+      const value = (name) => between(here, name);
       const range = (name) => {
         const [from, to] = [value(`${name}_low`), value(`${name}_high`)];
         return to > from * 1.001 ? ` (${count(from)} to ${count(to)})` : "";
@@ -258,15 +309,53 @@
       if (rows.every((row) => row.device_hours)) {
         said.splice(1, 0, ["Device-hours", String(Number(value("device_hours").toPrecision(3)))]);
       }
-      answer.replaceChildren(...said.flatMap(([term, text]) => {
-        const [dt, dd] = [document.createElement("dt"), document.createElement("dd")];
-        [dt.textContent, dd.textContent] = [term, text];
-        return [dt, dd];
-      }));
+      box.querySelector("dl").replaceChildren(...said.flatMap(([term, text]) => [made("dt", term), made("dd", text)]));
       slider.setAttribute("aria-valuetext", said[0][1]);
-    };
-    choice.addEventListener("change", show);
-    slider.addEventListener("input", show);
-    show();
+    });
   }
+
+  // The projections at one size, the lowest loss first; a series says nothing below its own smallest size.
+  const [SIZE, MEAN, LOW, HIGH, NEW_LOW, NEW_HIGH, P_BEST] = [0, 1, 2, 3, 4, 5, 6];
+  function projected({ series }, at) {
+    const found = series.filter(({ rows }) => rows.length > 1 && Math.log(rows[0][SIZE]) <= at + 1e-9).map(({ id, title, rows }) => {
+      const here = place(rows, at, SIZE);
+      const [a, b, share] = here;
+      const p = a[P_BEST] === null ? null : a[P_BEST] + share * (b[P_BEST] - a[P_BEST]);
+      return { id, title, p, values: [MEAN, LOW, HIGH, NEW_LOW, NEW_HIGH].map((name) => between(here, name)) };
+    });
+    return found.sort((one, other) => one.values[0] - other.values[0]);
+  }
+
+  // The smallest set that holds the best with a level: the likeliest first, until they are enough.
+  function mayBeBest(rows, level) {
+    let before = 0;
+    const found = new Set();
+    for (const row of [...rows].sort((one, other) => other.p - one.p)) {
+      if (row.p !== null && before < level) found.add(row.id);
+      before += row.p;
+    }
+    return found;
+  }
+
+  const updates = [...document.querySelectorAll(".targets")].map((box) =>
+    control(box, (one, along, slider) => {
+      const sizes = one.series.flatMap(({ rows }) => rows.map((row) => Math.log(row[SIZE])));
+      const at = along(Math.min(...sizes), Math.max(...sizes));
+      const rows = projected(one, at);
+      const best = rows.length > 1 ? mayBeBest(rows, one.level) : new Set();
+      const columns = box.querySelectorAll("thead th").length;
+      const lines = rows.filter(({ id }) => !off.has(id)).map(({ id, title, p, values }) => {
+        const [mean, low, high, newLow, newHigh] = values.map((value) => value.toFixed(4));
+        const line = made("tr", "", { className: best.has(id) ? "may-be-best" : "" });
+        const cells = [mean, `${low} to ${high}`, `${newLow} to ${newHigh}`, p === null ? "not ranked" : chance(p)];
+        line.append(made("th", title, { scope: "row" }), ...cells.slice(0, columns - 1).map((text) => made("td", text)));
+        return line;
+      });
+      box.querySelector("tbody").replaceChildren(...lines);
+      const said = `${count(Math.exp(at))} parameters${one.tokens ? `, ${one.tokens} tokens` : ""}`;
+      box.querySelector("output").textContent = said;
+      slider.setAttribute("aria-valuetext", said);
+      hint();
+    }),
+  );
 })();
