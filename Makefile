@@ -40,7 +40,7 @@ gallery: demo
 	$(BIN)/python docs/draw_gallery.py astraios.duckdb
 
 pictures: $(VENV)/dev.stamp system
-	ASTRAIOS_RENEW_PICTURES=1 $(BIN)/pytest -q -n 0 tests/browser/test_pictures.py
+	ASTRAIOS_RENEW_PICTURES=1 $(BIN)/pytest --verify -q -n 0 tests/browser/test_pictures.py
 
 docs: $(VENV)/dev.stamp
 	$(BIN)/python docs/build_site.py

@@ -89,7 +89,7 @@ def _lines_of_data(analysis: Analysis, part: LossPart) -> dict[str, list[CurvePo
             for k in np.flatnonzero(sizes > smallest[g] - 1e-9):
                 point = CurvePoint(*columns[:, g, k].tolist())
                 p_best = None if best is None else float(best[g, k])
-                lines[part.ids[name]].append(replace(point, n_tokens=float(np.exp(amount)), p_best=p_best))
+                lines[part.ids[name]].append(replace(point, n_tokens=float(f"{np.exp(amount):.12g}"), p_best=p_best))
     return lines
 
 

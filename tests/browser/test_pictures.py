@@ -144,6 +144,7 @@ def apart(page: Page, picture: str, before: dict[str, Any], now: dict[str, Any])
     return {name: share for name, share in shares.items() if share > APART}
 
 
+@pytest.mark.slow
 @pytest.mark.promise("every chart is drawn, readable and offline")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 768, 1280])

@@ -53,9 +53,13 @@ def test_a_later_fit_takes_the_place_of_a_curve(tmp_path: Path) -> None:
     assert store.query(db, "select max(n_params) as n from latest_curve")["n"][0] == pytest.approx(5e9)
 
 
-def test_there_is_no_curve_where_data_vary_too(tmp_path: Path) -> None:
+def test_where_data_vary_too_there_is_a_curve_at_each_amount(tmp_path: Path) -> None:
     db = database(tmp_path, tokens=(1e9, 1e10, 1e11))
     assert run_cli("fit-scaling", "--db", db, "--target", "10B", "--target-tokens", "1e11").returncode == 0
-    assert store.query(db, "from latest_curve").is_empty()
+    amounts = store.query(db, "select distinct n_tokens from latest_curve order by all")["n_tokens"].to_list()
+    assert amounts == [1e9, 1e10, 1e11]
+    at = "select mean from latest_curve where n_tokens = {} order by n_params limit 1"
+    few, many = (store.query(db, at.format(n))["mean"][0] for n in ("1e9", "1e11"))
+    assert many < few
     drawn = run_cli("report", "--figure", "projection-loss", "--db", db, "-o", tmp_path / "p.svg")
     assert drawn.returncode == 0, drawn.stderr

@@ -12,6 +12,7 @@ import pytest
 from astraios import store
 from astraios.errors import AstraiosError, DataError, FitError, UsageError
 from astraios.fit.analysis import Analysis
+from astraios.workflow.curves import with_curves
 from tests.fit.analysing import analyse
 
 
@@ -63,12 +64,12 @@ def test_same_seed_same_bits(tiny: pl.DataFrame, tiny_scores: pl.DataFrame, anal
 
 def test_rows_fill_the_tables(analysis: Analysis, tmp_path: Path) -> None:
     db = tmp_path / "a.duckdb"
-    store.write_fits(db, [(analysis.fitted(), analysis.projections)])
+    store.write_fits(db, [(with_curves(analysis), analysis.projections)])
     frames = {table: store.query(db, f"from {table}") for table in store.fits.FIT_TABLES}
     for frame in frames.values():
         assert not frame.is_empty()
         assert set(frame["fit_id"]) <= set(frames["fit"]["fit_id"])
-    never = {"fit_point": {"n_tokens"}, "fit": {"data_sql", "study_key", "query_hash"}}
+    never = {"fit_point": {"n_tokens"}, "fit_curve": {"n_tokens"}, "fit": {"data_sql", "study_key", "query_hash"}}
     for table, frame in frames.items():
         empty = {column.name for column in frame if column.null_count() == len(frame)}
         assert empty == never.get(table, set()), f"columns of {table} that nobody fills"
