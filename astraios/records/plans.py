@@ -137,3 +137,7 @@ class NotPlannedRow:
     series: Annotated[str | None, Column("varchar", "As in run_series; null where it is about all of them.")] = None
     created_at: Annotated[Timestamp | None, Column("timestamp", "When, UTC.")] = None
     why: Annotated[str, Column("varchar", "In words.")]
+
+
+PlanRow = AllocationRow | IsoflopRow | NextRunRow | NotPlannedRow | SpeedUpRow
+"""What planning gives."""

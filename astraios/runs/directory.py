@@ -23,12 +23,10 @@ import datetime
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
-from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from astraios.errors import StoreError, why
 from astraios.files import write_all, write_atomically
@@ -41,16 +39,13 @@ from astraios.records import (
     ScorePoint,
     Table,
     TaskResult,
-    columns_of,
-    plain_value,
     values,
 )
 from astraios.runs.log import Log, line_of, read_lines
+from astraios.runs.logged import Logged, current_lines, loss_points, metric_points, score_points
 from astraios.runs.mapped_log import MappedLog
+from astraios.runs.parquet import parquet_bytes
 from astraios.runs.rows import Ending, RunRows
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 MANIFEST = "manifest.json"
 CELL, ROWS = "cell.json", "rows.json"
@@ -71,35 +66,6 @@ PAUSE_S = 0.1
 def utc_now() -> str:
     """Now as ISO 8601 text, UTC, without offset (the database's timestamps carry none)."""
     return datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-
-
-@dataclass(frozen=True)
-class Logged:
-    """What the logs of a run hold: of a step logged twice (before and after an interruption) the last."""
-
-    losses: list[LossPoint]
-    points: list[ScorePoint]
-    metrics: list[MetricPoint]
-
-    @property
-    def step(self) -> int | None:
-        """The last; None where nothing was logged."""
-        return max((one.step for one in self._all()), default=None)
-
-    @property
-    def n_tokens(self) -> int | None:
-        """Those trained on, where they were logged."""
-        return max((one.n_tokens for one in self._all() if one.n_tokens is not None), default=None)
-
-    @property
-    def learning_rate(self) -> float | None:
-        """The largest, where it was logged."""
-        return max((one.learning_rate for one in self.losses if one.learning_rate is not None), default=None)
-
-    def _all(self) -> Iterator[LossPoint | ScorePoint | MetricPoint]:
-        yield from self.losses
-        yield from self.points
-        yield from self.metrics
 
 
 @dataclass(frozen=True)
@@ -177,7 +143,7 @@ class RunDirectory:
             ) from None
 
     def attempts(self) -> list[dict[str, Any]]:
-        """The tries so far: the last line of each number."""
+        """The attempts so far: the last line of each number."""
         return attempts_of(self._content("attempts.jsonl"))
 
     def append_loss(self, point: LossPoint) -> None:
@@ -419,7 +385,7 @@ class RunDirectory:
         write_atomically(f"{self.path}/{MANIFEST}", json.dumps(content, indent=1).encode())
 
     def _write_parquet(self, table: Table, records: Sequence[Any], attempt: int) -> dict[str, Any]:
-        content = _parquet(table, records, attempt) if records else _empty_parquet(table.name)
+        content = parquet_bytes(table, records, attempt)
         assert table.file is not None
         write_atomically(f"{self.path}/{table.file}", content)
         return {"sha256": hashlib.sha256(content).hexdigest(), "rows": len(records)}
@@ -452,47 +418,6 @@ def attempts_of(content: bytes) -> list[dict[str, Any]]:
     return [by_number[number] for number in sorted(by_number)]
 
 
-def loss_points(content: bytes) -> list[LossPoint]:
-    """The losses of a log, in order of split and step."""
-    latest = {(line["split"], line["step"]): line for line in current_lines(content)}
-    return [LossPoint(**latest[key]) for key in sorted(latest)]
-
-
-def score_points(content: bytes) -> list[ScorePoint]:
-    """The scores along training of a log, in order of task, metric and step."""
-    points = [ScorePoint(**line) for line in current_lines(content)]
-    latest = {(point.task_id, point.metric, point.step): point for point in points}
-    return [latest[key] for key in sorted(latest)]
-
-
-def metric_points(content: bytes) -> list[MetricPoint]:
-    """The other numbers of a log, in order of name and step."""
-    latest = {
-        (name, line["step"]): MetricPoint(name, line["step"], line["n_tokens"], value)
-        for line in current_lines(content)
-        for name, value in line["values"].items()
-    }
-    return [latest[key] for key in sorted(latest)]
-
-
-def current_lines(content: bytes) -> list[dict[str, Any]]:
-    """Lines of a log without those that a resume went back over."""
-    lines = read_lines(content)
-    if not any("resumed" in line for line in lines):
-        return lines
-    kept: list[dict[str, Any]] = []
-    resumed = False
-    for line in lines:
-        if line.get("resumed"):
-            resumed = True
-            continue
-        if resumed:
-            kept = [one for one in kept if one["step"] <= line["step"]]
-            resumed = False
-        kept.append(line)
-    return kept
-
-
 def read_manifest(path: Path) -> dict[str, Any] | None:
     """The manifest of a run directory, or None where there is none.
 
@@ -513,40 +438,3 @@ def read_manifest(path: Path) -> dict[str, Any] | None:
     if content["format"] != FORMAT:
         raise StoreError(f"{path / MANIFEST}: layout {content['format']}, this astraios reads {FORMAT}")
     return content
-
-
-def arrow_rows(table: Table, records: Sequence[Any], attempt: int) -> pa.Table:
-    """Records of one table as the Parquet file of an attempt has them."""
-    import pyarrow as pa
-
-    types = {"integer": pa.int64(), "bigint": pa.int64(), "double": pa.float64(), "varchar": pa.string(),
-             "json": pa.string()}  # fmt: skip
-    columns = {}
-    for name, column in columns_of(table.record).items():
-        held: Iterable[Any] = map(attrgetter(name), records)
-        columns[name] = pa.array(map(plain_value, held) if column.sql == "json" else held, types[column.sql])
-    return pa.table({"attempt": pa.array([attempt] * len(records), pa.int32()), **columns})
-
-
-def _parquet(table: Table, records: Sequence[Any], attempt: int) -> bytes:
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    rows, sink = arrow_rows(table, records, attempt), pa.BufferOutputStream()
-    # Steps and tokens shrink as differences, texts by a dictionary; losses are noise that no compression shrinks.
-    texts = [field.name for field in rows.schema if pa.types.is_string(field.type)]
-    parquet.write_table(
-        rows,
-        sink,
-        compression={field.name: "zstd" if field.name in texts else "none" for field in rows.schema},
-        use_dictionary=texts,
-        column_encoding={f.name: "DELTA_BINARY_PACKED" for f in rows.schema if pa.types.is_integer(f.type)},
-        write_statistics=False,
-        store_schema=False,
-    )
-    return bytes(sink.getvalue().to_pybytes())
-
-
-@cache
-def _empty_parquet(table: str) -> bytes:
-    return _parquet(TABLES[table], (), 1)

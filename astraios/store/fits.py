@@ -21,8 +21,9 @@ from astraios.records import (
     from_values,
 )
 from astraios.records.fitted import Fitted, Projection
+from astraios.records.plans import PlanRow
 from astraios.store.connect import writing
-from astraios.store.plans import PlanRow, add_plans
+from astraios.store.plans import add_plans
 from astraios.store.rows import FIT_TABLES, arrow_table, insert
 
 if TYPE_CHECKING:

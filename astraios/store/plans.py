@@ -8,15 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from astraios.records import TABLES, AllocationRow, IsoflopRow, NextRunRow, NotPlannedRow, SpeedUpRow, frame
-from astraios.records.plans import BUDGETS
+from astraios.records import TABLES, IsoflopRow, frame
+from astraios.records.plans import BUDGETS, PlanRow
 from astraios.store.connect import writing
 from astraios.store.rows import insert
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
-
-PlanRow = AllocationRow | IsoflopRow | NextRunRow | NotPlannedRow | SpeedUpRow
 
 
 def write_plans(path: Path, rows: Sequence[PlanRow]) -> None:

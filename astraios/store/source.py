@@ -14,19 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from astraios.errors import MissingExtraError, StoreError
 from astraios.records import TABLES, LossPoint, MetricPoint, ScorePoint
-from astraios.runs.directory import (
-    FORMAT,
-    LOSSES,
-    MANIFEST,
-    METRICS,
-    POINTS,
-    ROWS,
-    arrow_rows,
-    attempts_of,
-    loss_points,
-    metric_points,
-    score_points,
-)
+from astraios.runs.directory import FORMAT, LOSSES, MANIFEST, METRICS, POINTS, ROWS, attempts_of
+from astraios.runs.logged import loss_points, metric_points, score_points
+from astraios.runs.parquet import arrow_rows
 from astraios.runs.rows import RunRows
 from astraios.runs.status import LATELY_S, in_hand
 

@@ -33,8 +33,9 @@ from orjson import OPT_APPEND_NEWLINE, dumps
 from astraios.errors import StoreError, UsageError, one_line, why
 from astraios.files import exclusive
 from astraios.records import Score, ScorePoint, TaskResult
-from astraios.runs.directory import GOES_ON, Logged, RunDirectory, utc_now
+from astraios.runs.directory import GOES_ON, RunDirectory, utc_now
 from astraios.runs.environment import current
+from astraios.runs.logged import Logged
 from astraios.runs.mapped_log import MappedLog, can_map
 from astraios.runs.metric_names import held_out_beside
 from astraios.runs.place import Place

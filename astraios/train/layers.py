@@ -20,7 +20,7 @@ def layers(model: nn.Module) -> list[Any]:
 
 
 def compile_layers(model: nn.Module) -> None:
-    """Has each block compiled at its next call: one program serves all of a kind, so that this takes a minute.
+    """Has each block compiled at its next call: one program serves all of a kind.
 
     Random numbers stay those of the blocks as they are: a block that is worked out again for its gradient, in another
     program, must drop what it dropped before.

@@ -69,8 +69,8 @@ class TrainSpec:
     """How attention is computed: sdpa, flash_attention_2, flash_attention_3, eager, or auto (transformers' choice,
     SDPA where the architecture has it)."""
     compile: bool = setting(False, later=True)
-    """Whether torch.compile makes one program of each of the model's blocks: a minute at the start, fewer and larger
-    steps on a GPU afterwards. Evaluations and scores run the blocks as they are written."""
+    """Whether torch.compile makes one program of each of the model's blocks: slower at the start, fewer and larger
+    kernels on a GPU afterwards. Evaluations and scores run the blocks as they are written."""
     processes: int = setting(1, minimum=1, later=True)
     """Processes that train a cell together, a device each; they share the global batch."""
     fsdp: bool = setting(False, later=True)

@@ -70,7 +70,7 @@ def summed_cross_entropy(model: nn.Module, ids: Tensor, labels: Tensor, n_virtua
 
 
 def evaluation_blocks(model: nn.Module, positions: int, device: str) -> int:
-    """Blocks in a forward pass of an evaluation, so that it holds no more than a step of training does.
+    """Blocks in a forward pass of an evaluation; on a GPU as many as hold some EVALUATION_BYTES beside the logits.
 
     Args:
         model: causal language model.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from astraios.fit.decide.ranking import chances
 from astraios.fit.targets import SAME
 from astraios.records.fitted import CurvePoint, Fitted
 
@@ -37,17 +38,6 @@ def with_curves(analysis: Analysis) -> list[Fitted]:
         lines = _lines_of_data(analysis, part)
         return [replace(fit, curve=lines.get(fit.fit_id, ())) for fit in fits]
     return _ranked(fits, part) if analysis.ranking else fits
-
-
-def chances(losses: Array) -> Array:
-    """The probability of each series to have the lowest loss, (series, targets), from joint draws.
-
-    Args:
-        losses: (series, draws, targets).
-    """
-    lowest = losses == losses.min(0)
-    found: Array = (lowest / lowest.sum(0)).mean(1)
-    return found
 
 
 def _ranked(fits: Sequence[Fitted], part: LossPart) -> list[Fitted]:

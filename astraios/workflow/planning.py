@@ -24,7 +24,7 @@ from astraios.fit.scores.sized import check_link
 from astraios.fit.selection import Selection
 from astraios.fit.targets import FLOPS_PER_TOKEN, Target, Tokens
 from astraios.records import AllocationRow, IsoflopRow, NextRunRow, NotPlannedRow, SpeedUpRow, from_values
-from astraios.records.plans import BUDGETS
+from astraios.records.plans import BUDGETS, PlanRow
 from astraios.workflow.selecting import FileColumns, select, select_file
 
 if TYPE_CHECKING:
@@ -305,9 +305,6 @@ def _row(study_key: str, asked: str, answer: Answer, level: float, fit_id: str |
             "flat_high": flat[1], "task_id": answer.task_id,
         },
     )  # fmt: skip
-
-
-PlanRow = AllocationRow | IsoflopRow | NextRunRow | NotPlannedRow | SpeedUpRow
 
 
 def budget_lines(analysis: Analysis, chosen: Selection) -> list[PlanRow]:

@@ -26,5 +26,6 @@ echo "== 7B, full: must be refused or run out of memory in one line on 80 GB (4)
 $python benchmarks/gpu/cells.py cuda 7B fft 1
 rm -rf "$check/base-7B" "$check/runs"
 step "generation: rows at once, 8 bits and bfloat16 (6)" $python benchmarks/gpu/generation.py 1B
-step "astraios beside the plain Trainer at 1B (6)" $python benchmarks/train.py --device cuda
+step "astraios beside the plain Trainer at 1B, compiled too (10)" \
+    $python benchmarks/train.py --device cuda --rounds 1 --steps 3 --threads 4
 [ -z "$failed" ] && echo "all steps ran" || { echo "failed$failed"; exit 1; }

@@ -1,11 +1,5 @@
 create or replace view latest_curve as
-select s.study_key, s.origin, s.ladder, s.dataset_id, f.method_id, f.created_at, f.split, c.*
+select f.study_key, f.origin, f.ladder, f.dataset_id, f.method_id, f.created_at, f.split, c.*
 from fit_curve c
-join fit f using (fit_id)
-join fit_study s using (fit_id)
-where f.role = 'target' and f.quantity = 'loss' and fit_id not in (select fit_id from void_fit)
-    and f.created_at = (
-        select max(n.created_at) from fit n join fit_study o using (fit_id)
-        where o.study_key = s.study_key and n.role = 'target' and n.quantity = 'loss'
-            and n.split is not distinct from f.split and n.fit_id not in (select fit_id from void_fit));
+join latest_loss_fit f using (fit_id);
 comment on view latest_curve is 'The projection over size of each series, of the newest fit of its study and split.';

@@ -190,7 +190,7 @@ def test_machines_make_sense_or_are_refused_in_a_line() -> None:
         distributed.Machines.of("0/3", "host:1").torchrun(8)
 
 
-def test_an_evaluation_holds_no_more_than_a_step_of_training() -> None:
+def test_blocks_of_an_evaluation_follow_the_models_width() -> None:
     """Blocks at a time: as ever on a CPU; on a GPU by the model's width; fewer where logits come in one piece."""
     from types import SimpleNamespace
 

@@ -11,11 +11,12 @@ import pytest
 
 import astraios
 from astraios import store
+from astraios.fit.decide.ranking import chances
 from astraios.report.base import find_figure
 from astraios.report.draw import Drawn, draw
 from astraios.report.page import render_page
 from astraios.report.study import choose
-from astraios.workflow.curves import amounts, chances
+from astraios.workflow.curves import amounts
 from tests.conftest import assert_one_line, run_cli
 
 SIZES, TOKENS = (10**7, 3 * 10**7, 10**8, 3 * 10**8), (3 * 10**8, 10**9, 3 * 10**9, 10**10)

@@ -38,6 +38,20 @@ class Rank:
         return {**asdict(self), "not_separable_from": list(self.not_separable_from)}
 
 
+def chances(losses: Array) -> Array:
+    """The probability of each series to have the lowest loss, from joint draws; equal ones share it.
+
+    Args:
+        losses: (series, draws), or (series, draws, targets).
+
+    Returns:
+        (series,), or (series, targets).
+    """
+    lowest = losses == losses.min(0)
+    found: Array = (lowest / lowest.sum(0)).mean(1)
+    return found
+
+
 def rank(
     names: Sequence[str],
     size: float,
@@ -63,9 +77,7 @@ def rank(
     """
     sign = -1.0 if (quantity != "loss" if better is None else better) else 1.0
     draws = sign * draws
-    best = draws.min(0)
-    wins = (draws == best).astype(float)
-    p_best = (wins / wins.sum(0)).mean(1)
+    best, p_best = draws.min(0), chances(draws)
     tail = (1 - level) / 2
     found = []
     order = np.argsort(sign * mean, kind="stable")
