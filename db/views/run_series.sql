@@ -1,38 +1,31 @@
 create or replace view run_series as
-with setting as (
-    select s.study_key, r.run_id, r.method_id, name.name, (r.settings->'settings')->>name.name as value
-    from run r
-    join run_study s using (run_id), unnest(json_keys(r.settings->'settings')) name(name)
+with own as materialized (
+    select s.run_id, s.study_key, r.method_id, r.model_id, r.dataset_id, r.n_tokens, r.learning_rate,
+        r.settings->'settings' as settings
+    from run_study s
+    join run r using (run_id)
 ),
-varying as (
-    select study_key, method_id, name
-    from setting
-    group by study_key, method_id, name
-    having count(distinct coalesce(value, '-')) > 1
+setting as (
+    select o.study_key, o.run_id, o.method_id, name.name, o.settings->>name.name as value
+    from own o, unnest(json_keys(o.settings)) name(name)
 ),
 named as (
     select run_id, string_agg(name || '=' || coalesce(value, 'none'), ' ' order by name) as text
-    from setting
-    join varying using (study_key, method_id, name)
+    from (select *, count(distinct coalesce(value, '-')) over (partition by study_key, method_id, name) as n from setting)
+    where n > 1
     group by run_id
 ),
 -- Learning rates that no loss ranks: where a point of a chart has several, each rate is a series of its own; in a
 -- series without any loss wherever it was tried, so that its line goes on.
-finished as (
-    select a.run_id, bool_or(l.last_loss is not null) as has_loss,
-        a.run_id in (select run_id from score where value is not null) as has_score
-    from latest_attempt a
-    left join loss_summary l using (run_id, attempt)
-    group by a.run_id
-),
 point as (
-    select s.study_key, concat_ws(' ', r.method_id, n.text) as name, r.model_id, r.dataset_id, r.n_tokens,
-        list(r.run_id) as runs, bool_or(f.has_loss) as has_loss,
-        not bool_or(f.has_loss)
-            and count(distinct coalesce(r.learning_rate, -1)) filter (where f.has_score) > 1 as is_torn
-    from run_study s
-    join run r using (run_id)
-    join finished f using (run_id)
+    select o.study_key, concat_ws(' ', o.method_id, n.text) as name, o.model_id, o.dataset_id, o.n_tokens,
+        list(o.run_id) as runs, bool_or(l.run_id is not null) as has_loss,
+        not bool_or(l.run_id is not null)
+            and count(distinct coalesce(o.learning_rate, -1)) filter (where c.run_id is not null) > 1 as is_torn
+    from own o
+    join latest_attempt a using (run_id)
+    left join (select distinct run_id, attempt from loss_summary where last_loss is not null) l using (run_id, attempt)
+    left join (select distinct run_id from score where value is not null) c using (run_id)
     left join named n using (run_id)
     group by all
 ),
@@ -58,11 +51,10 @@ compared as (
     where p.run_id is not null
     group by p.run_id
 )
-select s.run_id, s.study_key, coalesce(c.series, concat_ws(' ', r.method_id, n.text,
-    case when t.run_id is not null then 'lr=' || coalesce(printf('%g', r.learning_rate), 'none') end)) as series,
+select o.run_id, o.study_key, coalesce(c.series, concat_ws(' ', o.method_id, n.text,
+    case when t.run_id is not null then 'lr=' || coalesce(printf('%g', o.learning_rate), 'none') end)) as series,
     t.run_id is not null as is_rate_apart
-from run_study s
-join run r using (run_id)
+from own o
 left join named n using (run_id)
 left join torn t using (run_id)
 left join compared c using (run_id);
