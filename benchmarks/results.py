@@ -40,6 +40,7 @@ def main() -> None:
     parser.add_argument("--times", type=int, default=10, help="how often the runs stand in the database that is read")
     parser.add_argument("--peers", help="interpreter of an environment that has the peers")
     parser.add_argument("--peer-runs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=3, help="how often the writers are compared, in turn")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -96,39 +97,58 @@ def file_seconds(folder: Path) -> float:
 
 
 def writers(options: argparse.Namespace) -> dict[str, float]:
-    """Prints the table of writers; rates of the trackers that were there."""
+    """Prints the table of writers; rates of the trackers that were there.
+
+    A file system and a processor that others use too give rates that differ by half from minute to minute: all write in
+    turn, `--rounds` times, and what is compared is each one's median.
+    """
+    seen: dict[str, list[dict[str, Any]]] = {tool: [] for tool in (*OURS, *PEERS)}
+    failed: dict[str, str] = {}
+    for number in range(options.rounds):
+        for tool in seen:
+            python = sys.executable if tool in OURS else options.peers
+            if python is None:
+                failed[tool] = "not measured: --peers"
+            elif tool not in failed and not (tool == "astraios" and number):
+                found = _written(tool, python, options, number)
+                if isinstance(found, str):
+                    failed[tool] = found
+                else:
+                    seen[tool].append(found)
     rates: dict[str, float] = {}
     print("| writer | points | points a CPU second | bytes a point | |\n| --- | --- | --- | --- | --- |")
-    for tool in (*OURS, *PEERS):
-        ours = tool in OURS
-        python = sys.executable if ours else options.peers
-        if python is None:
-            print(f"| {tool} | | | | not measured: --peers |")
+    for tool, rounds in seen.items():
+        if tool in failed:
+            print(f"| {tool} | | | | {failed[tool]} |")
             continue
-        folder = options.folder / ("runs" if tool == "astraios" else tool)
-        runs = options.runs if tool == "astraios" else min(options.runs, options.peer_runs)
-        command = [python, str(HERE / "results_peers.py"), tool, str(runs), str(options.steps), str(folder)]
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)} if ours else dict(os.environ)
-        result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-        if result.returncode:
-            print(f"| {tool} | | | | failed: {result.stderr.strip().splitlines()[-1][:80]} |")
-            continue
-        seen = json.loads(result.stdout.splitlines()[-1])
         # A run directory's Parquet is made at its end, by `collect` as by a logged run: a step of its own, as the merge.
         # What the others write is not made anew at the end.
-        rate = seen["points"] / (seen["cpu_seconds"] - seen["ending"])
-        if seen["ending"]:
-            rates["ended"] = seen["points"] / seen["cpu_seconds"]
+        each = [one["points"] / (one["cpu_seconds"] - one["ending"]) for one in rounds]
+        rate = statistics.median(each)
+        notes = [f"{min(each):,.0f} to {max(each):,.0f}"] if len(each) > 1 else []
+        if any(one["ending"] for one in rounds):
+            rates["ended"] = statistics.median(one["points"] / one["cpu_seconds"] for one in rounds)
+            notes.append(f"{rates['ended']:,.0f} with the end of the run")
         if tool == "astraios":
             (options.folder / "writer").write_text(str(rate))
         elif tool != "csv":
             rates[tool] = rate
-        whole = f"{seen['points'] / seen['cpu_seconds']:,.0f} with the end of the run" if seen["ending"] else ""
-        print(
-            f"| {tool} | {seen['points']:,} | {rate:,.0f} | {seen['bytes'] / seen['points']:.1f} | {whole} |",
-            flush=True,
-        )
+        size = rounds[0]["bytes"] / rounds[0]["points"]
+        print(f"| {tool} | {rounds[0]['points']:,} | {rate:,.0f} | {size:.1f} | {'; '.join(notes)} |", flush=True)
     return rates
+
+
+def _written(tool: str, python: str, options: argparse.Namespace, number: int) -> dict[str, Any] | str:
+    """What one tool's process measured, or why there is nothing."""
+    folder = options.folder / ("runs" if tool == "astraios" else f"{tool}{number}")
+    runs = options.runs if tool == "astraios" else min(options.runs, options.peer_runs)
+    command = [python, str(HERE / "results_peers.py"), tool, str(runs), str(options.steps), str(folder)]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)} if tool in OURS else dict(os.environ)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if result.returncode:
+        return f"failed: {result.stderr.strip().splitlines()[-1][:80]}"
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
 
 
 def part(name: str, options: argparse.Namespace) -> dict[str, Any]:

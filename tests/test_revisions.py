@@ -73,6 +73,7 @@ class Asked:
             patch.setenv(name, str(value))  # for the processes of cells
         patch.setattr(constants, "ENDPOINT", hub.endpoint)  # for this one, which has read its environment
         patch.setattr(hf_api.api, "endpoint", hub.endpoint)
+        patch.setattr("transformers.utils.hub._hf_api", None, raising=False)  # It would keep the first test's address.
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")
         patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + "".join(template[1:]))
         patch.setattr(constants, "HF_HUB_CACHE", str(home / "hub"))

@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -21,6 +22,8 @@ from astraios.errors import AstraiosError, UsageError
 from astraios.report.base import Query
 from astraios.report.page import render_page
 
+Asking = Callable[[], AbstractContextManager[Query]]
+"""Gives what answers all questions of one page."""
 Running = Callable[[], Sequence[Mapping[str, Any]]]
 """Gives the forecasts of the runs that are in training."""
 DEFAULT_PORT = 8765
@@ -59,8 +62,10 @@ class ReportServer(ThreadingHTTPServer):
     """For a whole connection, however often a little of it arrives."""
 
     def __init__(
-        self, address: tuple[str, int], query: Query, title: str, every: float, open_to_all: bool, running: Running
-    ) -> None:
+        self, address: tuple[str, int], query: Query, title: str, every: float, open_to_all: bool, running: Running,
+        asking: Asking,
+    ) -> None:  # fmt: skip
+        self.asking = asking
         self.query, self.title, self.every, self.open_to_all = query, title, every, open_to_all
         self.running = running
         self._lock = threading.Lock()
@@ -89,7 +94,8 @@ class ReportServer(ThreadingHTTPServer):
             state = self._state()
             if self._page[0] != state:
                 live = RELOAD.replace("STATE", state).replace("EVERY", str(int(1000 * self.every)))
-                page = render_page(self.query, title=self.title, live=live, running=self.running())
+                with self.asking() as query:
+                    page = render_page(query, title=self.title, live=live, running=self.running())
                 self._page = (state, page.encode())
             return self._page[1]
 
@@ -194,6 +200,7 @@ def make_server(
     every: float = 5.0,
     allow_remote: bool = False,
     running: Running = tuple,
+    asking: Asking | None = None,
 ) -> ReportServer:
     """A server that is ready to `serve_forever()`; its `url` says where.
 
@@ -205,6 +212,7 @@ def make_server(
         every: seconds between a page's questions whether anything has changed.
         allow_remote: listen to, and answer, other machines too.
         running: gives the forecasts of the runs that are in training; asked when the page is made anew.
+        asking: gives what answers the questions of one page, where that is not `query`.
 
     Raises:
         UsageError: an address that other machines can reach, without `allow_remote`; or a port that is taken.
@@ -212,7 +220,9 @@ def make_server(
     if not allow_remote and not is_loopback(host):
         raise UsageError(f"{host} can be reached by other machines: say so with --allow-remote, or take 127.0.0.1")
     try:
-        return ReportServer((host, port), query, title, every, allow_remote, running)
+        return ReportServer(
+            (host, port), query, title, every, allow_remote, running, asking or (lambda: nullcontext(query))
+        )
     except OverflowError:
         raise UsageError(f"--port {port}: a port is a number from 0 to 65535") from None
     except OSError as error:

@@ -15,6 +15,7 @@ from astraios.store.connect import (
     open_db,
     query,
     reading,
+    reading_much,
     run_query,
     writing,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "own_objects",
     "query",
     "reading",
+    "reading_much",
     "rebuild",
     "remove_composite",
     "replace_of_study",

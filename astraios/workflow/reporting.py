@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -48,7 +49,8 @@ def write_report(
     from astraios.report.page import render_page
 
     title = f"Scaling report: {db.stem}"
-    with store.reading(db) as connection:
+    opened = store.reading if request.figure is not None else store.reading_much
+    with opened(db) as connection:
 
         def ask(sql: str) -> pl.DataFrame:
             return store.run_query(connection, sql)
@@ -107,10 +109,15 @@ def serve_report(
         # Opened for each question, so that a writer never waits for a reader.
         return store.query(db, sql)
 
+    @contextmanager
+    def asking() -> Iterator[Callable[[str], pl.DataFrame]]:
+        with store.reading_much(db) as connection:
+            yield lambda sql: store.run_query(connection, sql)
+
     ask("select 1")
     with make_server(
         ask, host=host, port=port, title=f"Scaling report: {db.stem}", allow_remote=allow_remote,
-        running=lambda: forecast(out),
+        running=lambda: forecast(out), asking=asking,
     ) as server:  # fmt: skip
         started(server.url)
         server.serve_forever()

@@ -104,7 +104,7 @@ def database(con: duckdb.DuckDBPyConnection, which: str) -> Callable[[str], pl.D
             con.register("frame", frame)
             con.execute(f"insert into {table} by name select * from frame")
             con.unregister("frame")
-    return lambda sql: con.sql(sql).pl()
+    return synthetic.answers(con)
 
 
 @pytest.fixture(scope="session")

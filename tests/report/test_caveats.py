@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from astraios import store
 from astraios.report.export import export, render_markdown
 from astraios.report.page import render_page
 from tests.conftest import run_cli
@@ -36,8 +36,7 @@ def stale(fresh: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def ask(db: Path) -> Query:
-    return lambda sql: store.query(db, sql)
+Ask = Callable[[Path], Query]
 
 
 def part(text: str, heading: str) -> str:
@@ -47,7 +46,7 @@ def part(text: str, heading: str) -> str:
     return found[0]
 
 
-def test_the_markdown_report_warns_beside_the_projection(fresh: Path) -> None:
+def test_the_markdown_report_warns_beside_the_projection(fresh: Path, ask: Ask) -> None:
     text = render_markdown(ask(fresh))
     assert STALE not in text
     for title in ("Projected loss, and what was then measured", "Who wins at the target size"):
@@ -57,7 +56,7 @@ def test_the_markdown_report_warns_beside_the_projection(fresh: Path) -> None:
         assert here.index("Warning") < here.index("<details>"), "above the fold"
 
 
-def test_a_stale_fit_looks_stale_in_markdown(stale: Path) -> None:
+def test_a_stale_fit_looks_stale_in_markdown(stale: Path, ask: Ask) -> None:
     text = render_markdown(ask(stale))
     here = part(text, "Projected loss, and what was then measured (stale)")
     assert re.search(rf"^> \*\*Stale\.\*\* .*{STALE}", here, re.MULTILINE)
@@ -70,7 +69,7 @@ def test_a_stale_fit_looks_stale_in_markdown(stale: Path) -> None:
     ("format", "width"),
     [("svg", "column"), ("svg", "page"), ("json", "page"), ("markdown", "page"), ("html", "page")],
 )
-def test_a_single_figure_carries_its_warnings(fresh: Path, stale: Path, format: str, width: str) -> None:
+def test_a_single_figure_carries_its_warnings(fresh: Path, stale: Path, format: str, width: str, ask: Ask) -> None:
     def words(db: Path) -> str:
         return export("projection-loss", ask(db), format, width=width).decode()
 
@@ -81,7 +80,7 @@ def test_a_single_figure_carries_its_warnings(fresh: Path, stale: Path, format: 
 
 
 @pytest.mark.parametrize("format", ["markdown", "latex", "html"])
-def test_a_single_table_says_that_it_is_stale(fresh: Path, stale: Path, format: str) -> None:
+def test_a_single_table_says_that_it_is_stale(fresh: Path, stale: Path, format: str, ask: Ask) -> None:
     assert STALE in export("table-speed-ups", ask(stale), format).decode()
     assert STALE not in export("table-speed-ups", ask(fresh), format).decode()
 
@@ -92,7 +91,7 @@ def test_data_alone_come_with_the_warnings_on_the_terminal(stale: Path, tmp_path
     assert "stale" not in (tmp_path / "a.csv").read_text()
 
 
-def test_the_page_keeps_its_badges(fresh: Path, stale: Path) -> None:
+def test_the_page_keeps_its_badges(fresh: Path, stale: Path, ask: Ask) -> None:
     assert '<span class="badge">stale</span>' not in render_page(ask(fresh))
     page = render_page(ask(stale))
     targets = page[page.index('id="targets"') :][:400]

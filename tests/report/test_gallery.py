@@ -25,7 +25,7 @@ def test_every_figure_and_table_is_drawn_or_named(query: Query, tmp_path: Path) 
             con.register("incoming", rows)
             con.execute(f"insert into {table} by name select * from incoming")
             con.unregister("incoming")
-        page = write_gallery({"tiny": query, "paper": lambda sql: con.sql(sql).pl()}, tmp_path).read_text()
+        page = write_gallery({"tiny": query, "paper": synthetic.answers(con)}, tmp_path).read_text()
     drawn = set(re.findall(r"\(gallery/([\w-]+)\.svg\)", page))
     assert {path.stem for path in (tmp_path / "gallery").iterdir()} == drawn
     for thing in [*FIGURES, *TABLES]:

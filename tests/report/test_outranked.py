@@ -50,7 +50,7 @@ def swept() -> Iterator[Query]:
                 if "split" in rows.columns:
                     rows = rows.filter(pl.col("split").is_in(splits))
                 connection.execute(f"insert into {table} by name select * from rows")
-        yield lambda sql: connection.sql(sql).pl()
+        yield synthetic.answers(connection)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def once() -> Iterator[Query]:
     with duckdb.connect() as connection:
         synthetic.create(connection)
         synthetic.fill(connection, fits=False)
-        yield lambda sql: connection.sql(sql).pl()
+        yield synthetic.answers(connection)
 
 
 def test_the_view_names_the_outranked_runs(swept: Query) -> None:
@@ -133,7 +133,7 @@ def of_scores() -> Iterator[Query]:
         connection.execute("update run set learning_rate = 0.01 where run_id like '%b' and length(run_id) = 13")
         connection.execute("update score set value = value / 2 where run_id like '%b' and length(run_id) = 13")
         connection.execute("update attempt set load_key = load_key + 1000 where length(run_id) = 13")
-        yield lambda sql: connection.sql(sql).pl()
+        yield synthetic.answers(connection)
 
 
 @pytest.mark.parametrize("name", ["mean-score", "task-score"])

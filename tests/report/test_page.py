@@ -67,7 +67,7 @@ def test_methods_that_can_not_be_told_apart_are_named() -> None:
         con.execute(
             "update projection set p_best = case method_id when 'fft' then 0.6 when 'lora' then 0.35 else 0.01 end"
         )
-        page = render_page(lambda sql: con.sql(sql).pl())
+        page = render_page(synthetic.answers(con))
     assert "FFT and LoRA can&#39;t be told apart by projected test loss" in page
     assert "not separable" in page
 
@@ -107,7 +107,7 @@ def test_two_studies_are_drawn_apart() -> None:
             values ('other', 'imported', 'gpt-x', 'lora', 1000000, 0)""")
         con.execute("insert into attempt (run_id, attempt, state) values ('other', 1, 'done')")
         con.execute("insert into loss_summary values ('other', 1, 'test', 1, 200, 2.5, 2.5, 2.5)")
-        query: Query = lambda sql: con.sql(sql).pl()  # noqa: E731
+        query = synthetic.answers(con)
         known = studies(query)
         page = render_page(query)
         second = choose(query, "gpt-x")
@@ -126,7 +126,7 @@ def test_a_hostile_name_stays_text() -> None:
         synthetic.fill(con, seeds=1)
         con.execute("update tuning_method set title = ? where method_id = 'lora'", [name])
         con.execute("update task set title = ?", [name])
-        page = render_page(lambda sql: con.sql(sql).pl(), title=name)
+        page = render_page(synthetic.answers(con), title=name)
     assert len(page) < 3_000_000
     assert "<script>alert" not in page
     assert "<img src=x" not in page

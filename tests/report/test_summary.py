@@ -71,7 +71,7 @@ def test_single_timings_are_called_so(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def test_warnings_stand_beside_the_projection_they_belong_to(con: duckdb.DuckDBPyConnection) -> None:
-    page = render_page(lambda sql: con.sql(sql).pl())
+    page = render_page(synthetic.answers(con))
     ranking = page[page.index('<figure id="ranking"') :]
     ranking = ranking[: ranking.index("</figure>")]
     assert "7 warnings of the fits" in ranking
@@ -81,10 +81,10 @@ def test_warnings_stand_beside_the_projection_they_belong_to(con: duckdb.DuckDBP
 
 
 def test_a_stale_fit_looks_stale_and_so_does_a_table_made_of_it(con: duckdb.DuckDBPyConnection) -> None:
-    page = render_page(lambda sql: con.sql(sql).pl())
-    study = choose(lambda sql: con.sql(sql).pl())
+    page = render_page(synthetic.answers(con))
+    study = choose(synthetic.answers(con))
     assert study is not None
-    assert fit_state(lambda sql: con.sql(sql).pl(), replace(study)).warning
+    assert fit_state(synthetic.answers(con), replace(study)).warning
     for name in ("ranking", "projection-loss", "table-next-runs"):
         assert re.search(rf'<figure id="{name}" class="[^"]*is-stale', page), name
     assert page.count('<span class="badge">stale</span>') >= 3
@@ -92,9 +92,9 @@ def test_a_stale_fit_looks_stale_and_so_does_a_table_made_of_it(con: duckdb.Duck
 
 
 def test_every_run_behind_the_charts_has_a_row(con: duckdb.DuckDBPyConnection) -> None:
-    study = choose(lambda sql: con.sql(sql).pl())
+    study = choose(synthetic.answers(con))
     assert study is not None
-    frame = runs(lambda sql: con.sql(sql).pl(), study)
+    frame = runs(synthetic.answers(con), study)
     assert frame["run_id"].n_unique() == frame.height == 28
     assert frame["test_loss"].null_count() == 0
 

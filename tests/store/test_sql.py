@@ -49,6 +49,22 @@ WRITES = (
 )
 
 
+@pytest.mark.promise("a page shows what the views show")
+def test_every_view_answers_the_same_where_many_questions_are_asked(ladder: Path, tmp_path: Path) -> None:
+    with store.reading(ladder) as one, store.reading_much(ladder) as much:
+        names = [name for (name,) in one.execute("select view_name from duckdb_views() where not internal").fetchall()]
+        assert len(names) > 30
+        for name in names:
+            expected = one.sql(f"from {name}")
+            found = much.sql(f"from {name}")
+            assert found.columns == expected.columns, name
+            assert sorted(map(repr, found.fetchall())) == sorted(map(repr, expected.fetchall())), name
+        for sql in ("insert into run (run_id) values ('x')", "create table astraios.main.x as select 1",
+                    f"copy (select 1) to '{tmp_path}/out.csv'", "from glob('/*')"):  # fmt: skip
+            with pytest.raises(StoreError):
+                store.run_query(much, sql)
+
+
 @pytest.mark.promise("readers never wait")
 def test_sql_can_not_write(ladder: Path, tmp_path: Path) -> None:
     (tmp_path / "secret.csv").write_text("a\nsecret\n")
