@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, FailIf, Json, Law, Study, app, example
+from astraios.cli.app import Db, DecayedEnds, FailIf, Json, Law, Study, app, example
 from astraios.errors import UsageError
 
 PLANNED = {"budgets": "a row of budgets", "speed_up": "the speed-up", "next_run": "the next runs to buy"}
@@ -110,6 +110,7 @@ def fit_scaling(
         str | None, typer.Option(metavar="FIT_ID", help="Project a stored fit again, without its data.")
     ] = None,
     fail_if: FailIf = None,
+    decayed_ends: DecayedEnds = False,
     over: Annotated[
         str | None,
         typer.Option(
@@ -151,6 +152,7 @@ def fit_scaling(
         estimator=estimator,
         loss_quantity=quantity,
         base_noise=base_noise,
+        decayed_ends=decayed_ends,
         through=through,
         ladder=ladder,
     )

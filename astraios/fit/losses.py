@@ -102,6 +102,7 @@ def read_losses(
         losses, inputs=whole, series=selection.series, roles=roles, settings=selection.settings,
         not_facts=(*selection.not_facts, *unused), curated=selection.curated,
     )  # fmt: skip
+    points = replace(points, warnings=(*selection.notes, *points.warnings))
     quantity = quantity or selection.loss_quantity
     ladder = read(points.frame, inputs={name: name for name in whole}, group="series", quantity=quantity)
     free = known and varies(ladder, "n_tokens")

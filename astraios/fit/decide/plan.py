@@ -178,6 +178,8 @@ class Planned:
     scores: Mapping[str, ScoreModel] = field(default_factory=dict)
     """Links from loss to score by task."""
     optima: Sequence[Any] = ()
+    assumed: tuple[str, ...] = ()
+    """What was assumed in choosing the points, in words."""
     level: float = 0.9
     seed: int = 0
 
@@ -206,7 +208,7 @@ class Planned:
         costs = self.costs.get(name, Costs())
         cost = costs.of(request.unit, request.price)
         plan = self.planner(name, request.sharing, cost)
-        assumed = (f"cost of a token: {cost.source}", plan.sharing.text)
+        assumed = (f"cost of a token: {cost.source}", plan.sharing.text, *self.assumed)
         if request.budget is not None:
             return self._priced(Answer(name, plan.sharing.text, assumed, plan.at(request.budget)), costs, request)
         task = None
