@@ -150,6 +150,12 @@ def _write_rl_and_experts(folder: Path) -> None:
         for s in range(4, 80, 4)
     ]
     pl.DataFrame(reward).write_csv(folder / "rl.csv")
+    sizes = [
+        {"recipe": "new", "n_params": n, "step": s, "reward": 0.2 + ceiling / (1 + (20 / s) ** 1.5)}
+        for n, ceiling in ((1e9, 0.4), (3e9, 0.5), (9e9, 0.6))
+        for s in range(4, 80, 4)
+    ]
+    pl.DataFrame(sizes).write_csv(folder / "rl_sizes.csv")
     experts = [
         {"n_params": n, "experts": e, "loss": 9.0 * n**-0.07 * e**-0.04}
         for n in (1e7, 3e7, 1e8, 3e8, 1e9)

@@ -244,7 +244,9 @@ def _print_along(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
             [
                 {
                     "curve": row["name"], "ceiling": shown(row["ceiling"]), "efficiency": shown(row["efficiency"]),
-                    "midpoint": shown(row["midpoint"]), **({"reaches it at": shown(row["reach"])} if reach else {}),
+                    "midpoint": shown(row["midpoint"]),
+                    "score at its end": f"{shown(row['score'])} at {row['at']:.4g}",
+                    **({"reaches it at": shown(row["reach"])} if reach else {}),
                     "highest with probability": row["p_highest"],
                 }
                 for row in part

@@ -104,7 +104,7 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
         along=store.run_query(connection, _along_sql(request, study)),
         costs=store.run_query(connection, _costs_sql(request, study)),
         ladder=_ladder(connection, study),
-        names=_names(connection, study),
+        names=size_names(connection, study),
         sql=sql,
         settings=facts.settings,
         not_facts=("unique_tokens", "tokens_per_step"),
@@ -126,7 +126,7 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
     scores = _with_limits_of_means(with_guessing(store.run_query(connection, sql)), averaged["tasks"].to_list())
     apart = f"select 1 from run_series where is_rate_apart and {study.condition_of_key} limit 1"
     return Selection(
-        losses=None, scores=scores, ladder=_ladder(connection, study), names=_names(connection, study), sql=sql,
+        losses=None, scores=scores, ladder=_ladder(connection, study), names=size_names(connection, study), sql=sql,
         study=_described(connection, study), query_hash=store.rows_hash(connection, sql),
         rates_apart=bool(len(store.run_query(connection, apart))),
     )  # fmt: skip
@@ -182,7 +182,8 @@ def _ladder(connection: Any, study: store.Study) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _names(connection: Any, study: store.Study) -> dict[str, float]:
+def size_names(connection: Any, study: store.Study) -> dict[str, float]:
+    """Parameters by the short names of a study's rungs, lower case."""
     models = store.run_query(
         connection,
         "select distinct m.model_id, m.ladder, m.n_params from base_model m join run r using (model_id) "
