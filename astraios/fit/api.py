@@ -107,7 +107,9 @@ def fit(
     roles = Roles((), _pairs(where), _several(best_over), _several(repeat))
     named = table["run_id"] if "run_id" in table.columns else [f"{ROW}{i}" for i in range(len(table))]
     table = table.with_columns(run_id=pl.Series([str(name) for name in named]))
-    points = arrange(table, inputs=list(columns.values()), series=series, roles=roles, loss=loss)
+    points = arrange(
+        table, inputs=list(columns.values()), series=series, roles=roles, loss=loss, named=tuple(more.values())
+    )
     ladder = read(points.frame, loss=loss, inputs=columns, group="series", quantity=quantity)
     estimator = estimator_name(estimator)
     laws = candidates(law, ladder, tuple(more))

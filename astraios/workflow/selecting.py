@@ -107,7 +107,7 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
         names=size_names(connection, study),
         sql=sql,
         settings=facts.settings,
-        not_facts=("unique_tokens", "tokens_per_step"),
+        not_facts=facts.derived,
         repeats=("origin",) if len(study.keys) > 1 else (),
         notes=notes,
         study=_described(connection, study),
