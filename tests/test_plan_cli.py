@@ -63,6 +63,10 @@ def test_a_plan_is_printed_and_stored(db: Path) -> None:
     assert row["n_params"] * row["n_tokens"] == pytest.approx(1e20 / 6)
     assert row["device_hours"] == pytest.approx(1e20 / 1e14 / 3600, rel=1e-3)
     assert row["flat"][0] < row["n_params"] < row["flat"][1]
+    assert any(line.startswith("device-hours: measured device-hours") for line in row["assumed"])
+    assert not any("the laws hold at" in line for line in row["assumed"])
+    far = _json("plan", "--db", db, "--flops", "1e30", "--law", "chinchilla", "--series", "fft")[0]["assumed"]  # type: ignore[index]
+    assert "the laws hold at 5.56e+10 times the largest budget that was measured" in far
     stored = store.query(db, "select series, n_params from allocation where asked = 'flops=1e+20' order by series")
     assert stored["n_params"][0] == pytest.approx(row["n_params"])
     [back] = _json("plan", "--db", db, "--loss", row["loss"], "--series", "fft", "--law", "chinchilla")  # type: ignore[misc]

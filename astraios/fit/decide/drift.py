@@ -26,7 +26,7 @@ DRAWS = 40
 
 
 def drift(ensemble: Ensemble, seed: int = 0) -> float:
-    """Standard deviation of the best log size, for each root of the log budget beyond the largest that was measured.
+    """Standard deviation of the best log size, for each root of the log budget outside those that were measured.
 
     It begins at what other tables ask for, worth some hold-outs (calibration.toml).
     """

@@ -209,12 +209,13 @@ class Planner:
     def _optima(self, log_budget: float) -> tuple[Array, Array]:
         """Best log size in each draw, (draws,), and whether it lies at an end of the range.
 
-        Deviations of the draws from their law averages are stretched as those of losses are; beyond the largest budget
-        that was measured the best size drifts too.
+        Deviations of the draws from their law averages are stretched as those of losses are; outside the budgets that
+        were measured the best size drifts too.
         """
         found, edges = [], []
         size, data = self.line(log_budget)
-        beyond = np.sqrt(max(log_budget - self._measured()[1], 0.0))
+        low, high = self._measured()
+        beyond = np.sqrt(max(log_budget - high, low - log_budget, 0.0))
         for ensemble, moves in zip((self.ensemble, *self.views), self._drifts, strict=True):
             columns = self.columns(size, data)
             curves = ensemble.laws_at(columns, self.g)
