@@ -253,7 +253,11 @@ class Planned:
 def _far(budget: float, smallest: float, largest: float) -> list[str]:
     """What to know of a budget that nothing near was measured of."""
     if budget > FAR * largest:
-        return [f"the laws hold at {budget / largest:.3g} times the largest budget that was measured"]
+        return [f"the laws hold at over {_power_of_ten(budget / largest):.0e} times the largest measured budget"]
     if budget < smallest / FAR:
-        return [f"the laws hold at 1/{smallest / budget:.3g} of the smallest budget that was measured"]
+        return [f"the laws hold at under 1/{_power_of_ten(smallest / budget):.0e} of the smallest measured budget"]
     return []
+
+
+def _power_of_ten(ratio: float) -> float:
+    return float(10.0 ** np.floor(np.log10(ratio)))
