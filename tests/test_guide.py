@@ -36,6 +36,8 @@ ELSEWHERE = {
 }
 """Commands of the pages that this file runs which are not run here, by their beginning, and what runs them."""
 NOT_HERE = {
+    ("bits.md", "sh"): "a quarter of an hour of training; what is asked of it, and the sweep: tests/test_studies.py, "
+    "tests/collect/test_sweep_axes.py",
     ("CONTRIBUTING.md", "sh"): "make test, make demo and make verify",
     ("clusters.md", "sh"): "tests/collect/test_clusters.py, tests/collect/test_launch.py",
     ("evaluation.md", "sh"): "models and gold data: tests/tasks",

@@ -63,6 +63,10 @@ def test_a_plan_is_printed_and_stored(db: Path) -> None:
     assert row["n_params"] * row["n_tokens"] == pytest.approx(1e20 / 6)
     assert row["device_hours"] == pytest.approx(1e20 / 1e14 / 3600, rel=1e-3)
     assert row["flat"][0] < row["n_params"] < row["flat"][1]
+    assert any(line.startswith("device-hours: measured device-hours") for line in row["assumed"])
+    assert not any("the laws hold at" in line for line in row["assumed"])
+    far = _json("plan", "--db", db, "--flops", "1e30", "--law", "chinchilla", "--series", "fft")[0]["assumed"]  # type: ignore[index]
+    assert "the laws hold at over 1e+10 times the largest measured budget" in far
     stored = store.query(db, "select series, n_params from allocation where asked = 'flops=1e+20' order by series")
     assert stored["n_params"][0] == pytest.approx(row["n_params"])
     [back] = _json("plan", "--db", db, "--loss", row["loss"], "--series", "fft", "--law", "chinchilla")  # type: ignore[misc]
@@ -150,6 +154,12 @@ def _write_rl_and_experts(folder: Path) -> None:
         for s in range(4, 80, 4)
     ]
     pl.DataFrame(reward).write_csv(folder / "rl.csv")
+    sizes = [
+        {"recipe": "new", "n_params": n, "step": s, "reward": 0.2 + ceiling / (1 + (20 / s) ** 1.5)}
+        for n, ceiling in ((1e9, 0.4), (3e9, 0.5), (9e9, 0.6))
+        for s in range(4, 80, 4)
+    ]
+    pl.DataFrame(sizes).write_csv(folder / "rl_sizes.csv")
     experts = [
         {"n_params": n, "experts": e, "loss": 9.0 * n**-0.07 * e**-0.04}
         for n in (1e7, 3e7, 1e8, 3e8, 1e9)

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from astraios import store
 from tests.conftest import assert_one_line, run_cli
 
 SIZES = (1e7, 3e7, 1e8, 3e8)
@@ -214,3 +215,36 @@ def test_sizes_in_billions_are_noticed(tmp_path: Path) -> None:
     path = tmp_path / "billions.csv"
     pl.DataFrame({"n_params": [1.0, 3.0, 7.0, 16.0], "loss": [3.0, 2.8, 2.6, 2.5]}).write_csv(path)
     assert any(w["code"] == "small_sizes" for w in fitted("--data", path)["warnings"])
+
+
+def test_bits_of_the_weights_are_an_input_and_the_quantization_goes_with_them(tmp_path: Path) -> None:
+    db, bits = tmp_path / "a.duckdb", {"none": 32, "8bit": 8, "nf4": 4}
+    made = {f"{q}-{n:.0f}": (q, n) for q in bits for n in SIZES}
+    frames = {
+        "base_model": [{"model_id": f"made/{n:.0f}", "ladder": "made", "n_params": int(n)} for n in SIZES],
+        "tuning_method": [{"method_id": "lora", "title": "LoRA", "kind": "low-rank"}],
+        "run": [
+            {
+                "run_id": name, "origin": "imported", "model_id": f"made/{n:.0f}", "method_id": "lora", "seed": 0,
+                "n_params": int(n), "settings": json.dumps({"train": {"quantization": q, "dtype": "float32"}}),
+            }
+            for name, (q, n) in made.items()
+        ],
+        "attempt": [{"run_id": name, "attempt": 1, "state": "done"} for name in made],
+        "loss_point": [
+            {
+                "run_id": name, "attempt": 1, "split": "test", "step": 10,
+                "loss_nats": loss_at(n * (1 - np.exp(-bits[q] / 3))),
+            }
+            for name, (q, n) in made.items()
+        ],
+    }  # fmt: skip
+    store.import_frames(db, {name: pl.DataFrame(rows) for name, rows in frames.items()})
+    named = ("--db", db, "--input", "bits=bits", "--target", "1B", "--law", "precision")
+    found = fitted(*named, "--at", "bits=4")
+    roles = {axis["fact"]: (axis["role"], axis["values"]) for axis in found["axes"]}
+    assert roles["bits"] == ("input", [4.0, 8.0, 32.0])
+    assert roles["quantization"] == ("input", ["8bit", "nf4", "none"])
+    mean = next(p["mean"] for p in found["fits"][0]["projections"] if p["role"] == "target")
+    assert mean == pytest.approx(loss_at(1e9 * (1 - np.exp(-4 / 3))), rel=0.01)
+    assert_one_line(run_cli("fit-scaling", "--db", db), 2, "differ in quantization")

@@ -46,6 +46,12 @@ FailIf = Annotated[
     ),
 ]
 Law = Annotated[str, typer.Option(help="A scaling law, or auto.", autocompletion=values("laws"))]
+DecayedEnds = Annotated[
+    bool,
+    typer.Option(
+        "--decayed-ends", help="Points are the ends of decays of the learning rate, of which a run may have several."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, FailIf, Json, Law, Study, app, example
+from astraios.cli.app import Db, DecayedEnds, FailIf, Json, Law, Study, app, example
 from astraios.errors import UsageError
 
 PLANNED = {"budgets": "a row of budgets", "speed_up": "the speed-up", "next_run": "the next runs to buy"}
@@ -110,6 +110,7 @@ def fit_scaling(
         str | None, typer.Option(metavar="FIT_ID", help="Project a stored fit again, without its data.")
     ] = None,
     fail_if: FailIf = None,
+    decayed_ends: DecayedEnds = False,
     over: Annotated[
         str | None,
         typer.Option(
@@ -151,6 +152,7 @@ def fit_scaling(
         estimator=estimator,
         loss_quantity=quantity,
         base_noise=base_noise,
+        decayed_ends=decayed_ends,
         through=through,
         ladder=ladder,
     )
@@ -242,7 +244,9 @@ def _print_along(rows: Sequence[Mapping[str, Any]], as_json: bool) -> None:
             [
                 {
                     "curve": row["name"], "ceiling": shown(row["ceiling"]), "efficiency": shown(row["efficiency"]),
-                    "midpoint": shown(row["midpoint"]), **({"reaches it at": shown(row["reach"])} if reach else {}),
+                    "midpoint": shown(row["midpoint"]),
+                    "score at its end": f"{shown(row['score'])} at {row['at']:.4g}",
+                    **({"reaches it at": shown(row["reach"])} if reach else {}),
                     "highest with probability": row["p_highest"],
                 }
                 for row in part

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from astraios.cli import terminal
-from astraios.cli.app import Db, Json, Law, Study, app, example
+from astraios.cli.app import Db, DecayedEnds, Json, Law, Study, app, example
 from astraios.cli.complete import values
 
 Data = Annotated[Path | None, typer.Option(metavar="FILE", help="A CSV or Parquet file instead of the database.")]
@@ -80,6 +80,7 @@ def plan(
     where: Where = None,
     best_over: BestOver = None,
     repeat: Repeat = None,
+    decayed_ends: DecayedEnds = False,
     level: Level = 0.9,
     estimator: Estimator = "huber",
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
@@ -97,7 +98,7 @@ def plan(
     request = workflow.FitRequest.of_options(
         by=by or (), where=where or (), best_over=best_over or (), repeat=repeat or (), study=study, law=law,
         split=split, level=level, estimator=estimator, seed=seed, holdout=None, targets=(target,) if target else (),
-        target_tokens=target_tokens, tokens_per_param=tokens_per_param,
+        decayed_ends=decayed_ends, target_tokens=target_tokens, tokens_per_param=tokens_per_param,
     )  # fmt: skip
     if simulate is not None:
         from astraios import store
@@ -162,6 +163,7 @@ def speedup(
     where: Where = None,
     best_over: BestOver = None,
     repeat: Repeat = None,
+    decayed_ends: DecayedEnds = False,
     level: Level = 0.9,
     estimator: Estimator = "huber",
     seed: Annotated[int, typer.Option(help="Seed of the resampling.")] = 0,
@@ -177,7 +179,7 @@ def speedup(
     request = workflow.FitRequest.of_options(
         by=by or (), where=where or (), best_over=best_over or (), repeat=repeat or (), target_tokens=target_tokens,
         tokens_per_param=tokens_per_param, target_flops=target_flops, study=study, law=law, split=split, level=level,
-        estimator=estimator, seed=seed, holdout=None, targets=(target,) if target else (),
+        estimator=estimator, seed=seed, holdout=None, targets=(target,) if target else (), decayed_ends=decayed_ends,
     )  # fmt: skip
     pair = (series, faster)
     if data is not None:
@@ -228,6 +230,8 @@ def _print_speedup(row: Mapping[str, Any]) -> None:
     )  # fmt: skip
     terminal.say(f"both grow with {row['path']}; {row['p_unreachable']:.0%} of the draws never get there")
     _print_crossing(row["crossing"])
+    for line in row["assumed"]:
+        terminal.say(f"assumed: {line}")
 
 
 def _print_crossing(where: Mapping[str, Any]) -> None:

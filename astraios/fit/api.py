@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from astraios.errors import DataError, UsageError
 from astraios.fit.axes import Roles, arrange
 from astraios.fit.checks import of_assumptions, of_data, of_data_left_out, of_fit
+from astraios.fit.decays import decayed_ends as ends_of_decays
 from astraios.fit.ensemble import build, noisier
 from astraios.fit.named import check_inputs, with_shares
 from astraios.fit.observations import ROW, check_named, fit_id, numbers, read, require_sizes
@@ -37,6 +38,7 @@ def fit(
     quantity: str | None = None,
     base_noise: float | None = None,
     inputs: Mapping[str, str] | None = None,
+    decayed_ends: bool = False,
 ) -> FitResult:
     """Fit a scaling law, or the average of several, to losses of runs.
 
@@ -67,6 +69,8 @@ def fit(
         inputs: columns of further inputs by the names that laws have for them (n_experts, bits, n_trainable, share,
             share_1, ...): laws that take them are considered beside those that don't, and chosen where they say more
             about hidden points.
+        decayed_ends: whether the frame has a row an evaluation, with columns run_id, step and learning_rate, of which
+            the ends of decays of the rate are the points (see `astraios.fit.decays`).
 
     Raises:
         DataError: no rows, a missing column, a value that is not a positive number.
@@ -91,6 +95,7 @@ def fit(
     import polars as pl
 
     table = _polars(frame)
+    table, notes = ends_of_decays(table, loss) if decayed_ends else (table, ())
     columns = {"n_params": n} | ({"n_tokens": d} if d else {}) | ({"unique_tokens": u} if u else {})
     more = check_inputs(inputs or {})
     table, columns = with_shares(table, more), {**columns, **more}
@@ -102,13 +107,15 @@ def fit(
     roles = Roles((), _pairs(where), _several(best_over), _several(repeat))
     named = table["run_id"] if "run_id" in table.columns else [f"{ROW}{i}" for i in range(len(table))]
     table = table.with_columns(run_id=pl.Series([str(name) for name in named]))
-    points = arrange(table, inputs=list(columns.values()), series=series, roles=roles, loss=loss)
+    points = arrange(
+        table, inputs=list(columns.values()), series=series, roles=roles, loss=loss, named=tuple(more.values())
+    )
     ladder = read(points.frame, loss=loss, inputs=columns, group="series", quantity=quantity)
     estimator = estimator_name(estimator)
     laws = candidates(law, ladder, tuple(more))
     require_sizes(ladder, pooled=len(ladder) > 1)
     ensemble = noisier(build(laws, ladder, estimator, seed, base_noise=base_noise), points.run_noise, seed)
-    warnings = [*points.warnings, *of_data(ladder), *of_fit(ensemble)]
+    warnings = [*notes, *points.warnings, *of_data(ladder), *of_fit(ensemble)]
     warnings += of_assumptions(ensemble.ladder, quantity is None)
     if d and not any("n_tokens" in one.inputs for one in laws):
         warnings += [note for note in of_data_left_out(ladder) if note not in warnings]

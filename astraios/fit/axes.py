@@ -27,7 +27,8 @@ TUNED = (
 """Facts that a lab chooses well: each series counts at its own best value."""
 REPEAT = ("seed", "model_id", "model", "base_model")
 """Facts that are noise: the seed, and which base model of one size."""
-STRICT = ("dataset_id", "origin")
+ORIGIN = ("origin",)
+STRICT = ("dataset_id", *ORIGIN)
 """Facts that need a role even where they follow from the series: what differs there is no method's merit."""
 MARKS = ("run_id", "run", "id", "name", "run_name", "uuid", "created_at", "date", "time", "timestamp", "step", "_step")
 """Columns that name a run or its moment; they say nothing about how it was made."""
@@ -138,6 +139,7 @@ def arrange(
     not_facts: Iterable[str] = (),
     curated: bool = False,
     only_axes: bool = False,
+    named: Sequence[str] = (),
 ) -> Points:
     """Sorts runs into series and points by the roles of their facts.
 
@@ -154,6 +156,8 @@ def arrange(
             known: there, columns that go with the inputs (a width) pass, and numbers that never come back are taken
             for measurements, with a warning.
         only_axes: look at the axes alone: one without a role has the role "none", and nothing is tuned.
+        named: those of the inputs that were named beside size and data. A fact that goes with one of them (a
+            quantization with its bits) is that input in other words.
 
     Raises:
         UsageError: an axis without a role, with the ways out; a fact that isn't there.
@@ -168,6 +172,8 @@ def arrange(
     frame, used = _name_series(frame, keys, [name for name in settings if name in facts and name not in roles.facts])
     spread = _Spread.of(frame, [name for name in facts if name not in used], inputs)
     chosen, measured, lacking = _choose(frame, spread, roles, curated)
+    same = [fact for fact in lacking if fact not in ORIGIN and _goes_with(frame, fact, named)]
+    chosen, lacking = {**chosen, **dict.fromkeys(same, "input")}, [fact for fact in lacking if fact not in same]
     if lacking and not only_axes:
         raise UsageError(_ways_out(frame, lacking))
     chosen |= dict.fromkeys(lacking, "none")
@@ -178,8 +184,8 @@ def arrange(
     axes += [Axis(fact, role, _values(frame, fact)) for fact, role in chosen.items()]
     axes = [axis for axis in axes if len(axis.values) > 1]
     axes += [Axis(fact, "fixed", values) for fact, values in held.items()]
-    named = dict(frame.select("run_id", "series").iter_rows()) if "run_id" in frame.columns else {}
-    points = Points(frame, tuple(axes), warnings=_measured_note(measured), series_of=named)
+    series_of = dict(frame.select("run_id", "series").iter_rows()) if "run_id" in frame.columns else {}
+    points = Points(frame, tuple(axes), warnings=_measured_note(measured), series_of=series_of)
     tuned = [fact for fact, role in chosen.items() if role == "tuned" and fact in spread.in_point and not only_axes]
     # Repeats that shift a loss as a whole (another base) are tuned apart; seeds are noise around the curve.
     apart_too = [f for f, role in chosen.items() if role == "repeat" and f != "seed" and f in spread.in_point]
@@ -283,6 +289,14 @@ def _choose(
         elif fact in spread.between:
             chosen[fact] = "series"
     return chosen, measured, lacking
+
+
+def _goes_with(frame: pl.DataFrame, fact: str, inputs: Sequence[str]) -> bool:
+    """Whether one of the inputs, of few values, says which value a fact has."""
+    import polars as pl
+
+    few = [name for name in inputs if frame[name].n_unique() <= MOST_LEVELS]
+    return any((frame.group_by(name).agg(fact_n=pl.col(fact).n_unique())["fact_n"] == 1).all() for name in few)
 
 
 def _never_returns(frame: pl.DataFrame, fact: str) -> bool:

@@ -110,15 +110,18 @@ class Ensemble:
     def between(self) -> Ensemble:
         """The same for differences between series.
 
-        Curves of one ladder are wrong in their form alike; the factor that held-out tables ask for was learnt on single
-        curves; and a difference drawn to the last known one is a better loss and no curve.
+        Curves of one ladder are wrong in their form alike; the factor beyond 1 and the tails that held-out tables ask
+        for were learnt on the forms of single curves, while the noise's tails are in the draws of parameters; and a
+        difference drawn to the last known one is a better loss and no curve.
         """
-        widened = self.lesson.factor * float(CALIBRATION["loss"][self.kind]["scale"])
+        narrower = min(self.lesson.factor * float(CALIBRATION["loss"][self.kind]["scale"]), 1.0)
         form = self.form.mean(0) / self.form.mean(0).std()
         return replace(
-            self, form=np.tile(form, (len(self.form), 1)), stretch=self.stretch / max(widened, 1.0),
+            self,
+            form=np.tile(form, (len(self.form), 1)),
+            stretch=np.full_like(self.stretch, narrower),
             order=0 * self.order,
-        )  # fmt: skip
+        )
 
     def average(self, columns: dict[str, Array]) -> Array:
         """The laws' best estimates by their weights, (series, targets)."""

@@ -100,8 +100,9 @@ def read_losses(
     unused = () if known else ("n_tokens",)
     points = arrange(
         losses, inputs=whole, series=selection.series, roles=roles, settings=selection.settings,
-        not_facts=(*selection.not_facts, *unused), curated=selection.curated,
+        not_facts=(*selection.not_facts, *unused), curated=selection.curated, named=named,
     )  # fmt: skip
+    points = replace(points, warnings=(*selection.notes, *points.warnings))
     quantity = quantity or selection.loss_quantity
     ladder = read(points.frame, inputs={name: name for name in whole}, group="series", quantity=quantity)
     free = known and varies(ladder, "n_tokens")
@@ -119,6 +120,11 @@ def _with_inputs(losses: pl.DataFrame, inputs: Mapping[str, str]) -> tuple[pl.Da
     for name, column in named.items():
         if column not in losses.columns:
             raise UsageError(f"--input {name}={column}: {did_you_mean(column, losses.columns)}")
+        if lacking := losses[column].null_count():
+            raise UsageError(
+                f"--input {name}={column}: {lacking} of {len(losses)} runs do not say their {column}: leave them out "
+                "with --where or `astraios exclude`"
+            )
     moved = {column: name for name, column in named.items() if column != name}
     clash = [name for name in moved.values() if name in losses.columns]
     return with_shares(losses.drop(clash).rename(moved), {name: name for name in named}), list(named)

@@ -31,6 +31,7 @@ CODES = {
     "mixed_engines": "answers to one task that several engines generated",
     "scores_apart": "scores of runs without a loss beside losses of runs without a score",
     "rates_apart": "learning rates that no loss ranks are series of their own",
+    "decayed_ends": "ends of decays of the learning rate are points",
     "left_out": "runs that lack a fact that is needed",
     "unused_columns": "columns taken for measurements",
 }

@@ -50,6 +50,9 @@ class FitRequest:
     """Further inputs of laws with the facts (or columns) that hold them: --input NAME=FACT."""
     at: tuple[tuple[str, float], ...] = ()
     """Values of further inputs at the targets; without one the most that the runs have: --at NAME=VALUE."""
+    decayed_ends: bool = False
+    """Whether points are the ends of decays of the learning rate, of which a run may have several, instead of ends of
+    runs (see `astraios.fit.decays`)."""
     base_noise: float | None = None
     """Spread of log losses between base models of one size, where one a size hides it. None: assumed and said."""
 

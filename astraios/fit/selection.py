@@ -11,6 +11,7 @@ from astraios.fit.sizes import hidden_size, target_sizes
 if TYPE_CHECKING:
     import polars as pl
 
+    from astraios.fit.notes import FitWarning
     from astraios.fit.request import FitRequest
 
 
@@ -38,6 +39,8 @@ class Selection:
     """Facts that are noise because of how the runs were chosen: the origin, where studies were joined on purpose."""
     curated: bool = True
     """Whether every other column is a fact about how a run was made (not so in a user's own table)."""
+    notes: tuple[FitWarning, ...] = ()
+    """What was assumed in choosing them."""
     study: Mapping[str, Any] = field(default_factory=dict)
     """What names the study: study, study_key, origin, n_runs."""
     query_hash: str | None = None

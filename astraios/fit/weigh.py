@@ -58,6 +58,8 @@ class Rolling:
     """Variances of the predictions as the fit's own curvature has them, without noise."""
     levels: tuple[int, ...]
     worth: tuple[float, ...]
+    fits: tuple[PooledFit, ...] = ()
+    """The law fitted to what each split keeps."""
 
     @property
     def pooled(self) -> float:
@@ -131,16 +133,17 @@ def predict_points(fit: PooledFit, ladder: Ladder) -> tuple[Array, Array]:
 
 def roll(law: Law, parts: Sequence[Split], estimator: str, seed: int) -> Rolling:
     """What `law` would have predicted for each split."""
-    errors, groups, expected = [], [], []
+    errors, groups, expected, fits = [], [], [], []
     for part in parts:
         fit = pool(law, part.train, estimator, seed, starts=8)
         mean, variance = predict_points(fit, part.hidden)
         errors.append(mean - np.concatenate([s.log_loss for s in part.hidden.series]))
         expected.append(variance)
+        fits.append(fit)
         groups.append(tuple(s.name for s in part.hidden.series for _ in range(len(s))))
     return Rolling(
         law, tuple(errors), tuple(groups), tuple(part.reach for part in parts), tuple(expected),
-        tuple(part.levels for part in parts), tuple(part.worth for part in parts),
+        tuple(part.levels for part in parts), tuple(part.worth for part in parts), tuple(fits),
     )  # fmt: skip
 
 

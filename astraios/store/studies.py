@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,11 @@ NO_NUMBER = {
     "n_train_tokens",
 }  # fmt: skip
 """Settings of a run that are columns already, or that change no number."""
+BITS: Mapping[str, float] = {
+    "float64": 64, "float32": 32, "bfloat16": 16, "float16": 16, "8bit": 8, "int8": 8, "fp8": 8, "nf4": 4, "fp4": 4,
+    "4bit": 4,
+}  # fmt: skip
+"""Nominal bits of a base's weights by its type or its quantization, without scales and what is left unquantized."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +67,8 @@ class RunFacts:
     """run_id and the facts."""
     settings: tuple[str, ...]
     """Facts that are settings of the tuning method."""
+    derived: tuple[str, ...] = ("unique_tokens", "tokens_per_step", "bits")
+    """Facts that follow from others: inputs that a law may take, and no axes by themselves."""
 
 
 def studies(connection: DuckDBPyConnection) -> pl.DataFrame:
@@ -136,6 +143,7 @@ def facts(connection: DuckDBPyConnection, study: Study) -> RunFacts:
     columns |= {name: [rest.get(name) for _, rest in flat] for name in others if name not in frame.columns}
     more = pl.DataFrame({name: _column(values) for name, values in columns.items()})
     whole = frame.drop("settings").hstack(more) if columns else frame.drop("settings")
+    whole = whole.with_columns(bits=pl.Series([_bits({**own, **rest}) for own, rest in flat], dtype=pl.Float64))
     if "batch_size" in whole.columns and whole["batch_size"].null_count() == 0:
         whole = whole.drop("tokens_per_step")
     return RunFacts(whole, methods)
@@ -149,6 +157,12 @@ def _flat(settings: str | None) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, {}
     own = _single(content.get("settings"))
     return own, {**_single(content.get("data")), **_single(content.get("train"))}
+
+
+def _bits(settings: Mapping[str, Any]) -> float | None:
+    """Bits of the weights that a run was trained over; None where it does not say."""
+    quantization = settings.get("quantization")
+    return BITS.get(str(settings.get("dtype") if quantization in (None, "none") else quantization))
 
 
 def _single(table: Any) -> dict[str, Any]:

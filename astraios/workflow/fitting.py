@@ -107,7 +107,7 @@ def fit_file(path: Path, request: FitRequest, columns: FileColumns) -> Analysis:
     from astraios.fit.analysis import analyse
 
     request.check()
-    return analyse(select_file(path, columns), request)
+    return analyse(select_file(path, columns, request), request)
 
 
 def backtest(db: Path, request: FitRequest) -> pl.DataFrame:

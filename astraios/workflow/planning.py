@@ -124,7 +124,7 @@ def plan_file(path: Path, request: FitRequest, columns: FileColumns, asked: Plan
         DataError: no such file or column.
     """
     asked.check()
-    return planned(select_file(path, columns), request).answers(asked)
+    return planned(select_file(path, columns, request), request).answers(asked)
 
 
 @dataclass(frozen=True)
@@ -133,10 +133,12 @@ class Compared:
 
     speedup: SpeedUp
     crossing: Crossing
+    assumed: tuple[str, ...] = ()
+    """What was assumed in choosing the points, in words."""
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON prints it."""
-        return {**self.speedup.to_dict(), "crossing": asdict(self.crossing)}
+        return {**self.speedup.to_dict(), "crossing": asdict(self.crossing), "assumed": list(self.assumed)}
 
 
 def compare_series(db: Path, request: FitRequest, pair: tuple[str, str], unit: str) -> Compared:
@@ -156,7 +158,7 @@ def compare_series(db: Path, request: FitRequest, pair: tuple[str, str], unit: s
 
 def compare_file(path: Path, request: FitRequest, columns: FileColumns, pair: tuple[str, str], unit: str) -> Compared:
     """The same from a CSV or Parquet file; nothing is written."""
-    return _compared(select_file(path, columns), request, pair, unit)
+    return _compared(select_file(path, columns, request), request, pair, unit)
 
 
 def _compared(chosen: Selection, request: FitRequest, pair: tuple[str, str], unit: str) -> Compared:
@@ -164,7 +166,7 @@ def _compared(chosen: Selection, request: FitRequest, pair: tuple[str, str], uni
     where = target_of(made, chosen, request)
     found = speedup(made, *pair, where, unit)
     largest = max(where.n_params, 100 * max(chosen.n_params))
-    return Compared(found, crossing(made.ensemble, *pair, largest, request.level, where.n_tokens))
+    return Compared(found, crossing(made.ensemble, *pair, largest, request.level, where.n_tokens), made.assumed)
 
 
 def target_of(made: Planned, chosen: Selection, request: FitRequest) -> Target:
@@ -243,8 +245,8 @@ def of_part(part: LossPart, tokens: Any, chosen: Selection, points: Points | Non
     links = {model.data.task_id: model for one in part.scores if (model := one.model) is not None}
     return Planned(
         part.ensemble, tokens, even(part.ensemble, request.estimator, request.seed),
-        costs(chosen.costs, points.series_of if points else {}), links, points.optima if points else (), request.level,
-        request.seed,
+        costs(chosen.costs, points.series_of if points else {}), links, points.optima if points else (),
+        tuple(note.message for note in chosen.notes), request.level, request.seed,
     )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from astraios import store
 from astraios.errors import DataError, StoreError, UsageError, did_you_mean
+from astraios.fit.decays import decayed_ends
 from astraios.fit.observations import ROW, check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
@@ -19,6 +20,8 @@ from astraios.workflow.tasks import with_guessing
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from astraios.fit.notes import FitWarning
 
 
 LOSS_COLUMNS = {"last": "loss_nats", "min": "min_loss", "mean_last5": "mean_last5_loss"}
@@ -89,8 +92,10 @@ def select(db: Path, request: FitRequest) -> Selection:
 
 
 def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selection:
-    sql = _losses_sql(request, study)
-    losses, facts = store.run_query(connection, sql), store.facts(connection, study)
+    sql = (_evaluations_sql if request.decayed_ends else _losses_sql)(request, study)
+    losses, notes = _points(store.run_query(connection, sql), request)
+    facts = store.facts(connection, study)
+    losses = losses.drop(*(["learning_rate"] if request.decayed_ends else []))
     _refuse_two_tokenizers(losses, study)
     columns = [name for name in facts.frame.columns if name == "run_id" or name not in losses.columns]
     return Selection(
@@ -99,11 +104,12 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
         along=store.run_query(connection, _along_sql(request, study)),
         costs=store.run_query(connection, _costs_sql(request, study)),
         ladder=_ladder(connection, study),
-        names=_names(connection, study),
+        names=size_names(connection, study),
         sql=sql,
         settings=facts.settings,
-        not_facts=("unique_tokens", "tokens_per_step"),
+        not_facts=facts.derived,
         repeats=("origin",) if len(study.keys) > 1 else (),
+        notes=notes,
         study=_described(connection, study),
         query_hash=store.rows_hash(connection, sql),
     )
@@ -120,7 +126,7 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
     scores = _with_limits_of_means(with_guessing(store.run_query(connection, sql)), averaged["tasks"].to_list())
     apart = f"select 1 from run_series where is_rate_apart and {study.condition_of_key} limit 1"
     return Selection(
-        losses=None, scores=scores, ladder=_ladder(connection, study), names=_names(connection, study), sql=sql,
+        losses=None, scores=scores, ladder=_ladder(connection, study), names=size_names(connection, study), sql=sql,
         study=_described(connection, study), query_hash=store.rows_hash(connection, sql),
         rates_apart=bool(len(store.run_query(connection, apart))),
     )  # fmt: skip
@@ -176,7 +182,8 @@ def _ladder(connection: Any, study: store.Study) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def _names(connection: Any, study: store.Study) -> dict[str, float]:
+def size_names(connection: Any, study: store.Study) -> dict[str, float]:
+    """Parameters by the short names of a study's rungs, lower case."""
     models = store.run_query(
         connection,
         "select distinct m.model_id, m.ladder, m.n_params from base_model m join run r using (model_id) "
@@ -186,7 +193,18 @@ def _names(connection: Any, study: store.Study) -> dict[str, float]:
     return {name: size for ladder in (*ladders, None) for name, size in ladder_names(models, ladder).items()}
 
 
-def select_file(path: Path, columns: FileColumns) -> Selection:
+def _points(
+    losses: pl.DataFrame, request: FitRequest, loss: str = "loss"
+) -> tuple[pl.DataFrame, tuple[FitWarning, ...]]:
+    """The rows that are points, and what was assumed of them: ends of decays where they are asked for."""
+    if not request.decayed_ends:
+        return losses, ()
+    if request.loss_definition != "last":
+        raise UsageError(f"--decayed-ends takes the last loss of a decay: leave --definition {request.loss_definition}")
+    return decayed_ends(losses, loss)
+
+
+def select_file(path: Path, columns: FileColumns, request: FitRequest | None = None) -> Selection:
     """The same from a CSV or Parquet file. It has no ladder: sizes are numbers.
 
     Raises:
@@ -194,8 +212,8 @@ def select_file(path: Path, columns: FileColumns) -> Selection:
     """
     import polars as pl
 
-    frame = read_frame(path)
     n, d, loss, group = columns.n, columns.d, columns.loss, columns.group
+    frame, notes = _points(read_frame(path), request or FitRequest(), loss)
     for name in (n, loss, *(c for c in (d, group) if c)):
         if name not in frame.columns:
             raise DataError(f"{path}: no column {name!r}: {did_you_mean(name, frame.columns)}")
@@ -210,6 +228,7 @@ def select_file(path: Path, columns: FileColumns) -> Selection:
     return Selection(
         losses.with_columns(pl.col("run_id").cast(pl.String)), sql=path.name, data_counts=d is not None,
         series=(group,) if group else (), curated=False, loss_quantity=infer(loss, values), size_name=n,
+        notes=notes,
     )  # fmt: skip
 
 
@@ -242,6 +261,17 @@ def _losses_sql(request: FitRequest, study: store.Study) -> str:
         "select method_id, run_id, seed, model_id, n_params, n_tokens, "
         f"{LOSS_COLUMNS[request.loss_definition]} as loss, bytes_per_token\nfrom final_loss\n"
         f"where split = {_literal(request.split)} and {study.condition}\norder by method_id, n_params, seed, run_id"
+    )
+
+
+def _evaluations_sql(request: FitRequest, study: store.Study) -> str:
+    """Losses of the split along finished runs, and the learning rates that were logged with any loss."""
+    return (
+        "select r.method_id, run_id, r.seed, r.model_id, r.n_params, c.step, max(c.n_tokens) as n_tokens, "
+        f"max(c.loss_nats) filter (where c.split = {_literal(request.split)}) as loss, "
+        "max(c.learning_rate) as learning_rate, r.bytes_per_token\n"
+        "from loss_curve c join run r using (run_id)\n"
+        f"where run_id in (select run_id from final_loss) and {study.condition}\ngroup by all\norder by run_id, step"
     )
 
 

@@ -54,7 +54,7 @@ def _axes(connection: Any, study: store.Study) -> list[dict[str, Any]]:
     inputs = ["n_params", *(["n_tokens"] if frame["n_tokens"].null_count() == 0 else [])]
     points = arrange(
         frame, inputs=inputs, series=["method_id"], roles=Roles(), settings=facts.settings,
-        not_facts=("unique_tokens", "tokens_per_step", "n_tokens"), curated=True, only_axes=True,
+        not_facts=(*facts.derived, "n_tokens"), curated=True, only_axes=True,
     )  # fmt: skip
     return [axis.to_dict() for axis in points.axes]
 

@@ -350,3 +350,9 @@ def test_a_cell_this_astraios_does_not_know_is_no_cell(tmp_path: Path) -> None:
 
 def test_an_unknown_filter_is_one_line(small_sweep: Path) -> None:
     assert_one_line(run_cli("collect", small_sweep, "--dry-run", "--only", "rank"), 2, "write KEY=VALUE")
+
+
+def test_the_tiny_ladder_over_bases_of_fewer_bits() -> None:
+    planned = Sweep.read("bits_tiny").cells()
+    assert {c.train.quantization for c in planned} == {"none", "8bit", "nf4"}
+    assert len({c.run_id for c in planned}) == 5 * 3 * 2

@@ -86,3 +86,16 @@ def test_a_fact_has_one_role() -> None:
         Roles(by=("rank",), repeat=("rank",))
     with pytest.raises(UsageError, match="no fact 'rnak'"):
         sort(runs(rank=[1]), by=("rnak",))
+
+
+def test_what_goes_with_a_named_input_is_that_input() -> None:
+    frame = runs(quantization=["none", "8bit", "nf4"], bits=[32, 8, 4], origin=["a", "b", "b"])
+    keep = frame.drop("origin")
+    points = arrange(keep, inputs=["n_params", "bits"], series=[], roles=Roles(), named=["bits"], curated=True)
+    assert {axis.fact: axis.role for axis in points.axes} == dict.fromkeys(
+        ("n_params", "bits", "quantization"), "input"
+    )
+    with pytest.raises(UsageError, match="quantization"):
+        arrange(keep, inputs=["n_params", "bits"], series=[], roles=Roles(), curated=True)
+    with pytest.raises(UsageError, match="origin"):
+        arrange(frame, inputs=["n_params", "bits"], series=[], roles=Roles(), named=["bits"], curated=True)

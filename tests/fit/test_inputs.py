@@ -11,6 +11,9 @@ import pytest
 
 import astraios
 from astraios.errors import UsageError
+from astraios.fit.axes import Roles
+from astraios.fit.losses import read_losses
+from astraios.fit.selection import Selection
 from tests.conftest import assert_one_line, run_cli
 
 SIZES, EXPERTS = np.geomspace(1e7, 1e9, 5), (1, 4, 16, 64)
@@ -52,6 +55,12 @@ def test_bits_of_the_weights_make_a_smaller_model() -> None:
     ]  # fmt: skip
     result = astraios.fit(pl.DataFrame(rows), law="precision", inputs={"bits": "bits"}, estimator="huber_1e-3")
     assert result.params["gamma"] == pytest.approx(3.0, rel=0.05)
+
+
+def test_runs_that_do_not_say_a_named_input_are_told() -> None:
+    rows = pl.DataFrame({"run_id": ["a", "b"], "n_params": [1e7, 1e8], "bits": [4.0, None], "loss": [3.0, 2.5]})
+    with pytest.raises(UsageError, match="1 of 2 runs do not say their bits"):
+        read_losses(Selection(rows, series=()), Roles(), inputs=[("bits", "bits")])
 
 
 def test_shares_of_domains_may_be_nothing() -> None:

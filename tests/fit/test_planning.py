@@ -10,8 +10,10 @@ import pytest
 
 import astraios
 from astraios.errors import FitError, UsageError
+from astraios.fit.calibration import CALIBRATION
 from astraios.fit.decide import planning
 from astraios.fit.decide.budget import SIX_N_D, Sharing, measured
+from astraios.fit.decide.drift import drift
 
 EPOCH_N, EPOCH_D = 7.22e10, 1.33e12
 """Best size and data at 5.76e23 FLOPs by the published replication (Besiroglu et al., 2024)."""
@@ -112,7 +114,7 @@ def test_chinchillas_own_budget(shared: Path) -> None:
     [row] = astraios.fit(points, d="tokens").plan(flops=5.76e23).to_dicts()
     assert row["n_params_low"] < EPOCH_N < row["n_params_high"]
     assert row["n_tokens_low"] < EPOCH_D < row["n_tokens_high"]
-    assert row["n_params_high"] < 10 * row["n_params_low"]
+    assert row["n_params_high"] < 12 * row["n_params_low"], "both views, and what the best size drifts on the way"
     same = astraios.fit(points, law="chinchilla", d="tokens", estimator="huber_1e-3")
     [row] = same.plan(flops=5.76e23).to_dicts()
     assert row["n_params"] == pytest.approx(EPOCH_N, rel=0.05)
@@ -122,3 +124,16 @@ def test_chinchillas_own_budget(shared: Path) -> None:
 
 def test_six_flops_a_parameter_and_token() -> None:
     assert np.exp(SIX_N_D.log_budget(np.log(7e10), np.log(1.4e12))) == pytest.approx(6 * 7e10 * 1.4e12)
+
+
+def test_the_best_size_drifts_as_smaller_budgets_have_it_wrong() -> None:
+    """Small budgets favour small models here, as a warm-up that is too long makes them; larger ones do not."""
+    frame, found = _grid(), {}
+    n, d = (frame[name].to_numpy() for name in ("n_params", "tokens"))
+    tilt = 0.1 * np.log(n / 1e8) * np.clip(np.log(3e18 / n / d) / 2, 0, 1)
+    for name, table in (("true", frame), ("spoiled", frame.with_columns(loss=frame["loss"].to_numpy() * (1 + tilt)))):
+        result = astraios.fit(table, d="tokens", law="chinchilla")
+        found[name] = drift(result.ensemble), planning.allocate(result.ensemble, 6e20)
+    assert found["true"][0] < CALIBRATION["optimum"]["drift"] < 0.5 * found["spoiled"][0]
+    wide, narrow = (np.log(one.n_params_high / one.n_params_low) for one in (found["spoiled"][1], found["true"][1]))
+    assert wide > 2 * narrow

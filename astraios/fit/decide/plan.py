@@ -13,7 +13,7 @@ from astraios.fit.decide.budget import SIX_N_D, Cost, Sharing
 from astraios.fit.decide.planning import Allocation, Planner, planner
 from astraios.fit.ensemble import Ensemble
 from astraios.fit.sizes import parse_size
-from astraios.fit.targets import Tokens
+from astraios.fit.targets import FAR, Tokens
 
 if TYPE_CHECKING:
     from astraios.fit.scores.from_loss import ScoreModel
@@ -178,6 +178,8 @@ class Planned:
     scores: Mapping[str, ScoreModel] = field(default_factory=dict)
     """Links from loss to score by task."""
     optima: Sequence[Any] = ()
+    assumed: tuple[str, ...] = ()
+    """What was assumed in choosing the points, in words."""
     level: float = 0.9
     seed: int = 0
 
@@ -206,9 +208,10 @@ class Planned:
         costs = self.costs.get(name, Costs())
         cost = costs.of(request.unit, request.price)
         plan = self.planner(name, request.sharing, cost)
-        assumed = (f"cost of a token: {cost.source}", plan.sharing.text)
+        assumed = (f"cost of a token: {cost.source}", plan.sharing.text, *self.assumed)
         if request.budget is not None:
-            return self._priced(Answer(name, plan.sharing.text, assumed, plan.at(request.budget)), costs, request)
+            answer = Answer(name, plan.sharing.text, assumed, plan.at(request.budget))
+            return self._priced(answer, plan, costs, request)
         task = None
         if request.score is not None:
             task, goal = request.score
@@ -221,7 +224,7 @@ class Planned:
             p_unreachable=least.p_unreachable, floor=least.floor, task_id=task,
             score=None if request.score is None else request.score[1],
         )  # fmt: skip
-        return replace(self._priced(answer, costs, request), flops_low=least.low, flops_high=least.high)
+        return replace(self._priced(answer, plan, costs, request), flops_low=least.low, flops_high=least.high)
 
     def _link(self, task: str) -> ScoreModel:
         if task not in self.scores:
@@ -229,7 +232,7 @@ class Planned:
             raise UsageError(f"--score {task}: no score of that task goes with these losses (there are: {known})")
         return self.scores[task]
 
-    def _priced(self, answer: Answer, costs: Costs, request: PlanRequest) -> Answer:
+    def _priced(self, answer: Answer, plan: Planner, costs: Costs, request: PlanRequest) -> Answer:
         """The answer with what it costs in each unit that is known, and what was best to tune there."""
         found = answer.allocation
         if found is None:
@@ -237,8 +240,24 @@ class Planned:
         at = (np.log(found.n_params), np.log(found.n_tokens))
         hours = None if costs.device_hours is None else float(np.exp(costs.device_hours.log_budget(*at)))
         point = {"n_params": found.n_params, "n_tokens": found.n_tokens}
+        assumed = [*answer.assumed, *_far(found.flops, *plan.measured_budgets())]
+        if costs.device_hours is not None and request.unit == "flops":
+            assumed.append(f"device-hours: {costs.device_hours.source}")
         return replace(
-            answer, flops=float(np.exp(costs.flops.log_budget(*at))), device_hours=hours,
+            answer, assumed=tuple(assumed), flops=float(np.exp(costs.flops.log_budget(*at))), device_hours=hours,
             price=None if hours is None or request.price is None else hours * request.price,
             optimum=tuple(one.at(point, self.level) for one in self.optima if one.series == answer.series),
         )  # fmt: skip
+
+
+def _far(budget: float, smallest: float, largest: float) -> list[str]:
+    """What to know of a budget that nothing near was measured of."""
+    if budget > FAR * largest:
+        return [f"the laws hold at over {_power_of_ten(budget / largest):.0e} times the largest measured budget"]
+    if budget < smallest / FAR:
+        return [f"the laws hold at under 1/{_power_of_ten(smallest / budget):.0e} of the smallest measured budget"]
+    return []
+
+
+def _power_of_ten(ratio: float) -> float:
+    return float(10.0 ** np.floor(np.log10(ratio)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from astraios.errors import FitError
 from astraios.fit.curve import Array
 from astraios.fit.decide.budget import SIX_N_D, Cost, Sharing
+from astraios.fit.decide.drift import drift
 from astraios.fit.ensemble import Draws, Ensemble, build
 from astraios.fit.targets import Tokens
 
@@ -207,19 +209,28 @@ class Planner:
     def _optima(self, log_budget: float) -> tuple[Array, Array]:
         """Best log size in each draw, (draws,), and whether it lies at an end of the range.
 
-        Deviations of the draws from their law averages are stretched as those of losses are.
+        Deviations of the draws from their law averages are stretched as those of losses are; outside the budgets that
+        were measured the best size drifts too.
         """
         found, edges = [], []
         size, data = self.line(log_budget)
-        for ensemble in (self.ensemble, *self.views):
+        low, high = self._measured()
+        beyond = np.sqrt(max(log_budget - high, low - log_budget, 0.0))
+        for ensemble, moves in zip((self.ensemble, *self.views), self._drifts, strict=True):
             columns = self.columns(size, data)
             curves = ensemble.laws_at(columns, self.g)
             k = curves.argmin(1)
             best = _vertex(size, curves, k)
             middle = float(np.median(best))
-            found.append(middle + np.maximum(ensemble.stretch, 1.0) * (best - middle))
+            found.append(middle + np.maximum(ensemble.stretch, 1.0) * (best - middle) + beyond * moves)
             edges.append((k == 0) | (k == len(size) - 1))
         return np.concatenate(found), np.concatenate(edges)
+
+    @cached_property
+    def _drifts(self) -> tuple[Array, ...]:
+        """Of each view: how far the best log size of each draw drifts, (draws,), for each root of the log budget."""
+        drawn = np.random.default_rng([0, 4]).standard_normal(len(self.ensemble.stretch))
+        return tuple(drift(one) * drawn[: len(one.stretch)] for one in (self.ensemble, *self.views))
 
     def least(self, loss: float) -> Least:
         """The least budget whose projected loss is `loss`.

@@ -140,7 +140,14 @@ class _One:
     residual: Array
 
 
-def _fit(one: ScoreCurve, unit: float, top: float, centre: Array, width: Array, scatter: float) -> _One:
+SHIFTS = ((0.0, 0.0, 0.0), (1.0, 0.7, -0.7), (-1.0, 0.7, 0.7))
+"""Starts of a fit, by how far ceiling, efficiency and midpoint lie from the prior's."""
+
+
+def _fit(
+    one: ScoreCurve, unit: float, top: float, centre: Array, width: Array, scatter: float,
+    shifts: Sequence[tuple[float, float, float]] = SHIFTS,
+) -> _One:  # fmt: skip
     x = one.x / unit
     sampling = one.value * (top - one.value) / one.items if one.items else np.zeros_like(x)
     sigma = np.sqrt(scatter**2 + sampling)
@@ -150,7 +157,7 @@ def _fit(one: ScoreCurve, unit: float, top: float, centre: Array, width: Array, 
     def residual(theta: Array) -> Array:
         return np.concatenate([(curve(theta, x, top) - one.value) / sigma, (theta - begin) / width])
 
-    starts = [begin + np.array([0.0, a, b, c]) for a, b, c in ((0, 0, 0), (1, 0.7, -0.7), (-1, 0.7, 0.7))]
+    starts = [begin + np.array([0.0, *shift]) for shift in shifts]
     found = min((optimize.least_squares(residual, start) for start in starts), key=lambda f: f.cost)
     gap = curve(found.x, x, top) - one.value
     return _One(found.x, np.linalg.inv(found.jac.T @ found.jac), np.asarray(gap))
@@ -213,8 +220,21 @@ def _form(curves: Sequence[ScoreCurve], unit: float, top: float) -> tuple[float,
     return float(np.sqrt(np.mean(squares))), float(len(squares) + 1)
 
 
-def of_size(curves: Sequence[ScoreCurve], log_size: float, top: float = 1.0, seed: int = 0) -> Saturating:
-    """What a size that was not run would do: each parameter as a line in log size, drawn to no slope.
+def of_size(
+    curves: Sequence[ScoreCurve], log_size: float, top: float = 1.0, seed: int = 0, name: str = "new size"
+) -> Saturating:
+    """What a size that was not run would do.
+
+    What a score still lacks falls as a power of the training, log(1 - R / top) = E(N) - k log x (Tan et al., 2025,
+    arXiv:2509.25300). E and k are lines in log size, k's drawn to no slope, since it saturates; sizes spread around
+    both. Curves that are drawn so are fitted as those of runs are.
+
+    Args:
+        curves: of one task and recipe, with their sizes.
+        log_size: the size.
+        top: the largest score there is.
+        seed: of the draws.
+        name: what the curve is called.
 
     Raises:
         FitError: fewer than two sizes.
@@ -223,28 +243,69 @@ def of_size(curves: Sequence[ScoreCurve], log_size: float, top: float = 1.0, see
     if len(np.unique(sizes)) < 2:
         raise FitError("curves of two sizes at least are needed to say what another size would do")
     unit = float(np.median([one.x[-1] for one in curves]) / 2)
-    fits, _, width, scatter = _together(curves, unit, top)
-    theta = np.stack([fit.theta for fit in fits])
-    middle = sizes.mean()
-    design = np.column_stack([np.ones(len(sizes)), sizes - middle])
-    row = np.array([1.0, log_size - middle])
-    centres, spreads = np.empty(4), np.empty(4)
-    for k in range(4):
-        noise = np.array([fit.covariance[k, k] for fit in fits]) + (0.3 * (WIDTH[0] if k == 0 else width[k])) ** 2
-        precision = design.T @ (design / noise[:, None]) + np.diag([1e-6, 1.0 / SLOPE[k] ** 2])
-        inverse = np.linalg.inv(precision)
-        line = inverse @ (design.T @ (theta[:, k] / noise))
-        left = float(np.mean((theta[:, k] - design @ line) ** 2))
-        centres[k], spreads[k] = row @ line, np.sqrt(row @ inverse @ row + left)
-    rng = np.random.default_rng(seed)
-    draws = centres + spreads * rng.standard_t(max(len(curves) - 1, 2), (DRAWS, 4))
-    form, freedom = _form(curves, unit, top)
+    _, centre, width, scatter = _together(curves, unit, top)
     last = float(max(one.x[-1] for one in curves))
-    return Saturating("new size", centres, draws, unit, top, last, scatter, form, freedom)
+    grid = np.geomspace(min(one.x[one.x > 0][0] for one in curves), last, ACROSS_POINTS)
+    rng = np.random.default_rng(seed)
+    expected, *drawn = _across(curves, sizes, log_size, grid, top, rng)
+    theta = _fit(expected, unit, top, centre, width, scatter).theta
+    draws = np.stack([_fit(one, unit, top, centre, width, scatter, SHIFTS[:1]).theta for one in drawn])
+    form, freedom = _form(curves, unit, top)
+    return Saturating(name, theta, draws, unit, top, last, scatter, form, freedom)
 
 
-SLOPE = np.array([1.0, 0.5, 0.3, 0.3])
-"""Typical change of each parameter as size grows e-fold."""
+ACROSS, ACROSS_POINTS = 150, 16
+"""Curves that are drawn of a size that was not run, and their points."""
+ROOM, POWER, START = (0.2, 0.5), (0.1, 0.1), (1.0, 0.5)
+"""Of E, of k and of the logit of the start, before sizes say more: the spread of sizes around their line, and what the
+line changes as size grows e-fold."""
+
+
+def _across(
+    curves: Sequence[ScoreCurve], sizes: Array, log_size: float, grid: Array, top: float, rng: np.random.Generator
+) -> list[ScoreCurve]:
+    """Curves of a size at the start and on a grid, the expected one first, then draws."""
+    middle = float(np.mean(np.log(grid)))
+    level, power, bend = np.array([_line(one, middle, top) for one in curves]).T
+    far, count = np.log(grid) - middle, len(curves)
+    mean, spread = _at_size(sizes, level, log_size, *ROOM)
+    k, k_spread = _at_size(sizes, power, log_size, *POWER)
+    share = np.clip([one.value[0] / top for one in curves], 0.005, 0.995)
+    begin, begin_spread = _at_size(sizes, np.log(share / (1 - share)), log_size, *START)
+    t = rng.standard_t(max(count - 1, 2), (ACROSS, 4))
+    t = np.concatenate([np.zeros((1, 4)), t])
+    # Curves are not quite straight in these axes; how they bend differs from size to size.
+    shape = far**2 - np.mean(far**2)
+    shape = shape / np.sqrt(np.mean(shape**2)) * np.sqrt(np.mean(bend**2))
+    room = mean + spread * t[:, :1] - (k + k_spread * t[:, 1:2]) * far + shape * t[:, 2:3]
+    scores = top * (1 - np.exp(np.minimum(room, 0.0)))
+    # A start that is drawn lies no higher than what follows.
+    starts = np.minimum(top / (1 + np.exp(-(begin + begin_spread * t[:, 3]))), scores[:, 0])
+    at = np.concatenate([[0.0], grid])
+    return [ScoreCurve("drawn", at, np.array([first, *rest])) for first, rest in zip(starts, scores, strict=True)]
+
+
+def _line(one: ScoreCurve, middle: float, top: float) -> tuple[float, float, float]:
+    """Level at the middle and power of what a curve lacks, and the root mean square of what is left."""
+    seen = one.x > 0
+    far, room = np.log(one.x[seen]) - middle, np.log(np.clip(1 - one.value[seen] / top, 1e-3, 1.0))
+    slope, level = np.polyfit(far, room, 1)
+    return float(level), float(-slope), float(np.sqrt(np.mean((level + slope * far - room) ** 2)))
+
+
+def _at_size(sizes: Array, values: Array, log_size: float, typical: float, slope: float) -> tuple[float, float]:
+    """A line in log size at one size, and the spread of a size there."""
+    middle = sizes.mean()
+    design, row = np.column_stack([np.ones(len(sizes)), sizes - middle]), np.array([1.0, log_size - middle])
+    inverse = np.linalg.inv(design.T @ design / typical**2 + np.diag([1e-9, 1 / slope**2]))
+    line = inverse @ (design.T @ values) / typical**2
+    spread = _spread(values - design @ line, typical, len(sizes) - 2)
+    return float(row @ line), float(spread * np.sqrt(1 + row @ inverse @ row / typical**2))
+
+
+def _spread(off: Array, typical: float, freedom: int) -> float:
+    """Spread of what is left, from a typical one that counts for two."""
+    return float(np.sqrt((2 * typical**2 + np.sum(off**2)) / (2 + max(freedom, 0))))
 
 
 @dataclass(frozen=True)
@@ -257,17 +318,25 @@ class Ranked:
     midpoint: Interval
     reach: Interval | None
     """The x at which the score that was asked for is reached; None where it is not."""
-    p_highest: float
-    """That its ceiling is the highest."""
+    at: float
+    """The last x of its curve; of a size that was not run, the last of all."""
+    score: Interval
+    """Of a new evaluation there."""
+    p_highest: float | None
+    """That its ceiling is the highest of those that were run; None for a size that was not."""
 
 
 def ranked(fits: Sequence[Saturating], score: float | None = None, level: float = 0.9) -> list[Ranked]:
     """Curves by their ceilings, highest first, with what each takes to reach a score."""
     tops = np.stack([[natural(theta, f.unit, f.top)["ceiling"] for theta in f.draws] for f in fits])
     best = (tops == tops.max(0)).mean(1)
-    found = []
-    for fit, p in zip(fits, best, strict=True):
-        ceiling, efficiency, midpoint = (fit.parameter(name, level) for name in ("ceiling", "efficiency", "midpoint"))
-        reach = None if score is None else fit.reach(score, level)
-        found.append(Ranked(fit.name, ceiling, efficiency, midpoint, reach, float(p)))
+    found = [told(fit, score, level, float(p)) for fit, p in zip(fits, best, strict=True)]
     return sorted(found, key=lambda one: -one.ceiling.value)
+
+
+def told(fit: Saturating, score: float | None = None, level: float = 0.9, p_highest: float | None = None) -> Ranked:
+    """One curve in numbers."""
+    ceiling, efficiency, midpoint = (fit.parameter(name, level) for name in ("ceiling", "efficiency", "midpoint"))
+    reach = None if score is None else fit.reach(score, level)
+    mean, low, high = (float(one[0]) for one in fit.at(np.array([fit.last]), level))
+    return Ranked(fit.name, ceiling, efficiency, midpoint, reach, fit.last, Interval(mean, low, high), p_highest)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from astraios.fit.calibration import CALIBRATION
 from astraios.fit.curve import Array, Mask
-from astraios.fit.ensemble import CALIBRATION
 from astraios.fit.links import Link
 from astraios.fit.optimise import Problems, minimise
 from astraios.fit.scores.data import ScoreData
