@@ -188,9 +188,9 @@ def test_draws_of_condensed_curves_are_as_wide_as_those_of_all_points(monkeypatc
     ladder = read(pl.concat(rows), inputs={"n_params": "n_params", "n_tokens": "n_tokens"}, group="g")
     for law, most in (("rectified", 1.1), ("data_power", 1.4)):
         fit = pool(LAWS.get(law), ladder)
-        full = fit.draw(np.random.default_rng(0), 200)
+        full = fit.draw(np.random.default_rng(0), np.zeros(200))
         monkeypatch.setattr(pooling, "MANY_CELLS", 1)
-        short = fit.draw(np.random.default_rng(0), 200)
+        short = fit.draw(np.random.default_rng(0), np.zeros(200))
         monkeypatch.undo()
         x = np.full((1, 4, 1), np.log(1e11) - fit.centre[0])
         ends = [np.quantile(fit.log_predict(theta, x)[:, :, 0], [0.05, 0.5, 0.95], axis=1) for theta in (full, short)]
