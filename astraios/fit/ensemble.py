@@ -181,9 +181,10 @@ def build(
     rng = np.random.default_rng(seed)
     shares = np.floor(weights * count).astype(int)
     shares[np.argmax(weights)] += count - shares.sum()
+    luck = ladder.spreads(rng, count)
     draws = tuple(
-        fit.draw(rng, int(share)) if share else np.empty((len(ladder), 0, len(fit.law.parameters)))
-        for fit, share in zip(fits, shares, strict=True)
+        fit.draw(rng, mine) if len(mine) else np.empty((len(ladder), 0, len(fit.law.parameters)))
+        for fit, mine in zip(fits, np.split(luck, np.cumsum(shares)[:-1]), strict=True)
     )
     sigma = float(np.sqrt(np.sum(weights * np.array([fit.sigma**2 for fit in fits]))))
     shared = _shared(rollings, weights, sigma)
@@ -191,7 +192,7 @@ def build(
     noise = rng.standard_normal((len(ladder), count))
     if ladder.luck is not None:
         # A new run has a base of its own, and methods tuned on one base share it.
-        noise = noise + ladder.luck.sizes(rng, count) / sigma * rng.standard_normal(count)
+        noise = noise + luck / sigma * rng.standard_normal(count)
     ensemble = Ensemble(
         ladder, fits, rollings, weights, draws, shared, np.sqrt(shared) * common + np.sqrt(1 - shared) * own,
         noise, np.ones(count), sigma, Lesson(1.0, 0.0), np.zeros((len(ladder), len(GRID))),

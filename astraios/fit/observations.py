@@ -211,6 +211,10 @@ class Ladder:
             return series.log_loss
         return series.log_loss + np.array([self.bases.deviation[base] for base in series.base])
 
+    def spreads(self, rng: np.random.Generator, draws: int) -> Array:
+        """Spread of the sizes' luck in each draw, (draws,); 0 without luck."""
+        return np.zeros(draws) if self.luck is None else self.luck.sizes(rng, draws)
+
     def hash(self) -> str:
         """SHA-256 over everything a fit can see, independent of the order of rows."""
         digest = hashlib.sha256(b"" if self.quantity == "nats" else self.quantity.encode())

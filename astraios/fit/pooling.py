@@ -108,58 +108,84 @@ class PooledFit:
             covariance = self.sigma**2 * inverse + self.typical.covariance
         return np.asarray(np.einsum("kn,kl,ln->n", slope, covariance, slope))
 
-    def draw(self, rng: np.random.Generator, draws: int) -> Array:
+    def draw(self, rng: np.random.Generator, luck: Array) -> Array:
         """Parameters (series, draws, parameters): refits of perturbed data under perturbed priors, all at once.
 
         Series with many runs resample their runs with Dirichlet weights (rows with one run_id go together); short
         ones, for which that is degenerate, get new noise instead, its size drawn from its own posterior (so the
-        intervals have Student tails).
+        intervals have Student tails). A refit weighs its priors against the noise of its draw: where that is large, the
+        points say little.
+
+        Args:
+            rng: where it comes from.
+            luck: spread of the sizes' luck in each draw, (draws,), as `Ladder.spreads` has it.
         """
-        series = len(self.problems.y)
+        series, draws = len(self.problems.y), len(luck)
         k = len(self.law.parameters)
-        noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
+        noise = self._own_noise(rng, draws)
         centre = self.mean[:, None] + self.mean_error * rng.standard_normal((1, draws, k))
         centre = centre + self.tau[:, None] * rng.standard_normal((series, draws, k))
         y = np.repeat(self.problems.y[:, None], draws, axis=1)
         weights = np.repeat(self.problems.weights[:, None], draws, axis=1)
-        blur = self.shared_noise(rng, draws)
+        blur = self.shared_noise(rng, luck)
+        louder = np.ones((series, draws))
         for g, one in enumerate(self.ladder.series):
             member = clusters(one.run_id)
             count, n = member.max() + 1, len(one)
             if one.weight is not None:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, n)) / np.sqrt(one.weight)
+                louder[g] = self._louder(noise, luck)
             elif count >= 4 * k and not blur:
                 weights[g, :, :n] *= (rng.dirichlet(np.ones(count), draws) * count)[:, member]
             else:
                 y[g, :, :n] += noise[:, None] * rng.standard_normal((draws, count))[:, member]
+                louder[g] = self._louder(noise, luck)
             if blur:
                 y[g, :, :n] += blur[g]
         if self.typical is not None:
-            y, centre = self._with_typical(self.typical, rng, y, centre)
+            y, centre = self._with_typical(self.typical, rng, y, centre, noise, luck)
         if y.size > MANY_CELLS and y.shape[2] >= LONG and self.estimator.delta is None:
-            return self._dense_draw(y, weights, centre)
+            return self._dense_draw(y, weights, centre, louder)
         start = np.repeat(self.theta[:, None], draws, axis=1)
-        return self._refit(self.problems.x, y, weights, centre, self.problems.delta, start, 1e-9)
+        delta = self.problems.delta if self.estimator.delta is not None else self.problems.delta * louder.reshape(-1, 1)
+        return self._refit(self.problems.x, y, weights, centre, louder, delta, start, 1e-9)
+
+    def _own_noise(self, rng: np.random.Generator, draws: int) -> Array:
+        """Noise of a run in each draw, (draws,): as uncertain as its degrees of freedom say.
+
+        Where nothing tells it from the luck of a single series the luck's own uncertainty holds that of both.
+        """
+        if len(self.ladder) == 1 and self.freedom <= NOISE_WEIGHT and unseen(self.ladder):
+            return np.full(draws, self.sigma)
+        return np.asarray(self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws)))
+
+    def _louder(self, noise: Array, luck: Array) -> Array:
+        """What series are fitted against in each draw, for what they were fitted against, (draws,)."""
+        if self.typical is not None:
+            return noise / self.sigma
+        return np.hypot(noise, luck * (unseen(self.ladder) > 0)) / self.noise
 
     def _refit(
-        self, x: Array, y: Array, weights: Array, centre: Array, delta: Array, start: Array, accuracy: float
-    ) -> Array:
+        self, x: Array, y: Array, weights: Array, centre: Array, louder: Array, delta: Array, start: Array,
+        accuracy: float,
+    ) -> Array:  # fmt: skip
         """Optima of all draws, (series, draws, parameters), from `start`, which has their shape."""
         series, draws, k = start.shape
         flat = Problems(
             self.law, np.repeat(x, draws, axis=1), y.reshape(series * draws, -1), weights.reshape(series * draws, -1),
-            delta, centre.reshape(-1, k), np.repeat(self.problems.prior_precision, draws, axis=0),
+            delta, centre.reshape(-1, k),
+            np.repeat(self.problems.prior_precision, draws, axis=0) * louder.reshape(-1, 1) ** 2,
             self.problems.low, self.problems.high,
         )  # fmt: skip
         return minimise(flat, start.reshape(-1, k), 60, accuracy).theta.reshape(start.shape)
 
-    def _dense_draw(self, y: Array, weights: Array, centre: Array) -> Array:
+    def _dense_draw(self, y: Array, weights: Array, centre: Array, louder: Array) -> Array:
         """Draws of long series from condensed points, whose pull is taken anew where a first pass arrived."""
         theta = self.theta[:, None]
         for width in CELLS:
             x, cells, weighed = self._condensed(y, weights, theta, width)
             start = np.broadcast_to(theta, (*y.shape[:2], theta.shape[2]))
-            theta = self._refit(x, cells, weighed, centre, np.full((1, 1), np.inf), start, 1e-4)
+            theta = self._refit(x, cells, weighed, centre, louder, np.full((1, 1), np.inf), start, 1e-4)
         return theta
 
     def _condensed(self, y: Array, weights: Array, theta: Array, width: float) -> tuple[Array, Array, Array]:
@@ -187,22 +213,29 @@ class PooledFit:
             middle[g] = self.law.evaluate(theta[g], x[:, g])[0] - pulled / np.maximum(weighed[g], 1e-300)
         return x, middle, weighed
 
-    def _with_typical(self, one: Typical, rng: np.random.Generator, y: Array, centre: Array) -> tuple[Array, Array]:
+    def _with_typical(
+        self, one: Typical, rng: np.random.Generator, y: Array, centre: Array, noise: Array, luck: Array
+    ) -> tuple[Array, Array]:
         """Observations (series, draws, points) without luck, and priors' centres, as refits of the common curve say."""
         known, place = trusted(self.ladder), _levels(self.ladder, self.problems.y.shape)
         weights = self.problems.weights * known[:, None]
         each = np.eye(len(one.common))[place] * weights[..., None]
         moved = np.einsum("gdn,gnl->dl", y - self.problems.y[:, None], each) / np.maximum(each.sum((0, 1)), 1e-9)
-        theta, common = one.redraw(moved, rng)
+        assert self.ladder.luck is not None
+        theta, common = one.redraw(moved, rng, luck / self.ladder.luck.spread, noise / self.sigma)
         y = y + one.common[place][:, None] - common[:, place].transpose(1, 0, 2)
         return y, centre + (theta - one.theta) * known[:, None, None]
 
-    def shared_noise(self, rng: np.random.Generator, draws: int) -> list[Array]:
-        """Luck of the bases, (draws, points) a series, the same for all series at one size; empty without luck."""
-        luck = self.ladder.luck
-        if luck is None:
+    def shared_noise(self, rng: np.random.Generator, spreads: Array) -> list[Array]:
+        """Luck of the bases, (draws, points) a series, the same for all series at one size; empty without luck.
+
+        Args:
+            rng: where it comes from.
+            spreads: of the luck in each draw, (draws,).
+        """
+        if self.ladder.luck is None:
             return []
-        drawn = luck.common(self.ladder.column("n_params"), rng, luck.sizes(rng, draws))
+        drawn = self.ladder.luck.common(self.ladder.column("n_params"), rng, spreads)
         ends = np.cumsum([len(s) for s in self.ladder.series])[:-1]
         return np.split(drawn, ends, axis=1)
 

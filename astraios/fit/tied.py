@@ -65,20 +65,25 @@ class TiedFit(PooledFit):
         rows = np.array([g, *range(len(self.ladder), len(self.covariance))])
         return np.asarray(np.einsum("kn,kl,ln->n", slope, self.covariance[np.ix_(rows, rows)], slope))
 
-    def draw(self, rng: np.random.Generator, draws: int) -> Array:
+    def draw(self, rng: np.random.Generator, luck: Array) -> Array:
         """Refits of data with new noise under perturbed priors: all series move together."""
-        noise = self.sigma * np.sqrt(self.freedom / rng.chisquare(self.freedom, draws))
+        draws = len(luck)
+        noise = self._own_noise(rng, draws)
         columns = []
         for one in self.ladder.series:
             member = clusters(one.run_id)
             columns.append(noise[:, None] * rng.standard_normal((draws, member.max() + 1))[:, member])
         y = self.joint.y + np.concatenate(columns, axis=1)
-        for start, part in zip(np.cumsum([0, *map(len, self.ladder.series)]), self.shared_noise(rng, draws)):  # noqa: B905
+        for start, part in zip(np.cumsum([0, *map(len, self.ladder.series)]), self.shared_noise(rng, luck)):  # noqa: B905
             y[:, start : start + part.shape[1]] += part
         centre = self.joint.prior_mean + self.width * rng.standard_normal((draws, self.width.shape[1]))
+        precision = self.joint.prior_precision
+        if self.estimator.prior:
+            precision = (_blur(self.ladder, self.width.shape[1], noise, luck) / self.width) ** 2
+        delta = self.joint.delta * (1 if self.estimator.delta is not None else noise[:, None] / self.sigma)
         problems = Problems(
-            self.joint.model, self.joint.x, y, self.joint.weights, self.joint.delta, centre,
-            self.joint.prior_precision, self.joint.low, self.joint.high,
+            self.joint.model, self.joint.x, y, self.joint.weights, delta, centre, precision, self.joint.low,
+            self.joint.high,
         )  # fmt: skip
         return _apart(minimise(problems, np.repeat(self.joint_theta, draws, axis=0), 30, 1e-7).theta, len(self.ladder))
 
@@ -116,7 +121,8 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     agree, theta, joint, solved = np.ones(1), first[:1], None, None
     for turn in range(6):
         delta = HUBER * sigma if rule.delta is None else rule.delta
-        precision = (_blur(ladder, width.shape[1], sigma) / width) ** 2 * rule.prior
+        spread = 0.0 if ladder.luck is None else ladder.luck.spread
+        precision = (_blur(ladder, width.shape[1], sigma, spread) / width) ** 2 * rule.prior
         joint = Problems(
             model, np.vstack([flat, group]), loss[None], counts[None], np.full((1, 1), delta), mean,
             precision, least, most,
@@ -143,15 +149,15 @@ def pool_tied(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int)
     )
 
 
-def _blur(ladder: Ladder, count: int, sigma: float) -> Array:
-    """Noise that the prior of each joint parameter is weighed against.
+def _blur(ladder: Ladder, count: int, sigma: Array | float, spread: Array | float) -> Array:
+    """Noise that the prior of each joint parameter is weighed against, (1 or draws, count).
 
     Luck, which more series do not lessen, counts for the tied ones as if each series had it by itself.
     """
-    found, series = np.full((1, count), sigma), len(ladder)
-    if ladder.luck is not None:
-        bases = float(np.mean(list(ladder.luck.count.values())))
-        found[:, series:] = np.hypot(sigma, LITTLE * ladder.luck.spread * np.sqrt(series / bases))
+    series = len(ladder)
+    bases = 1.0 if ladder.luck is None else float(np.mean(list(ladder.luck.count.values())))
+    found = np.atleast_1d(sigma)[..., None] * np.ones(count)
+    found[:, series:] = np.hypot(found[:, series:], LITTLE * np.reshape(spread, (-1, 1)) * np.sqrt(series / bases))
     return found
 
 

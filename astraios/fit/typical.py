@@ -38,20 +38,30 @@ class Typical:
     """(sizes,) variance of a level that the noise of its runs causes."""
     common: Array
     """(sizes,) what is taken for luck, in log loss."""
+    pull: float
+    """Share of the luck that the priors are weighed against."""
 
     @property
     def shift(self) -> Array:
         """Parameters above the anchor of the prior, (parameters,)."""
         return self.theta - self.problem.prior_mean[0]
 
-    def redraw(self, moved: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-        """Refits of levels that were moved (draws, sizes) under perturbed priors: theta and what is then luck."""
+    def redraw(self, moved: Array, rng: np.random.Generator, luck: Array, own: Array) -> tuple[Array, Array]:
+        """Refits of levels that were moved (draws, sizes) under perturbed priors: theta and what is then luck.
+
+        Args:
+            moved: by how much.
+            rng: where the priors come from.
+            luck: spread of the luck in each draw, in spreads of the fit's, (draws,).
+            own: the same of the noise of runs.
+        """
         draws, one = len(moved), self.problem
         width = 1 / np.sqrt(one.prior_precision)
         centre = one.prior_mean + width * rng.standard_normal((draws, len(self.theta)))
-        many = replace(one, y=one.y + moved, prior_mean=centre)
+        drawn = replace(self, luck=luck[:, None] ** 2 * self.luck, own=own[:, None] ** 2 * self.own)
+        many = replace(one, y=one.y + moved, prior_mean=centre, weights=drawn.weighed(self.pull).weights)
         theta = minimise(many, np.tile(self.theta, (draws, 1)), 60, 1e-9).theta
-        return theta, self._common(many, theta)
+        return theta, drawn._common(many, theta)
 
     def weighed(self, share: Array | float) -> Problems:
         """The problem with this share of the luck in its weights, or one problem for each of several (shares, 1)."""
@@ -93,7 +103,7 @@ def typical(
     inverse = (vectors / np.maximum(values, 1e-9)) @ vectors.T
     pull = inverse @ (law.evaluate(solved.theta, problem.x)[1][0] * problem.weights)
     covariance = inverse + (1 - luck.pull**2) * (pull * blur) @ pull.T
-    found = Typical(problem, solved.theta[0], covariance, blur, own, np.zeros(len(sizes)))
+    found = Typical(problem, solved.theta[0], covariance, blur, own, np.zeros(len(sizes)), luck.pull)
     return replace(found, common=found._common(problem, solved.theta)[0])
 
 

@@ -129,6 +129,27 @@ def test_given_luck_is_part_of_the_scatter_of_a_single_series() -> None:
     assert np.sqrt(np.mean(total)) == pytest.approx(0.01, rel=0.15)
 
 
+def test_a_refit_weighs_its_priors_against_the_noise_of_its_draw() -> None:
+    """Where a draw has 5 % of luck three sizes say little, and parameters stay as near as their priors keep them."""
+    fit = astraios.fit(NOISY, law="power_offset").ensemble.best
+    drawn = fit.draw(np.random.default_rng(0), np.full(400, 0.05))[0]
+    assert (drawn.std(0) < fit.tau[0]).all()
+
+
+def test_own_noise_of_a_single_series_has_no_tails_beside_its_luck() -> None:
+    """One run a size doesn't tell them apart: the luck's uncertainty is that of both."""
+    fit = astraios.fit(NOISY, law="power_offset").ensemble.best
+    inside = fit.log_predict(fit.draw(np.random.default_rng(0), np.zeros(400)), np.zeros((1, 1, 1)))
+    assert np.abs(inside - np.median(inside)).max() < 4 * inside.std()
+
+
+def test_a_curve_and_the_new_run_beside_it_have_one_luck() -> None:
+    ladder = read(NOISY)
+    drawn = build(candidates("power_offset", ladder), ladder, count=2000).project({"n_params": np.log([[1e9]])})
+    curve, run = (np.abs(part).ravel() for part in (drawn.draws - drawn.mean[:, None], drawn.new - drawn.draws))
+    assert np.corrcoef(np.argsort(np.argsort(curve)), np.argsort(np.argsort(run)))[0, 1] > 0.08
+
+
 @pytest.mark.parametrize(("bend", "wider"), [((0.0, 0.0, 0.0), False), ((0.012, -0.024, 0.012), True)])
 def test_what_no_curve_can_do_is_luck(bend: tuple[float, ...], wider: bool) -> None:
     """A flat curve may not bend: a smooth one speaks for less luck than is assumed, a crooked one for more."""
@@ -188,9 +209,9 @@ def test_draws_of_condensed_curves_are_as_wide_as_those_of_all_points(monkeypatc
     ladder = read(pl.concat(rows), inputs={"n_params": "n_params", "n_tokens": "n_tokens"}, group="g")
     for law, most in (("rectified", 1.1), ("data_power", 1.4)):
         fit = pool(LAWS.get(law), ladder)
-        full = fit.draw(np.random.default_rng(0), 200)
+        full = fit.draw(np.random.default_rng(0), np.zeros(200))
         monkeypatch.setattr(pooling, "MANY_CELLS", 1)
-        short = fit.draw(np.random.default_rng(0), 200)
+        short = fit.draw(np.random.default_rng(0), np.zeros(200))
         monkeypatch.undo()
         x = np.full((1, 4, 1), np.log(1e11) - fit.centre[0])
         ends = [np.quantile(fit.log_predict(theta, x)[:, :, 0], [0.05, 0.5, 0.95], axis=1) for theta in (full, short)]
