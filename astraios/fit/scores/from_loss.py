@@ -114,7 +114,7 @@ class ScoreModel:
         each = np.stack([fit.predict(loss) for fit in self.fits])
         weights = weights_at(self.weights, self.members, self.distance(loss), _levels(self.shares))
         score = (weights * each).sum(0) + self.shifts.of(group)[0]
-        return self.scale.outside(np.clip(score, 0.0, self.shares.ceiling))
+        return self.scale.outside(self.scale.held(score, self.shares.ceiling))
 
     def draw(self, rng: np.random.Generator, loss: Array, group: str) -> tuple[Array, Array]:
         """Scores for draws of the loss (draws,): the mean there and one new evaluation, (draws,) each."""
@@ -133,9 +133,10 @@ class ScoreModel:
         form = self.form * np.hypot(far, NEAR) * rng.standard_t(learnt["freedom"], count)
         score = score + shift + error * rng.standard_normal(count) + learnt["scale"] * form
         top, items = self.shares.ceiling, self.shares.items
-        score = np.clip(score, 0.0, top)
-        scatter = np.hypot(np.sqrt((score * (1 - score) + 1 / items) / items), self.best.dispersion)
-        new = np.clip(score + scatter * rng.standard_normal(count), 0.0, top)
+        score = self.scale.held(score, top)
+        share = np.clip(score, 0.0, 1.0)
+        scatter = np.hypot(np.sqrt((share * (1 - share) + 1 / items) / items), self.best.dispersion)
+        new = self.scale.held(score + scatter * rng.standard_normal(count), top)
         return self.scale.outside(score), self.scale.outside(new)
 
 
