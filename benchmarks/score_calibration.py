@@ -14,7 +14,7 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
@@ -29,8 +29,6 @@ BY_LOSS = {"olmo": ("olmo", "olmo-far"), "gadre": ("gadre",), "llmline": ("llmli
 BY_SIZES = {"olmo": ("olmo-size",), "llmline": ("llmline",), "rl": ("rl",), "qlora": ("qlora",),
             "families": ("families",), "published": ("paper-7b", "paper-16b")}  # fmt: skip
 """Parts of score_accuracy.py by their source."""
-SPECIAL = ("sigmoid", "exponential", "logit_linear", "neg_log")
-"""Links that are special cases of the sigmoid with free ends."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +44,16 @@ class Constants:
 
     def apply(self) -> None:
         """Makes it the one that the fits use."""
-        rolling.LINKS = [
-            replace(
-                link, far=link.far if self.far is None else self.far * link.far,
-                trust=self.trust if self.trust is not None and link.name in SPECIAL else link.trust,
-            )
-            for link in LINKS
-        ]  # fmt: skip
+        rolling.LINKS = [replace(link, far=link.far * (1.0 if self.far is None else self.far)) for link in LINKS]
+        from_loss.members = partial(rolling.members, special=1.0 if self.trust is None else self.trust)
+        by_size.SPECIAL = SHIPPED["special"] if self.trust is None else self.trust
         rolling.COUNTED = SHIPPED["counted"] if self.counted is None else self.counted
         by_size.KEPT = SHIPPED["kept"] if self.kept is None else self.kept
 
 
-SHIPPED = {"counted": rolling.COUNTED, "kept": by_size.KEPT}
+SHIPPED = {"counted": rolling.COUNTED, "kept": by_size.KEPT, "special": by_size.SPECIAL}
 TRIED: dict[str, list[Constants]] = {
-    "loss": [Constants(t, f, c) for t, f, c in product((0.1, 0.3, 1.0), (0.5, 1.0, 2.0, 4.0), (10.0, 20.0, 40.0))],
+    "loss": [Constants(t, f, c) for t, f, c in product((0.3, 1.0), (0.25, 0.5, 1.0, 2.0), (20.0, 40.0))],
     "size": [Constants(t, f, None, k) for t, f, k in product((0.1, 0.3, 1.0), (0.0, 1.0, 4.0), (0.0, 0.3))],
 }
 

@@ -55,6 +55,9 @@ def test_seeds_and_checkpoints_are_noise() -> None:
 
 def test_a_power_of_one_is_no_nan() -> None:
     assert power_of_items(None, 0.2, 1500, paired=0.2)[1] == 1.0
+    powers = [power_of_items(None, 0.02, n, paired=0.0409)[1] for n in (100, 300, 399, 900)]
+    assert powers == sorted(powers)  # type: ignore[type-var]
+    assert powers[2] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.promise("a benchmark says whether it is worth its runs")

@@ -253,9 +253,12 @@ def _solved(test: object, effect: float) -> float:
 
 
 def _reached(test: object, effect: float, n: float) -> float:
-    """Power of a test with so many; far out, where it is 1, statsmodels' t tests give NaN."""
+    """Power of a test with so many; where statsmodels' t tests give NaN (far out) it is the normal test's."""
+    from statsmodels.stats.power import TTestPower, normal_power
+
     found = float(test.power(effect, n, ALPHA))  # type: ignore[attr-defined]
-    return 1.0 if np.isnan(found) and effect * np.sqrt(n / 2) > 8 else found
+    apart = n if isinstance(test, TTestPower) else n / 2
+    return float(normal_power(effect, apart, ALPHA)) if np.isnan(found) else found
 
 
 def power_of_runs(noise: float, difference: float) -> float | None:

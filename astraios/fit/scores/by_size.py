@@ -31,8 +31,11 @@ SLOPE = (0.55, 0.5)
 against it."""
 LEAST_ABOVE = 0.03
 """Distance from chance and ceiling below which that slope does not shrink further."""
-BY_SIZE = 0.125
+BY_SIZE = 0.0625
 """What a spread of log sizes costs a link against what one of losses does (`Link.far`)."""
+SPECIAL = 0.3
+"""Weight of special cases of another form before an error is seen: of few sizes hold-outs say little. In the loss, where
+they say more, all forms begin alike (benchmarks/score_calibration.py)."""
 ROUNDS, SETTLED = 6, 0.01
 """Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
 KEPT = 0.3
@@ -246,7 +249,7 @@ def build(data: ScoreData, only: str = "auto", seen: Sequence[Mask] | None = Non
     """
     scale = Scale.of(data)
     own_unit, data = data, scale.data(data)
-    names, found = tuple(dict.fromkeys(sorted(data.group))), members(data, only)
+    names, found = tuple(dict.fromkeys(sorted(data.group))), members(data, only, SPECIAL)
     untested = seen is None and limited(own_unit) and len(rungs(data.log_size)) == 2
     fits = tuple(fit_link(one.link, data, names, one.chance, sloped=untested) for one in found)
     if seen is None:

@@ -32,7 +32,7 @@ _SHARES = re.compile(r"(?i)acc|rate|share|win|ratio")
 
 
 def best_possible(metric: str) -> float:
-    """The best possible score where nobody says it: 1, or no limit for a quantity in a unit, small as its values may be.
+    """The best possible score where nobody says it: 1, or no limit for a quantity in a unit.
 
     >>> best_possible("pass@1"), best_possible("mean_reward"), best_possible("rewards/accuracies")
     (1.0, inf, 1.0)

@@ -19,8 +19,10 @@ from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.rolling import NEAR, Member, by_link, members, rungs, weigh, weights_at
 from astraios.fit.scores.scale import Scale
 
-LEAST = 4
+LEAST = 3
 """Points that a rolling hold-out must keep."""
+WORSE = 12
+"""Points from which on the worse losses alone are a hold-out too."""
 
 
 @dataclass(frozen=True)
@@ -276,7 +278,7 @@ def errors_at(model: ScoreModel, seen: Mask, loss: Array) -> Array:
 def _splits(data: ScoreData) -> list[Mask]:
     """What rolling hold-outs keep: all but the one, two and three largest sizes, and the worse losses alone."""
     masks = [data.log_size < cut - 1e-9 for cut in rungs(data.log_size)[:0:-1][:3]]
-    if len(data) >= 3 * LEAST:
+    if len(data) >= WORSE:
         masks += [data.loss > np.quantile(data.loss, share) for share in (0.35, 0.55)]
     kept: list[Mask] = []
     for mask in masks:
