@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -119,14 +118,14 @@ def _paired(connection: DuckDBPyConnection, study: store.Study) -> dict[str, dic
         items = {
             str(method): dict(zip(mine["item_id"], mine["value"], strict=True))
             for (method,), mine in rows.group_by(["method_id"], maintain_order=True)
-            if math.isclose(mine["value"].mean(), mine["score"].mean(), rel_tol=1e-6, abs_tol=1e-9)
+            if np.isclose(mine["value"].to_numpy().mean(), mine["score"].to_numpy().mean(), rtol=1e-6, atol=1e-9)
         }
         for one, other in itertools.combinations(sorted(items), 2):
             both = [item for item in items[one] if item in items[other]]
             groups = [cluster(item) for item in both]
             if len(set(groups)) > 2:
-                values = ([items[name][item] for item in both] for name in (one, other))
-                found.setdefault(str(task), {})[one, other] = paired(*values, groups)
+                first, second = ([items[name][item] for item in both] for name in (one, other))
+                found.setdefault(str(task), {})[one, other] = paired(first, second, groups)
     return found
 
 

@@ -34,8 +34,8 @@ LEAST_ABOVE = 0.03
 BY_SIZE = 0.0625
 """What a spread of log sizes costs a link against what one of losses does (`Link.far`)."""
 SPECIAL = 0.3
-"""Weight of special cases of another form before an error is seen: of few sizes hold-outs say little. In the loss, where
-they say more, all forms begin alike (benchmarks/score_calibration.py)."""
+"""Weight of special cases of another form before an error is seen: of few sizes hold-outs say little. In the loss they
+say more, and all forms begin alike (benchmarks/score_calibration.py)."""
 ROUNDS, SETTLED = 6, 0.01
 """Most steps of the empirical Bayes iteration, and the change (in widths of the prior) at which it stops."""
 KEPT = 0.3
