@@ -243,9 +243,9 @@ def test_a_quantity_in_a_unit_has_no_limit() -> None:
         assert p.new_low <= truth <= p.new_high
         assert p.mean > 0.8, "more than the range of the data beyond them"
     assert [best_possible(name) for name in ("acc_per_byte", "pass@1", "rewards/accuracies")] == [1.0] * 3
-    assert {best_possible(name) for name in ("seconds", "answer_bits_per_byte", "reward", "word_perplexity,none")} == {
-        float("inf")
-    }
+    assert {
+        best_possible(name) for name in ("seconds", "margin", "answer_bits_per_byte", "reward", "word_perplexity,none")
+    } == {float("inf")}
 
 
 def test_a_task_alone_is_ranked_by_its_main_metric() -> None:

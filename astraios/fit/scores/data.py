@@ -23,7 +23,7 @@ AT = "@"
 UNKNOWN_ERROR = 0.02
 """Standard error assumed for a score that comes with neither its own nor a number of items."""
 _IN_UNITS = re.compile(
-    r"(?i)(^|[^a-z])(rewards?|returns?|regret|elo|perplexity|ppl|loss|nll|nats|bits|entropy|seconds?|secs?|ms|latency"
+    r"(?i)(^|[^a-z])(rewards?|returns?|margin|regret|elo|perplexity|ppl|loss|nll|nats|bits|entropy|seconds?|secs?|ms|latency"
     r"|duration|runtime)([^a-z]|$)"
 )
 """Words in the names of metrics that are quantities in a unit."""
