@@ -5,7 +5,7 @@
 slopes: how steeply scores rise with size in each table, which is the prior of slopes from two sizes. loss and size: how
 much links are trusted before an error is seen, what distance costs them, how many hidden points count. Of every
 combination that was tried the best over all sources but one is taken to that one; a table's error counts against that
-of carrying its last size forward.
+of carrying its last size forward, with chance known and with chance unknown alike.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
-from score_accuracy import PARTS, Guess, Hidden, carry_forward
+from score_accuracy import PARTS, Guess, Hidden, carry_forward, unknown
 
 from astraios.fit.links import LINKS
 from astraios.fit.scores import by_size, from_loss, rolling
@@ -29,8 +29,6 @@ BY_LOSS = {"olmo": ("olmo", "olmo-far"), "gadre": ("gadre",), "llmline": ("llmli
 BY_SIZES = {"olmo": ("olmo-size",), "llmline": ("llmline",), "rl": ("rl",), "qlora": ("qlora",),
             "families": ("families",), "published": ("paper-7b", "paper-16b")}  # fmt: skip
 """Parts of score_accuracy.py by their source."""
-SPECIAL = ("sigmoid", "exponential", "logit_linear", "neg_log")
-"""Links that are special cases of the sigmoid with free ends."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +44,26 @@ class Constants:
 
     def apply(self) -> None:
         """Makes it the one that the fits use."""
-        rolling.LINKS = [
-            replace(
-                link, far=link.far if self.far is None else self.far * link.far,
-                trust=self.trust if self.trust is not None and link.name in SPECIAL else link.trust,
-            )
-            for link in LINKS
-        ]  # fmt: skip
+        rolling.LINKS = [replace(link, far=link.far * (1.0 if self.far is None else self.far)) for link in LINKS]
+        from_loss.members = partial(rolling.members, special=1.0 if self.trust is None else self.trust)
+        by_size.SPECIAL = SHIPPED["special"] if self.trust is None else self.trust
         rolling.COUNTED = SHIPPED["counted"] if self.counted is None else self.counted
         by_size.KEPT = SHIPPED["kept"] if self.kept is None else self.kept
 
 
-SHIPPED = {"counted": rolling.COUNTED, "kept": by_size.KEPT}
+SHIPPED = {"counted": rolling.COUNTED, "kept": by_size.KEPT, "special": by_size.SPECIAL}
 TRIED: dict[str, list[Constants]] = {
-    "loss": [Constants(t, f, c) for t, f, c in product((0.1, 0.3, 1.0), (0.5, 1.0, 2.0), (10.0, 20.0))],
+    "loss": [Constants(t, f, c) for t, f, c in product((0.3, 1.0), (0.25, 0.5, 1.0, 2.0), (20.0, 40.0))],
     "size": [Constants(t, f, None, k) for t, f, k in product((0.1, 0.3, 1.0), (0.0, 1.0, 4.0), (0.0, 0.3))],
 }
 
 
+CHANCES = ("known", "unknown")
+
+
 @cache
-def table(part: str) -> tuple[Hidden, ...]:
-    return tuple(PARTS[part][1]())
+def table(part: str, chance: str = "known") -> tuple[Hidden, ...]:
+    return tuple(PARTS[part][1]()) if chance == "known" else tuple(map(unknown, table(part)))
 
 
 def remembered(fit: Callable[..., Any], relink: Callable[[Any, Any], Any]) -> Callable[..., Any]:
@@ -99,10 +96,10 @@ def by_its_size(case: Hidden) -> Guess:
 
 
 @cache
-def error(constants: Constants, part: str, method: Callable[[Hidden], Guess]) -> float:
+def error(constants: Constants, part: str, chance: str, method: Callable[[Hidden], Guess]) -> float:
     """Mean absolute error, points."""
     constants.apply()
-    return 100 * float(np.mean([method(case).error for case in table(part)]))
+    return 100 * float(np.mean([method(case).error for case in table(part, chance)]))
 
 
 @cache
@@ -112,7 +109,10 @@ def carried(part: str) -> float:
 
 def score(constants: Constants, parts: Sequence[Sequence[str]], method: Callable[[Hidden], Guess]) -> float:
     """Mean over sources of the log of the error against carry-forward's."""
-    logs = [[np.log(error(constants, part, method) / carried(part)) for part in mine] for mine in parts]
+    logs = [
+        [np.log(error(constants, part, chance, method) / carried(part)) for part in mine for chance in CHANCES]
+        for mine in parts
+    ]
     return float(np.mean([np.mean(mine) for mine in logs]))
 
 
@@ -121,13 +121,19 @@ def show(kind: str) -> None:
     sources, method = (BY_LOSS, by_link) if kind == "loss" else (BY_SIZES, by_its_size)
     tried, shipped = TRIED[kind], Constants()
     print(f"\n### {kind}: {len(tried)} combinations\n")
+    print("Errors with chance known and unknown, points.\n")
     print("| source left out | choice of the others | error with it | as shipped | best of all tried, its own choice |")
     print("| --- | --- | --- | --- | --- |")
     for name, parts in sources.items():
         others = [mine for other, mine in sources.items() if other != name]
         chosen = min(tried, key=lambda one, others=others: score(one, others, method))
         own = min(tried, key=lambda one, parts=parts: score(one, [parts], method))
-        cells = [" / ".join(f"{error(one, part, method):.2f}" for part in parts) for one in (chosen, shipped, own)]
+        cells = [
+            " / ".join(
+                f"{error(one, part, 'known', method):.2f} {error(one, part, 'unknown', method):.2f}" for part in parts
+            )
+            for one in (chosen, shipped, own)
+        ]
         print(f"| {name} ({', '.join(parts)}) | {words(chosen)} | {' | '.join(cells)} |", flush=True)
     best = min(tried, key=lambda one: score(one, list(sources.values()), method))
     print(f"\nOver all sources: {words(best)}.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from astraios.fit.selection import Selection
 from astraios.fit.sizes import hidden_size
 from astraios.fit.targets import Tokens, of_targets, targets
 from astraios.records.fitted import CurvePoint, Fitted, FittedPoint, Projection
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Part(Protocol):
@@ -251,6 +254,17 @@ def scores_of(selection: Selection, points: Points) -> Sequence[ScoreData]:
     return [replace(one, along=beside.get((one.task_id, one.metric))) for one in found]
 
 
+def _ranked_alone(scores: pl.DataFrame, data: Sequence[ScoreData]) -> str | None:
+    """The metric that ranks where there is one task and no mean over several: its main one, or the only one."""
+    if len({one.task_id for one in data}) > 1 or data[0].task_id == MEAN_TASK:
+        return None
+    metrics = [one.metric for one in data]
+    if len(metrics) > 1 and "is_main_metric" in scores.columns:
+        main = set(scores.filter(scores["is_main_metric"])["metric"])
+        metrics = [name for name in metrics if name in main]
+    return metrics[0] if len(metrics) == 1 else None
+
+
 def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     assert selection.scores is not None
     sized.check_link(request.law)
@@ -260,11 +274,11 @@ def _of_scores(selection: Selection, request: FitRequest) -> Analysis:
     hidden = hidden_size(request.holdout, sizes, selection.names)
     notes += mixed_engines(selection.scores)
     parts, projections, ranks = [], [], []
-    alone = len({one.task_id for one in data} - {MEAN_TASK}) == 1 and len(data) == 1
+    ranked_alone = _ranked_alone(selection.scores, data)
     for one in data:
         part = sized.fit_part(one, routes.beside(data, one, request.through), "target", request)
         parts.append(part)
-        found, ranked = sized.project_targets(part, where, request, ranks_alone=alone)
+        found, ranked = sized.project_targets(part, where, request, ranks_alone=one.metric == ranked_alone)
         notes += sized.warnings(one)
         projections += found
         ranks += ranked

@@ -15,7 +15,7 @@ from astraios.importers import Arrival, Imported, Wanted
 from astraios.importers._answers import answer_scores, describe_task, with_direction
 from astraios.importers._models import FACTS, UNSPECIFIED, completed, method_row
 from astraios.importers._private import clean, short_path
-from astraios.importers._units import plain_task, units_of
+from astraios.importers._units import directed, plain_task, units_of
 from astraios.records import (
     AttemptRow,
     BaseModelRow,
@@ -261,6 +261,10 @@ def imported(
     samples: dict[str, list[SampleScore]] = {}
     for sample in (sample for found in seen.values() for sample in found.samples):
         samples.setdefault(sample.task_id, []).append(sample)
+    metrics: dict[str, list[str]] = {}
+    for score in (score for found in seen.values() for score in found.scores):
+        metrics.setdefault(score.task_id, []).append(score.metric)
+    told = [directed(row, metrics.get(row.task_id, ())) for row in told]
     told = [describe_task(row, samples.get(row.task_id, ())) for row in told]
     told = [with_direction(row) if row.task_id in likely else row for row in told]
     frames = _frames(seen, described, told, wanted)

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from astraios.records import Score
+from astraios.records import Score, TaskRow
 
 _LOWER = ("perplexity", "ppl", "bits_per_byte", "loss", "nll", "brier", "wer", "cer", "ter", "mse", "mae", "rmse",
-          "error", "insecure", "toxicity", "calibration_error", "ece")  # fmt: skip
+          "error", "insecure", "toxicity", "calibration_error", "ece", "seconds", "latency", "regret")  # fmt: skip
 _SHARE = re.compile(
     r"^(?:(?:\w+[_-])?(?:acc|accuracy|f1|em|precision|recall)(?:[_-](?:norm|bytes|macro|micro|mutual_info))?|exact_match"
     r"|exact|pass@\d+|pass_rate|mc[12]|win_?rate|solve_rate|success_rate)$",
@@ -27,6 +27,14 @@ def is_higher_better(metric: str) -> bool:
     """Whether more of a metric is better, by its name."""
     name = metric.lower().partition(",")[0]
     return not any(name == one or name.endswith((f"_{one}", f".{one}")) for one in _LOWER)
+
+
+def directed(task: TaskRow, metrics: Iterable[str]) -> TaskRow:
+    """A task with those of its metrics of which less is better, by their names, where nobody says which they are."""
+    lower = [name for name in dict.fromkeys(metrics) if not is_higher_better(name)]
+    if task.lower_is_better is not None or not lower:
+        return task
+    return replace(task, lower_is_better=lower, higher_is_better=task.higher_is_better and task.metric not in lower)
 
 
 def plain_task(task: str) -> str:

@@ -19,6 +19,7 @@ from astraios.workflow.tasks import with_guessing
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+    from astraios.fit.decide.compare import Paired
     from astraios.fit.decide.quality import Quality
 
 _SCORES = """\
@@ -28,7 +29,7 @@ from final_score
 where is_main_n_shot and value is not null and {condition}
 order by task_id, metric, method_id, n_params, run_id"""
 _SAMPLES = """\
-select f.task_id, coalesce(f.series, f.method_id) as method_id, s.item_id, avg(s.value) as value
+select f.task_id, coalesce(f.series, f.method_id) as method_id, s.item_id, avg(s.value) as value, avg(f.value) as score
 from sample_score s
 join latest_attempt using (run_id, attempt)
 join final_score f on f.run_id = s.run_id and f.task_id = s.task_id and f.n_shot = s.n_shot and f.is_main_metric
@@ -102,18 +103,29 @@ def _assess(connection: DuckDBPyConnection, study: store.Study, difference: floa
     return found
 
 
-def _paired(connection: DuckDBPyConnection, study: store.Study) -> dict[str, float]:
-    """Standard deviation over items of the difference between two methods at the largest size, mean over pairs."""
+def _paired(connection: DuckDBPyConnection, study: store.Study) -> dict[str, dict[tuple[str, str], Paired]]:
+    """Differences between methods at the largest size over the items that two of them share, by task.
+
+    A metric that is no mean over its samples (the worst of several variants, an F1) tells nothing that way.
+    """
+    from astraios.evaluate.tasks import cluster_of
+    from astraios.fit.decide.compare import paired
+
     samples = store.run_query(connection, _SAMPLES.format(condition=study.condition))
-    found: dict[str, float] = {}
+    found: dict[str, dict[tuple[str, str], Paired]] = {}
     for (task,), rows in samples.group_by(["task_id"], maintain_order=True):
-        wide = rows.pivot(on="method_id", index="item_id", values="value", aggregate_function="mean").drop("item_id")
-        columns = wide.drop_nulls().to_numpy()
-        if columns.shape[0] < 3 or columns.shape[1] < 2:
-            continue
-        variances = [np.var(columns[:, i] - columns[:, j], ddof=1)
-                     for i, j in itertools.combinations(range(columns.shape[1]), 2)]  # fmt: skip
-        found[str(task)] = float(np.sqrt(np.mean(variances)))
+        cluster = cluster_of(str(task))
+        items = {
+            str(method): dict(zip(mine["item_id"], mine["value"], strict=True))
+            for (method,), mine in rows.group_by(["method_id"], maintain_order=True)
+            if np.isclose(mine["value"].to_numpy().mean(), mine["score"].to_numpy().mean(), rtol=1e-6, atol=1e-9)
+        }
+        for one, other in itertools.combinations(sorted(items), 2):
+            both = [item for item in items[one] if item in items[other]]
+            groups = [cluster(item) for item in both]
+            if len(set(groups)) > 2:
+                first, second = ([items[name][item] for item in both] for name in (one, other))
+                found.setdefault(str(task), {})[one, other] = paired(first, second, groups)
     return found
 
 

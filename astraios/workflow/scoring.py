@@ -175,7 +175,7 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     import dataclasses
 
     from astraios.evaluate.compare import compare as compare_samples
-    from astraios.evaluate.tasks import TASKS
+    from astraios.evaluate.tasks import cluster_of
 
     with store.reading(db) as connection:
         names, samples, engines = [], [], []
@@ -184,18 +184,20 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
             found = store.run_query(
                 connection,
                 "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
-                "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? and n_shot = 0",
+                "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? "
+                "and n_shot = (select min(n_shot) from score s where s.task_id = sample_score.task_id)",
                 [run_id, task],
             )
             asked = (
-                "select engine from final_score where run_id = ? and task_id = ? and n_shot = 0 and engine is not null"
+                "select engine from final_score "
+                "where run_id = ? and task_id = ? and is_main_n_shot and engine is not null"
             )
             engines += store.run_query(connection, asked, [run_id, task])["engine"].unique().to_list()
             names.append(name)
             samples.append([SampleScore(**row) for row in found.iter_rows(named=True)])
             if found.is_empty():
                 raise DataError(f"run {name} has no samples of task {task!r} in {db}: score it first")
-    cluster = TASKS.get(task).cluster if task in TASKS else str
+    cluster = cluster_of(task)
     clusters = {one.item_id: cluster(one.item_id) for one in samples[0]}
     shared = clusters if len(set(clusters.values())) < len(clusters) else None
     difference = compare_samples(samples[0], samples[1], shared, seed=seed)

@@ -12,7 +12,7 @@ from astraios.fit.decays import decayed_ends
 from astraios.fit.observations import ROW, check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
-from astraios.fit.scores.data import MEAN_TASK
+from astraios.fit.scores.data import MEAN_TASK, best_possible
 from astraios.fit.scores.routes import OWN
 from astraios.fit.selection import Selection
 from astraios.workflow.sizes import ladder_names
@@ -147,6 +147,8 @@ def _with_limits_of_means(scores: pl.DataFrame, averaged: list[list[dict[str, An
     terms = pl.DataFrame(averaged[0]).join(
         scores.group_by("task_id", "metric").agg(pl.col("chance", "ceiling").first()), on=["task_id", "metric"]
     )
+    best = pl.Series([best_possible(metric) for metric in terms["metric"]], dtype=pl.Float64)
+    terms = terms.with_columns(pl.col("ceiling").fill_null(best))
     total, limits = sum(term["weight"] for term in averaged[0]), {}
     for name in ("chance", "ceiling"):
         known = not terms[name].null_count() and terms.height == len(averaged[0])

@@ -77,8 +77,11 @@ def with_guessing(scores: pl.DataFrame) -> pl.DataFrame:
 
 def _filled(row: dict[str, Any]) -> dict[str, Any]:
     from astraios.evaluate.common_tasks import common_task, guessing
+    from astraios.fit.scores.data import best_possible
 
     known = common_task(row["task_id"])
+    if row["ceiling"] is None and math.isfinite(best := best_possible(row["metric"])):
+        row["ceiling"] = best
     if row["chance"] is None and row["higher_is_better"]:
         row["chance"] = guessing(row["task_id"], row["metric"])
         row["chance_from"] = None if row["chance"] is None else "benchmark"

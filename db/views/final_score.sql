@@ -19,10 +19,12 @@ select
     s.task_id, s.n_shot, s.metric, s.value, s.stderr, s.ci_low, s.ci_high, s.n, s.n_failed, v.engine,
     coalesce(o.chance, case when
         coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true)
-        then coalesce(e.chance, t.chance) end) as chance,
+        then coalesce(e.chance, case when (t.chance_from is null and s.metric = t.metric) or t.chance = 0 or regexp_matches(s.metric,
+            '(?i)^(acc(uracy)?|len_norm|(quasi_)?prefix_exact_match|answer_probability|choice)(_|,|$)') then t.chance end)
+        end) as chance,
     coalesce(o.ceiling, case when
         coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true)
-        then e.ceiling end, t.ceiling, 1) as ceiling,
+        then e.ceiling end, case when s.metric = t.metric then t.ceiling end) as ceiling,
     coalesce(not list_contains(t.lower_is_better::varchar[], s.metric), t.higher_is_better, true) as higher_is_better,
     coalesce(s.metric = t.metric, true) as is_main_metric, s.n_shot = f.n_shot as is_main_n_shot
 from scored s
@@ -38,8 +40,8 @@ left join (
 ) v on v.run_id = s.run_id and v.attempt = s.attempt and v.task_id = s.task_id and v.n_shot = s.n_shot
 join (select task_id, min(n_shot) as n_shot from score group by task_id) f on f.task_id = s.task_id;
 comment on view final_score is 'Scores of each run with its sizes and the task''s chance level. A run that was scored on ReCode and on nominal HumanEval (over as many problems) has its Robust Change@1 from the two, where none was stored.';
-comment on column final_score.chance is 'Score of guessing: what people say (table task_fact), else the task''s; null where nobody knows and for metrics of which less is better.';
-comment on column final_score.ceiling is 'Best possible score: what people say, else the task''s, else 1.';
+comment on column final_score.chance is 'Score of guessing: what people say (table task_fact), else the task''s, for its main metric and those of choosing (where samples or the registry of benchmarks say it, those of choosing alone: it is none of an F1); null where nobody knows and for metrics of which less is better.';
+comment on column final_score.ceiling is 'Best possible score: what people say, else the task''s for its main metric; null where nobody says, which reads as 1 for a fraction and as no limit for a quantity in a unit (rewards, perplexities, seconds).';
 comment on column final_score.higher_is_better is 'Direction of the metric.';
 comment on column final_score.is_main_metric is 'Whether the metric is the one that stands for its task.';
 comment on column final_score.is_main_n_shot is 'Whether it was asked with the fewest demonstrations that its task was ever asked with.';

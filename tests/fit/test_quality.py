@@ -7,6 +7,7 @@ import pytest
 from statsmodels.stats.power import NormalIndPower, TTestIndPower
 from statsmodels.stats.proportion import proportion_effectsize
 
+from astraios.fit.decide.compare import paired
 from astraios.fit.decide.quality import assess, groups_of, power_of_items, power_of_runs
 from astraios.fit.scores.data import ScoreData
 
@@ -54,6 +55,9 @@ def test_seeds_and_checkpoints_are_noise() -> None:
 
 def test_a_power_of_one_is_no_nan() -> None:
     assert power_of_items(None, 0.2, 1500, paired=0.2)[1] == 1.0
+    powers = [power_of_items(None, 0.02, n, paired=0.0409)[1] for n in (100, 300, 399, 900)]
+    assert powers == sorted(powers)  # type: ignore[type-var]
+    assert powers[2] == pytest.approx(1, abs=1e-6)
 
 
 @pytest.mark.promise("a benchmark says whether it is worth its runs")
@@ -66,11 +70,11 @@ def test_power_is_that_of_statsmodels_and_of_a_simulation() -> None:
     a, b = rng.binomial(n, 0.525, times) / n, rng.binomial(n, 0.475, times) / n
     told = np.abs(a - b) / np.sqrt((a * (1 - a) + b * (1 - b)) / n) > 1.959964
     assert told.mean() == pytest.approx(0.8, abs=0.025)
-    paired, _ = power_of_items(0.5, 0.05, 800, paired=0.4)
-    assert paired is not None
-    assert paired < 0.5 * (needed or 0), "the same items for both are sharper"
-    drawn = rng.normal(0.05, 0.4, (times, round(paired)))
-    t = drawn.mean(1) / (drawn.std(1, ddof=1) / np.sqrt(round(paired)))
+    sharper, _ = power_of_items(0.5, 0.05, 800, paired=0.4)
+    assert sharper is not None
+    assert sharper < 0.5 * (needed or 0), "the same items for both are sharper"
+    drawn = rng.normal(0.05, 0.4, (times, round(sharper)))
+    t = drawn.mean(1) / (drawn.std(1, ddof=1) / np.sqrt(round(sharper)))
     assert (np.abs(t) > 1.97).mean() == pytest.approx(0.8, abs=0.03)
     runs = power_of_runs(0.02, 0.03)
     assert runs == pytest.approx(float(TTestIndPower().solve_power(1.5, alpha=0.05, power=0.8)), rel=1e-6)
@@ -87,6 +91,28 @@ def test_methods_that_cannot_be_told_apart_are_grouped() -> None:
     # Two standard errors apart: told by one test, not among many.
     close = {f"m{i}": 0.5 + 0.0 * i for i in range(9)} | {"top": 0.5 + 2.1 * np.sqrt(2) * 0.01}
     assert len(groups_of(close, dict.fromkeys(close, 0.01))) == 1
+
+
+def test_the_same_items_tell_methods_apart_that_their_scores_do_not() -> None:
+    """Two methods on 400 items: one answers 12 more, and all that the other does."""
+    table = {"a": [0.3, 0.53], "b": [0.3, 0.50]}
+    right = np.arange(400) < 200
+    both = paired(np.where(np.arange(400) < 212, 1.0, 0.0), right.astype(float))
+    apart = assess(scores(table, [1e6, 1e7], items=400), paired={("a", "b"): both})
+    alone = assess(scores(table, [1e6, 1e7], items=400))
+    assert alone.groups == (("a", "b"),)
+    assert apart.groups == (("a",), ("b",))
+    assert apart.is_paired
+    assert apart.power is not None
+    assert alone.power is not None
+    assert apart.power > 2 * alone.power
+    # Forty clusters of ten variants each: the difference rests on fewer items than it seems.
+    clustered = paired(np.where(np.arange(400) < 212, 1.0, 0.0), right.astype(float), list(np.arange(400) // 10))
+    assert clustered.stderr > 2 * both.stderr
+    assert assess(scores(table, [1e6, 1e7], items=400), paired={("a", "b"): clustered}).power < apart.power  # type: ignore[operator]
+    # Seeds that scatter more than the items are not overruled by them.
+    noisy = scores({"a": [0.2, 0.4, 0.43, 0.63], "b": [0.2, 0.4, 0.4, 0.6]}, [1e6, 1e7], seeds=2, items=400)
+    assert assess(noisy, paired={("a", "b"): both}).groups == (("a", "b"),)
 
 
 def test_what_decides_nothing_is_said() -> None:

@@ -14,7 +14,7 @@ from astraios.fit.links import LINKS
 from astraios.fit.request import FitRequest
 from astraios.fit.scores import by_size, from_loss, rolling, routes
 from astraios.fit.scores.chance import levels
-from astraios.fit.scores.data import ScoreData, standard_errors
+from astraios.fit.scores.data import ScoreData, best_possible, standard_errors
 from astraios.fit.scores.scale import Scale
 from astraios.fit.selection import Selection
 from tests.fit.analysing import analyse, analyse_scores
@@ -52,19 +52,17 @@ def at(data: ScoreData, loss: float) -> tuple[float, float, float]:
     return float(model.point(np.array([loss]), "m0")[0]), float(low), float(high)
 
 
-def test_an_unknown_chance_is_no_chance_of_nothing() -> None:
+def test_an_unknown_chance_costs_little() -> None:
     """The levels that it may have are weighed; the truth stays inside, and the error is near that with chance known."""
     loss = 1.95
     truth = 0.25 + 0.75 / (1 + np.exp(3.2 * (loss - 2.3)))
-    known, unknown, taken_for_nothing = [], [], []
+    known, unknown = [], []
     for seed in range(4):
         mean, low, high = at(scored(seed, said=NOBODY_SAYS), loss)
         assert low <= truth <= high
         unknown.append(abs(mean - truth))
         known.append(abs(at(scored(seed), loss)[0] - truth))
-        taken_for_nothing.append(abs(at(scored(seed, said=0.0), loss)[0] - truth))
     assert np.mean(unknown) <= 1.3 * np.mean(known) + 0.005
-    assert np.mean(unknown) <= np.mean(taken_for_nothing) + 0.002
 
 
 def test_chance_levels_lie_below_the_lowest_score() -> None:
@@ -230,6 +228,33 @@ def test_a_metric_keeps_its_unit_and_direction(metric: str, better: bool, make: 
     assert ranked == sorted(ranked, reverse=better)
     assert found.ranking[0].gap == 0
     assert all(r.gap >= 0 for r in found.ranking)
+
+
+def test_a_quantity_in_a_unit_has_no_limit() -> None:
+    """A reward below 1 that rises by the same for each factor of ten: nobody says that it ends at 1, or at all."""
+    sizes = np.array([1e8, 3e8, 1e9, 3e9])
+    rows = pl.DataFrame([
+        {"run_id": f"{name}{n:g}", "method_id": name, "n_params": n, "task_id": "t", "metric": "mean_reward",
+         "value": 0.2 + 0.15 * np.log10(n / 1e8) + off, "higher_is_better": True}
+        for name, off in (("a", 0.0), ("b", 0.02)) for n in sizes
+    ])  # fmt: skip
+    for p in analyse_scores(rows, holdout=None, targets=[1e14]).of("target"):
+        truth = 1.1 + 0.02 * (p.method_id == "b")
+        assert p.new_low <= truth <= p.new_high
+        assert p.mean > 0.8, "more than the range of the data beyond them"
+    assert [best_possible(name) for name in ("acc_per_byte", "pass@1", "rewards/accuracies")] == [1.0] * 3
+    assert {
+        best_possible(name) for name in ("seconds", "margin", "answer_bits_per_byte", "reward", "word_perplexity,none")
+    } == {float("inf")}
+
+
+def test_a_task_alone_is_ranked_by_its_main_metric() -> None:
+    rows = frame(scored(0)).drop("loss").with_columns(is_main_metric=pl.lit(True))
+    other = rows.with_columns(metric=pl.lit("other"), value=1 - pl.col("value"), is_main_metric=pl.lit(False))
+    found = analyse_scores(pl.concat([rows, other]), holdout=None, targets=[3e9])
+    assert {p.metric for p in found.of("target")} == {"accuracy", "other"}
+    means = [p.mean for p in found.of("target") if p.metric == "accuracy"]
+    assert [r.mean for r in found.ranking] == sorted(means, reverse=True)
 
 
 def test_scales_go_there_and_back() -> None:

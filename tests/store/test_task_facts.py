@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from astraios import store
-from astraios.evaluate.common_tasks import COMMON_TASKS, common_task, guessing
-from tests.conftest import assert_one_line, run_cli
+from astraios.evaluate.common_tasks import CHOICE, COMMON_TASKS, common_task, guessing
+from tests.conftest import REPOSITORY, assert_one_line, run_cli
 from tests.importers.conftest import FILES
 
 
@@ -42,6 +44,41 @@ def test_an_import_knows_chance_and_says_where_from(db: Path) -> None:
     assert {tasks[name] for name in ("tiny_places", "tiny_texts", "tiny_several", "tiny_prompts")} == {"samples"}
     said = {r["metric"]: r for r in json.loads(run_cli("task", "tiny_write", "--db", db, "--json").stdout)}
     assert (said["exact_match"]["chance"], said["exact_match"]["chance_from"]) == (0.0, "task"), "answers are open"
+
+
+def test_the_chance_of_choosing_is_none_of_an_f1(tmp_path: Path) -> None:
+    """One over the choices is what guessing gets of accuracies, not of every metric of the task."""
+    folder, path = tmp_path / "samples", tmp_path / "a.duckdb"
+    shutil.copytree(FILES / "samples", folder)
+    [results] = folder.glob("results_*.json")
+    content = json.loads(results.read_text())
+    content["results"]["tiny_places"] |= {"f1,none": 0.4, "f1_stderr,none": "N/A"}
+    content["higher_is_better"]["tiny_places"] |= {"f1": True}
+    results.write_text(json.dumps(content))
+    assert run_cli("import", folder, "--db", path, "--set", "n_params=1M").returncode == 0
+    sql = "select metric, chance from final_score where task_id = 'tiny_places'"
+    chances = dict(store.query(path, sql).rows())
+    assert chances["f1"] is None
+    assert 0 < chances["acc"] == chances["acc_norm"] == chances["answer_probability"] < 1
+    [pattern] = re.findall(r"\(\?i\)\^[^']+", (REPOSITORY / "db" / "views" / "final_score.sql").read_text())
+    matched = store.query(
+        path, f"select regexp_matches(m, '{pattern}') as yes from (select unnest({list(CHOICE)}) as m)"
+    )
+    assert matched["yes"].all(), "the view knows every metric of choosing"
+
+
+def test_the_direction_of_a_metric_is_in_its_name(tmp_path: Path) -> None:
+    """A table says no direction: of perplexities and seconds less is better, also beside an accuracy."""
+    table, path = tmp_path / "scores.csv", tmp_path / "a.duckdb"
+    lines = [f"{size},{metric},{value}" for size in (1e6, 3e6) for metric, value in
+             (("accuracy", 0.5), ("perplexity", 8.0), ("seconds", 0.3))]  # fmt: skip
+    table.write_text("n_params,metric,value,task\n" + "".join(f"{line},own\n" for line in lines))
+    assert run_cli("import", table, "--db", path).returncode == 0
+    rows = store.query(path, "select metric, higher_is_better, ceiling from final_score where n_params = 1e6").rows()
+    assert {name: better for name, better, _ in rows} == {"accuracy": True, "perplexity": False, "seconds": False}
+    assert {ceiling for _, _, ceiling in rows} == {None}, "nobody says it"
+    shown = json.loads(run_cli("task", "own", "--db", path, "--json").stdout)
+    assert {row["metric"]: row["ceiling"] for row in shown} == {"accuracy": 1.0, "perplexity": None, "seconds": None}
 
 
 def test_what_a_user_says_goes_first(db: Path) -> None:

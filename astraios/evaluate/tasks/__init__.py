@@ -213,6 +213,11 @@ class Task:
 TASKS: Registry[Task] = Registry(Task, "astraios.evaluate.tasks", "task", group="astraios.tasks")
 
 
+def cluster_of(task_id: str) -> Callable[[str], str]:
+    """What items of a task, ours or another's, have in common that must be resampled together."""
+    return TASKS.get(task_id).cluster if task_id in TASKS else str
+
+
 def find_asked(name: str) -> tuple[Task, dict[str, Any]]:
     """The task of an entry of a sweep's `tasks`, and the options that the entry says.
 

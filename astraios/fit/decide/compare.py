@@ -163,9 +163,8 @@ def paired(
         raise FitError(f"a paired comparison needs the same two items or more: there are {a.size} and {b.size}")
     gap = a - b
     if clusters is not None:
-        keys = list(dict.fromkeys(clusters))
-        member = np.array([keys.index(c) for c in clusters])
-        sums, counts = np.bincount(member, gap - gap.mean()), len(keys)
+        places = {c: k for k, c in enumerate(dict.fromkeys(clusters))}
+        sums, counts = np.bincount([places[c] for c in clusters], gap - gap.mean()), len(places)
         error = float(np.sqrt((sums**2).sum() * counts / max(counts - 1, 1)) / gap.size)
     else:
         counts = gap.size

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 from astraios.fit.curve import Array
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.rolling import rungs
+
+if TYPE_CHECKING:
+    from astraios.fit.decide.compare import Paired
 
 ALPHA, POWER = 0.05, 0.8
 """Level of a test and the power that is wanted."""
@@ -101,7 +105,7 @@ class Quality:
 
 
 def assess(
-    data: ScoreData, difference: float = 0.02, *, paired: float | None = None,
+    data: ScoreData, difference: float = 0.02, *, paired: Mapping[tuple[str, str], Paired] | None = None,
     tails: Mapping[tuple[str, float], Sequence[float]] | None = None,
 ) -> Quality:  # fmt: skip
     """What one metric of one task can decide.
@@ -109,7 +113,7 @@ def assess(
     Args:
         data: its scores, in the metric's unit; runs that share method and size are seeds.
         difference: the difference that power is about, in the metric's unit.
-        paired: standard deviation over items of the difference between two methods, where samples tell it.
+        paired: differences between methods over the items that they share, where samples tell them.
         tails: last scores along training of runs that have them, by method and log size.
     """
     group = np.array(data.group)
@@ -129,16 +133,36 @@ def assess(
     methods = tuple(sorted(top, key=lambda name: (-sign * top[name], name)))
     below = place < largest if largest else place == 0
     distance = float((data.value[below] - data.chance).mean()) if np.isfinite(data.chance) else None
-    items = _items(data)
+    pairs = paired or {}
+    items = float(np.median([one.n for one in pairs.values()])) if pairs else _items(data)
     share = float(np.clip(data.value[place == largest].mean(), 0.02, 0.98)) if data.ceiling <= 1 else None
-    needed, power = power_of_items(share, difference, items, paired)
+    needed, power = power_of_items(share, difference, items, _spread(pairs))
     seeds = None if noise_from == "items" else power_of_runs(noise, difference)
     at_chance = distance is not None and sign * distance < 2 * float(np.median(data.stderr[below]))
     return Quality(
         data.task_id, data.metric, methods, float(np.exp(data.log_size[place == largest].mean())), decisions,
         float(np.std(list(top.values()), ddof=1)) if len(top) > 1 else None, noise, noise_from, difference, items,
-        needed, seeds, power, paired is not None, distance, at_chance, groups_of(top, errors, sign),
+        needed, seeds, power, bool(pairs), distance, at_chance,
+        groups_of(top, errors, sign, _paired_errors(pairs, data, place == largest, noise, noise_from)),
     )  # fmt: skip
+
+
+def _spread(pairs: Mapping[tuple[str, str], Paired]) -> float | None:
+    """Standard deviation over items of the difference between two methods, over all pairs; clusters count as such."""
+    return float(np.sqrt(np.mean([one.stderr**2 * one.n for one in pairs.values()]))) if pairs else None
+
+
+def _paired_errors(
+    pairs: Mapping[tuple[str, str], Paired], data: ScoreData, mine: Array, noise: float, noise_from: str
+) -> dict[frozenset[str], float]:
+    """Standard error of the difference of two methods on the same items, no less than seeds or checkpoints show."""
+    group, repeated = np.array(data.group), 0.0 if noise_from == "items" else noise
+    return {
+        frozenset(names): max(
+            one.stderr, repeated * float(np.sqrt(sum(1 / (mine & (group == n)).sum() for n in names)))
+        )
+        for names, one in pairs.items()
+    }
 
 
 def _means(group: Array, value: Array, mine: Array) -> dict[str, float]:
@@ -229,9 +253,12 @@ def _solved(test: object, effect: float) -> float:
 
 
 def _reached(test: object, effect: float, n: float) -> float:
-    """Power of a test with so many; far out, where it is 1, statsmodels' t tests give NaN."""
+    """Power of a test with so many; where statsmodels' t tests give NaN (far out) it is the normal test's."""
+    from statsmodels.stats.power import TTestPower, normal_power
+
     found = float(test.power(effect, n, ALPHA))  # type: ignore[attr-defined]
-    return 1.0 if np.isnan(found) and effect * np.sqrt(n / 2) > 8 else found
+    apart = n if isinstance(test, TTestPower) else n / 2
+    return float(normal_power(effect, apart, ALPHA)) if np.isnan(found) else found
 
 
 def power_of_runs(noise: float, difference: float) -> float | None:
@@ -248,13 +275,15 @@ def power_of_runs(noise: float, difference: float) -> float | None:
 
 
 def groups_of(
-    means: Mapping[str, float], errors: Mapping[str, float], sign: float = 1.0
-) -> tuple[tuple[str, ...], ...]:
+    means: Mapping[str, float], errors: Mapping[str, float], sign: float = 1.0,
+    paired: Mapping[frozenset[str], float] | None = None,
+) -> tuple[tuple[str, ...], ...]:  # fmt: skip
     """Methods that can't be told apart, best first: stretches of their order without a pair that differs (Holm, 5 %).
 
     Args:
         means, errors: score and standard error by method.
         sign: -1 where less is better.
+        paired: standard errors of differences on the same items, which go before those of the methods alone.
     """
     from statsmodels.stats.multitest import multipletests
 
@@ -262,7 +291,8 @@ def groups_of(
     pairs = list(combinations(range(len(names)), 2))
     if not pairs:
         return (tuple(names),) if names else ()
-    p = [_p_value(means, errors, names[i], names[j]) for i, j in pairs]
+    known = paired or {}
+    p = [_p_value(means, errors, names[i], names[j], known) for i, j in pairs]
     apart = {pair for pair, told in zip(pairs, multipletests(p, ALPHA, method="holm")[0], strict=True) if told}
     found: list[tuple[int, int]] = []
     for start in range(len(names)):
@@ -274,10 +304,16 @@ def groups_of(
     return tuple(tuple(names[start : end + 1]) for start, end in found)
 
 
-def _p_value(means: Mapping[str, float], errors: Mapping[str, float], one: str, other: str) -> float:
+def _p_value(
+    means: Mapping[str, float],
+    errors: Mapping[str, float],
+    one: str,
+    other: str,
+    paired: Mapping[frozenset[str], float],
+) -> float:
     from scipy.stats import norm
 
-    spread = float(np.hypot(errors[one], errors[other]))
+    spread = paired.get(frozenset((one, other)), float(np.hypot(errors[one], errors[other])))
     if spread <= 0:
         return 1.0 if means[one] == means[other] else 0.0
     return float(2 * norm.sf(abs(means[one] - means[other]) / spread))

@@ -25,8 +25,8 @@ class Link(Curve):
     """Whether its floor is the score of guessing."""
     far: float = 0.0
     """What it loses with distance: log weight for each spread of the losses beyond the data."""
-    trust: float = 1.0
-    """Weight before an error is seen, for forms that are a special case of another."""
+    special: bool = False
+    """Whether it is a special case of another form, the sigmoid with free ends."""
 
     def prior(self, level: float, chance: float, ceiling: float) -> tuple[Array, Array]:
         """Weak prior: mean and scale of each parameter, given the mean score of the data."""

@@ -28,5 +28,5 @@ constant = Constant(
     latex=r"s = a",
     citation="the baseline",
     anchored=False,
-    far=8.0,
+    far=16.0,
 )

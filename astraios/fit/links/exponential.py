@@ -34,6 +34,6 @@ exponential = Exponential(
     ),
     latex=r"s = c + k\,e^{-\gamma L}",
     citation="Gadre et al. (2024), Language models scale reliably with over-training and on downstream tasks, eq. 5",
-    far=2.0,
-    trust=0.3,
+    far=4.0,
+    special=True,
 )

@@ -53,5 +53,5 @@ isotonic = Isotonic(
     latex=r"s = a + \sum_k e^{r_k} \min(\max((z - t_k) / w, 0), 1)",
     citation="Ramsay (1988), Monotone regression splines in action (order 1)",
     anchored=False,
-    far=8.0,
+    far=16.0,
 )

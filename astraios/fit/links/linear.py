@@ -32,5 +32,5 @@ linear = Linear(
     latex=r"s = a + b z",
     citation="Zhuo et al. (2024), Astraios: parameter-efficient instruction tuning code large language models, sec. 6",
     anchored=False,
-    far=2.0,
+    far=4.0,
 )

@@ -14,6 +14,6 @@ logit_linear = Logistic(
     citation="Owen (2024), How predictable is language model benchmark performance?",
     floored=False,
     anchored=False,
-    far=1.0,
-    trust=0.3,
+    far=2.0,
+    special=True,
 )

@@ -36,6 +36,6 @@ neg_log = NegLog(
     latex=r"-\log s = k\,C^{-\gamma}",
     citation="Hu et al. (2023), Predicting emergent abilities with infinite resolution evaluation (the form)",
     anchored=False,
-    far=1.0,
-    trust=0.3,
+    far=2.0,
+    special=True,
 )

@@ -12,6 +12,6 @@ sigmoid = Logistic(
     ),
     latex=r"s = c + (u - c)\,\sigma(a + b z)",
     citation="Bhagia et al. (2024), Establishing task scaling laws via compute-efficient model ladders, eq. 2",
-    far=0.5,
-    trust=0.3,
+    far=1.0,
+    special=True,
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -21,6 +22,22 @@ AT = "@"
 """Between a run and the step of a score along its training."""
 UNKNOWN_ERROR = 0.02
 """Standard error assumed for a score that comes with neither its own nor a number of items."""
+_IN_UNITS = re.compile(
+    r"(?i)(^|[^a-z])(rewards?|returns?|margin|regret|elo|perplexity|ppl|loss|nll|nats|bits|entropy|seconds?|secs?|ms|latency"
+    r"|duration|runtime)([^a-z]|$)"
+)
+"""Words in the names of metrics that are quantities in a unit."""
+_SHARES = re.compile(r"(?i)acc|rate|share|win|ratio")
+"""Words that make a fraction of them all the same: the accuracy of a reward model."""
+
+
+def best_possible(metric: str) -> float:
+    """The best possible score where nobody says it: 1, or no limit for a quantity in a unit.
+
+    >>> best_possible("pass@1"), best_possible("mean_reward"), best_possible("rewards/accuracies")
+    (1.0, inf, 1.0)
+    """
+    return float("inf") if _IN_UNITS.search(metric) and not _SHARES.search(metric) else 1.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +111,7 @@ def read_scores(scores: pl.DataFrame, by_size: bool = False) -> tuple[ScoreData,
 
         chance, ceiling, value = column("chance"), column("ceiling"), column("value")
         low = float(chance[0])
-        high = float(ceiling[0]) if np.isfinite(ceiling[0]) else 1.0
+        high = best_possible(str(metric)) if np.isnan(ceiling[0]) else float(ceiling[0])
         if value.min() < 0 or value.max() > high:  # no fraction: nothing is known that would limit it
             high = float("inf")
         items = column("n")

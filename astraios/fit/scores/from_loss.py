@@ -19,8 +19,10 @@ from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.rolling import NEAR, Member, by_link, members, rungs, weigh, weights_at
 from astraios.fit.scores.scale import Scale
 
-LEAST = 4
+LEAST = 3
 """Points that a rolling hold-out must keep."""
+WORSE = 12
+"""Points from which on the worse losses alone are a hold-out too."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class ScoreModel:
         each = np.stack([fit.predict(loss) for fit in self.fits])
         weights = weights_at(self.weights, self.members, self.distance(loss), _levels(self.shares))
         score = (weights * each).sum(0) + self.shifts.of(group)[0]
-        return self.scale.outside(np.clip(score, 0.0, self.shares.ceiling))
+        return self.scale.outside(self.scale.held(score, self.shares.ceiling))
 
     def draw(self, rng: np.random.Generator, loss: Array, group: str) -> tuple[Array, Array]:
         """Scores for draws of the loss (draws,): the mean there and one new evaluation, (draws,) each."""
@@ -133,9 +135,10 @@ class ScoreModel:
         form = self.form * np.hypot(far, NEAR) * rng.standard_t(learnt["freedom"], count)
         score = score + shift + error * rng.standard_normal(count) + learnt["scale"] * form
         top, items = self.shares.ceiling, self.shares.items
-        score = np.clip(score, 0.0, top)
-        scatter = np.hypot(np.sqrt((score * (1 - score) + 1 / items) / items), self.best.dispersion)
-        new = np.clip(score + scatter * rng.standard_normal(count), 0.0, top)
+        score = self.scale.held(score, top)
+        share = np.clip(score, 0.0, 1.0)
+        scatter = np.hypot(np.sqrt((share * (1 - share) + 1 / items) / items), self.best.dispersion)
+        new = self.scale.held(score + scatter * rng.standard_normal(count), top)
         return self.scale.outside(score), self.scale.outside(new)
 
 
@@ -275,7 +278,7 @@ def errors_at(model: ScoreModel, seen: Mask, loss: Array) -> Array:
 def _splits(data: ScoreData) -> list[Mask]:
     """What rolling hold-outs keep: all but the one, two and three largest sizes, and the worse losses alone."""
     masks = [data.log_size < cut - 1e-9 for cut in rungs(data.log_size)[:0:-1][:3]]
-    if len(data) >= 3 * LEAST:
+    if len(data) >= WORSE:
         masks += [data.loss > np.quantile(data.loss, share) for share in (0.35, 0.55)]
     kept: list[Mask] = []
     for mask in masks:

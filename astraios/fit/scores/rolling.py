@@ -17,7 +17,7 @@ from astraios.fit.links import LINKS, Link
 from astraios.fit.scores.chance import levels
 from astraios.fit.scores.data import ScoreData
 
-COUNTED = 20.0
+COUNTED = 40.0
 """Most errors that rolling hold-outs count for in the weights; never more than there are."""
 NEAR = 0.25
 """Distance, in spreads of the data, within which the error of the form does not shrink further."""
@@ -44,8 +44,13 @@ class Member:
     prior: float
 
 
-def members(data: ScoreData, only: str = "auto") -> tuple[Member, ...]:
+def members(data: ScoreData, only: str = "auto", special: float = 1.0) -> tuple[Member, ...]:
     """Every link, or one, with each chance level that the task may have.
+
+    Args:
+        data: one metric of one task.
+        only: the link; auto takes all.
+        special: how likely special cases of another form are, against 1 of those that are none.
 
     Raises:
         UsageError: no such link.
@@ -53,7 +58,7 @@ def members(data: ScoreData, only: str = "auto") -> tuple[Member, ...]:
     anything, found = (data.chance if np.isfinite(data.chance) else 0.0), []
     for link in list(LINKS) if only == "auto" else [LINKS.get(only)]:
         options = levels(data) if link.anchored else ((anything, 1.0),)
-        found += [Member(link, chance, link.trust * weight) for chance, weight in options]
+        found += [Member(link, chance, (special if link.special else 1.0) * weight) for chance, weight in options]
     return tuple(found)
 
 

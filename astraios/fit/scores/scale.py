@@ -30,6 +30,8 @@ class Scale:
     middle: float = 0.5
     span: float = 1.0
     logs: bool = False
+    has_limits: bool = True
+    """Whether shares below 0 and above the ceiling are no values of the metric."""
 
     @classmethod
     def of(cls, data: ScoreData) -> Scale:
@@ -43,7 +45,7 @@ class Scale:
         logs = bool(data.value.min() > 0 and data.value.max() > TIMES * data.value.min())
         values = sign * (np.log(data.value) if logs else data.value)
         reach = float(np.ptp(values)) or float(np.abs(values).max()) or 1.0
-        return cls(sign, float(values.min() + values.max()) / 2, reach / SHARE, logs)
+        return cls(sign, float(values.min() + values.max()) / 2, reach / SHARE, logs, has_limits=False)
 
     def inside(self, value: Array) -> Array:
         """Shares of values."""
@@ -53,6 +55,10 @@ class Scale:
         """Values of shares."""
         value = self.sign * ((share - 0.5) * self.span + self.middle)
         return np.exp(value) if self.logs else np.asarray(value, np.float64)
+
+    def held(self, share: Array, ceiling: float) -> Array:
+        """Shares between 0 and the ceiling, where the metric has limits."""
+        return np.clip(share, 0.0, ceiling) if self.has_limits else share
 
     def data(self, data: ScoreData) -> ScoreData:
         """The same scores as shares."""

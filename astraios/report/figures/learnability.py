@@ -16,8 +16,8 @@ order by l.correlation desc"""
 
 def draw(frame: pl.DataFrame) -> alt.TopLevelMixin:
     """One bar for each task, from zero; the text says how many runs are clearly above chance."""
-    frame = frame.with_columns(words=pl.format("{}% above chance", (100 * pl.col("share_above_chance")).round(0)
-                                               .cast(pl.Int64)))  # fmt: skip
+    share = (100 * pl.col("share_above_chance")).round(0).cast(pl.Int64)
+    frame = frame.with_columns(words=pl.format("{}% above chance", share).fill_null("chance unknown"))
     low = min(0.0, *frame["correlation"].to_list())
     base = alt.Chart(frame).encode(
         y=alt.Y("task:N", sort=frame["task"].to_list(), title=None, axis=alt.Axis(labelFontSize=13, labelLimit=140)),
