@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from astraios.fit.bases import MANY
 from astraios.fit.ensemble import Ensemble
 from astraios.fit.notes import FitWarning
 from astraios.fit.observations import Ladder, Series
@@ -86,6 +87,15 @@ def of_assumptions(ladder: Ladder, quantity_guessed: bool) -> list[FitWarning]:
                 "assumed_base_noise",
                 f"one run or base model a size: {luck.spread:.1%} of luck that all series of a size share is assumed"
                 " (--base-noise, base_noise= in Python)",
+            )
+        )
+    further = sorted({name for one in ladder.series for name in one.inputs} - {"n_params", "n_tokens", "unique_tokens"})
+    if further and luck is None and 0 < len(set(np.round(ladder.column("n_params"), 6))) < MANY:
+        found.append(
+            FitWarning(
+                "no_base_noise",
+                f"with {', '.join(further)} as an input no luck of base models is in the intervals, and with one base a"
+                " size the runs do not show it: where a fit of size alone has the wider interval, believe that one",
             )
         )
     if quantity_guessed and ladder.quantity != "nats":

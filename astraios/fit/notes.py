@@ -18,6 +18,7 @@ CODES = {
     "identical_seeds": "repeated runs agree to the last digit",
     "outliers": "runs far from the curve",
     "assumed_base_noise": "one base model a size: its luck is assumed",
+    "no_base_noise": "laws with a further input assume no luck of base models",
     "assumed_quantity": "what kind of quantity the losses are was taken from their values",
     "few_starts_agree": "few starts reached the best optimum",
     "not_predictable": "the score does not go with the loss",

@@ -55,6 +55,8 @@ def test_bits_of_the_weights_make_a_smaller_model() -> None:
     ]  # fmt: skip
     result = astraios.fit(pl.DataFrame(rows), law="precision", inputs={"bits": "bits"}, estimator="huber_1e-3")
     assert result.params["gamma"] == pytest.approx(3.0, rel=0.05)
+    assert "no_base_noise" in [w.code for w in result.warnings]
+    assert "no_base_noise" not in [w.code for w in astraios.fit(pl.DataFrame(rows[3::4])).warnings]
 
 
 def test_runs_that_do_not_say_a_named_input_are_told() -> None:
