@@ -28,7 +28,7 @@ from (
 join latest_attempt using (run_id, attempt)
 join run r using (run_id)
 join task t on t.task_id = s.task_id and t.metric like '%pass@%'
-where r.{condition} and s.n_shot = (select min(n_shot) from score o where o.task_id = s.task_id)
+where r.{condition} and s.n_shot = (select min(n_shot) from sample_score o where o.task_id = s.task_id)
 group by all
 order by s.task_id, r.method_id, r.n_params, r.run_id"""
 

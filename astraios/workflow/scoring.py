@@ -185,7 +185,7 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
                 connection,
                 "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
                 "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? "
-                "and n_shot = (select min(n_shot) from score s where s.task_id = sample_score.task_id)",
+                "and n_shot = (select min(n_shot) from sample_score s where s.task_id = sample_score.task_id)",
                 [run_id, task],
             )
             asked = (
