@@ -146,7 +146,8 @@ def test_comparison_needs_the_same_problems() -> None:
         compare(results([1.0]), results([1.0], "aatk"))
 
 
-def test_the_command_resamples_variants_of_a_problem_together(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n_shot", [0, 5])
+def test_the_command_resamples_variants_of_a_problem_together(tmp_path: Path, n_shot: int) -> None:
     """Two runs on ReCode that differ on a few problems, whatever the perturbation: not one item in ten is evidence."""
     items = [f"natgen/{seed}/HumanEval/{problem}" for seed in range(10) for problem in range(20)]
     outcome = {
@@ -157,14 +158,14 @@ def test_the_command_resamples_variants_of_a_problem_together(tmp_path: Path) ->
     for method, values in outcome.items():
         run = RunRow(run_id=method, origin="imported", model_id="m", method_id=method, n_params=1)
         samples = [
-            SampleScore("recode-syntax", item, 0, value, "passed" if value else "failed")
+            SampleScore("recode-syntax", item, 0, value, "passed" if value else "failed", n_shot=n_shot)
             for item, value in zip(items, values, strict=True)
         ]
         frames = {
             "run": frame([run]),
             "attempt": frame([AttemptRow(attempt=1, state="done")], run_id=method),
             "evaluation": frame(
-                [EvaluationRow(task_id="recode-syntax", n_shot=0, n_items=20)], run_id=method, attempt=1
+                [EvaluationRow(task_id="recode-syntax", n_shot=n_shot, n_items=20)], run_id=method, attempt=1
             ),
             "sample_score": frame(samples, run_id=method, attempt=1),
         }
