@@ -176,7 +176,7 @@ def build(
     ladder = _pulled(ladder, laws[0], inputs, estimator, seed)
     parts = splits(ladder, inputs)
     rollings = tuple(roll(law, parts, estimator, seed) for law in laws)
-    fits = tuple(pool(law, ladder, estimator, seed) for law in laws)
+    fits = tuple(pool(one.law, ladder, estimator, seed, alone=one.alone) for one in rollings)
     weights = weigh(rollings, min(fit.noise for fit in fits), quantity(ladder.quantity).doubt)
     rng = np.random.default_rng(seed)
     shares = np.floor(weights * count).astype(int)

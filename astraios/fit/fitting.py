@@ -8,7 +8,10 @@ from astraios.fit.pooling import ESTIMATORS, PooledFit, pool_partially
 from astraios.fit.tied import pool_tied
 
 
-def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, starts: int = 16) -> PooledFit:
+def pool(
+    law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, starts: int = 16, alone: bool = False,
+    begun: PooledFit | None = None,
+) -> PooledFit:  # fmt: skip
     """Fit a law: its shape shared outright where it is tied, else as strongly as the data say.
 
     Args:
@@ -17,5 +20,10 @@ def pool(law: Law, ladder: Ladder, estimator: str = "huber", seed: int = 0, star
         estimator: one of ESTIMATORS.
         seed: of the starts.
         starts: of each series in the first pass; later passes are warm.
+        alone: whether series keep their shapes to themselves (see `pool_partially`; no matter to a tied law).
+        begun: a fit of the same to go on from.
     """
-    return (pool_tied if law.tied else pool_partially)(law, ladder, ESTIMATORS[estimator], seed, starts)
+    rule = ESTIMATORS[estimator]
+    return pool_tied(law, ladder, rule, seed, starts) if law.tied else pool_partially(
+        law, ladder, rule, seed, starts, alone, begun
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 
 from astraios.fit.observations import Ladder
-from astraios.fit.optimise import minimise
+from astraios.fit.optimise import inverse_of, minimise
 from astraios.fit.pooling import PooledFit
 from astraios.fit.typical import typical
 
@@ -35,7 +35,7 @@ def learn(ladder: Ladder, fit: PooledFit) -> Ladder:
     one = typical(fit.law, ladder, fit.centre, fit.theta, fit.sigma, luck)
     problems = one.weighed(SPREADS[:, None] / luck.spread)
     solved = minimise(problems, np.tile(one.theta, (len(SPREADS), 1)), 100, 1e-9)
-    bend = np.log(np.maximum(np.linalg.eigvalsh(solved.hessian), 1e-12)).sum(1)
+    bend = -np.linalg.slogdet(inverse_of(solved.hessian, problems.prior_precision))[1]
     precision, half = SPREADS**-2.0, 0.5 * luck.freedom
     log = 0.5 * np.log(problems.weights).sum(1) - solved.objective - 0.5 * bend
     log += half * np.log(precision) - half * luck.spread**2 * precision

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,14 +49,15 @@ class Series:
     def __len__(self) -> int:
         return len(self.log_loss)
 
-    @property
+    @cached_property
     def rises(self) -> bool:
         """Whether the loss at the largest size is higher than at a smaller one, by more than 0.2 %."""
         size = self.inputs.get("n_params")
         if size is None or len(self.inputs) > 1:
             return False
-        means = [self.log_loss[size == level].mean() for level in np.unique(size)]
-        return len(means) > 1 and bool(means[-1] > min(means[:-1]) + RISE)
+        _, level = np.unique(size, return_inverse=True)
+        means = np.bincount(level, self.log_loss) / np.bincount(level)
+        return len(means) > 1 and bool(means[-1] > means[:-1].min() + RISE)
 
     def keep(self, mask: Mask) -> Series:
         """The points where `mask` is true."""

@@ -116,6 +116,8 @@ FEW = 32
 """Problems up to which a call of LAPACK for each costs less than elimination for all at once."""
 CELLS = 16384
 """Problems times points that are worked on at once, so that a batch stays in the cache."""
+np.empty(2**21)
+# Until a large block was freed once, glibc gives every freed megabyte back to the system and asks for it again.
 
 
 def _state(problems: Problems, theta: Array) -> _State:
@@ -232,6 +234,23 @@ def minimise(problems: Problems, start: Array, max_iter: int = 200, rtol: float 
             active = active[keep]
             state = _State(*(getattr(state, name)[keep] for name in ("theta", "value", "gradient", "hessian")))
     return Solution(final.theta, final.value, decrement, held, decrement <= 1e-8, iteration, final.hessian)
+
+
+def inverse_of(hessian: Array, precision: Array) -> Array:
+    """Inverse of each Hessian, (problems, parameters, parameters): nothing is known less than the prior has it.
+
+    Where the points leave a direction open, and next to a kink of Huber's function or a saddle, the curvature of their
+    part may be nothing or negative; then the prior's is all there is.
+
+    Args:
+        hessian: of the objective, with the prior's part in it.
+        precision: of the prior, (problems, parameters); 0 where there is none.
+    """
+    size = np.abs(np.diagonal(hessian, axis1=1, axis2=2)).max(1, keepdims=True)
+    scale = np.sqrt(np.maximum(precision, 1e-12 * size + 1e-300))
+    values, vectors = np.linalg.eigh(hessian / (scale[:, :, None] * scale[:, None, :]))
+    vectors = vectors / scale[:, :, None]
+    return (vectors / np.maximum(values, 1.0)[:, None, :]) @ vectors.transpose(0, 2, 1)
 
 
 SMOOTH, TRIES = 0.1, 25

@@ -2,9 +2,12 @@
 
 Transformed parameters of a series are normal around a shared mean: theta_g = anchor_g + u_g, u_g ~ N(mu, tau^2). The
 anchors carry each series' own level, so what is shared is the shape. mu and tau come from the series themselves
-(empirical Bayes by EM, with the Laplace variance of each series), and tau has a weak prior of its own, so that one
+(empirical Bayes, with the Laplace variance of each series), and tau has a weak prior of its own, so that one
 series alone, or two sizes, still give an answer: the prior's. Where the sizes have luck that series share, mu is the
 curve of `astraios.fit.typical`, which knows of it, and the series are fitted without that luck.
+
+Whether series do share their shape the rolling hold-outs say (`astraios.fit.weigh.roll`): where they are foretold
+better by curves of their own, mu is the weak prior's and tau its width.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import numpy as np
 from astraios.fit.curve import Array, Mask
 from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder
-from astraios.fit.optimise import Problems, Solution, minimise, search
+from astraios.fit.optimise import Problems, Solution, inverse_of, minimise, search
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 from astraios.fit.typical import Typical, sizes_of, trusted, typical
 
@@ -28,7 +31,13 @@ CELLS = (0.3, 0.2)
 """Widths of condensed points in each input's natural logarithm: at the optimum, then where each draw arrived. A law
 hardly bends within."""
 MANY_SERIES = 100
-"""Series beyond which each takes a quarter of the starts: they share their shape, and the best start is the same."""
+"""Series beyond which each takes a quarter of the starts, and all fewer turns and steps: they share their shape, and
+the best start is the same."""
+TURNS, STEPS = 12, 100
+"""Most turns between the series and what they share, and most steps of a turn. With many series fewer do: what is still
+on its way goes on in the next turn, and at the end."""
+ARRIVED = 1e-10
+"""What a further step may promise of the objective at the optimum."""
 HUBER = 1.345
 """95 % efficiency under normal noise."""
 POOL_WEIGHT = 1.0
@@ -101,7 +110,7 @@ class PooledFit:
 
     def variance(self, g: int, slope: Array) -> Array:
         """Variance of log predictions of series `g` from the curvature at the optimum; slopes (parameters, n)."""
-        inverse = inverse_of(self.solution.hessian[g : g + 1])[0]
+        inverse = inverse_of(self.solution.hessian[g : g + 1], self.problems.prior_precision[g : g + 1])[0]
         if self.typical is None or not trusted(self.ladder)[g]:
             covariance = self.noise**2 * inverse
         else:
@@ -148,7 +157,7 @@ class PooledFit:
             return self._dense_draw(y, weights, centre, louder)
         start = np.repeat(self.theta[:, None], draws, axis=1)
         delta = self.problems.delta if self.estimator.delta is not None else self.problems.delta * louder.reshape(-1, 1)
-        return self._refit(self.problems.x, y, weights, centre, louder, delta, start, 1e-9)
+        return self._refit(self.problems.x, y, weights, centre, louder, delta, start, 1e-7)
 
     def _own_noise(self, rng: np.random.Generator, draws: int) -> Array:
         """Noise of a run in each draw, (draws,): as uncertain as its degrees of freedom say.
@@ -271,49 +280,66 @@ def _focused(x: Array, weights: Array, power: float) -> Array:
     return focused * (focused.sum(1) / (focused**2).sum(1))[:, None]
 
 
-def pool_partially(law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int) -> PooledFit:
+def pool_partially(
+    law: Law, ladder: Ladder, rule: Estimator, seed: int, starts: int, alone: bool = False,
+    begun: PooledFit | None = None,
+) -> PooledFit:  # fmt: skip
     """Fit one law to all series together (see the module's text for the model).
 
     Args:
+        law: of inputs that the ladder has.
+        ladder: all series.
+        rule: how residuals are weighed.
+        seed: of the starts.
         starts: starts of each series in the first pass; later passes are warm.
+        alone: whether each series has the weak prior to itself and nothing is shared but the noise; only without luck.
+        begun: a fit of the same that the search need not be made again for.
     """
     centre = law.centre(np.array([ladder.column(name).mean() for name in law.inputs]))
     x, y, weights = ladder.pack(law.inputs, centre)
     if rule.prior and rule.focused:
         weights = _focused(x, weights, focus(law))
     prior = weak(law, y, weights, ladder.quantity)
-    starts = starts if len(ladder) <= MANY_SERIES else max(starts // 4, 2)
-    rng = np.random.default_rng(seed)
-    guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
+    many = len(ladder) > MANY_SERIES
+    starts, turns, steps = (max(starts // 4, 2), 5, 15) if many else (starts, TURNS, STEPS)
     known = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
     luck, level = unseen(ladder), _levels(ladder, y.shape) if _told_apart(ladder) else None
     together = rule.prior and ladder.luck is not None and known.sum() > 1
     own = 0.0 if together else luck
     problems = independent(law, x, y, weights, rule, float(np.hypot(sigma, own)), prior.anchor + shift, tau)
-    solution, agreeing = search(problems, guesses, 100, 1e-8)
-    agreement = float(agreeing.min())
-    theta, error, curve, apart = solution.theta, prior.scale * 0, None, y
+    if begun is None:
+        rng = np.random.default_rng(seed)
+        guesses = np.stack([law.guess(x[:, g, : len(s)], s.log_loss, rng, starts) for g, s in enumerate(ladder.series)])
+        solution, agreeing = search(problems, guesses, 2 * steps, 1e-8)
+        theta, agreement = solution.theta, float(agreeing.min())
+    else:
+        solution, theta, agreement = begun.solution, begun.theta, begun.agreement
+    error, curve, apart = prior.scale * 0, None, y
     within = sum(float(one.within.sum()) for one in ladder.series if one.within is not None)
     freedom = NOISE_WEIGHT
-    for _ in range(12 if rule.prior else 1):
+    shared = rule.prior and (together or (known.sum() > 1 and not alone))
+    for turn in range(turns if shared else 1):
         if together and ladder.luck is not None:
             curve = typical(law, ladder, centre, theta, sigma, ladder.luck, None if curve is None else curve.theta)
             shift, apart = known[:, None] * curve.shift, y - curve.common[_levels(ladder, y.shape)]
         problems = independent(law, x, apart, weights, rule, float(np.hypot(sigma, own)), prior.anchor + shift, tau)
-        solution = minimise(problems, theta, 100, 1e-10)
+        solution = minimise(problems, theta, steps, ARRIVED)
         moved = float(np.abs(solution.theta - theta).max())
         theta = solution.theta
-        inverse = inverse_of(solution.hessian)
+        inverse = inverse_of(solution.hessian, problems.prior_precision)
         sigma, freedom = _noise(problems, theta, inverse, rule, known, level, within, own)
         if together:
             tau = _spread(theta - prior.anchor - shift, inverse, sigma, tau, prior, known)
-        elif rule.prior:
-            shift, tau, error = _hyper(theta - prior.anchor, inverse, sigma, prior, known)
-        if moved < 1e-5:
+        elif shared:
+            shift, tau, error = _shape(theta - prior.anchor, inverse, sigma, tau, prior, known)
+        # The first turn still has the priors of the search: it moves nothing.
+        if turn and moved < 1e-5:
             break
+    if (solution.decrement > ARRIVED).any():
+        solution = minimise(problems, theta, STEPS, ARRIVED)
     return PooledFit(
-        law, ladder, rule, centre, theta, sigma, freedom, prior.anchor + shift, tau, error, problems, solution,
+        law, ladder, rule, centre, solution.theta, sigma, freedom, prior.anchor + shift, tau, error, problems, solution,
         agreement, curve,
     )  # fmt: skip
 
@@ -357,13 +383,6 @@ def repeat(problems: Problems, rows: np.ndarray) -> Problems:
         problems.model, problems.x[:, rows], problems.y[rows], problems.weights[rows], problems.delta,
         problems.prior_mean[rows], problems.prior_precision[rows], problems.low, problems.high,
     )  # fmt: skip
-
-
-def inverse_of(hessian: Array) -> Array:
-    """Inverse of each Hessian with its eigenvalues lifted to be positive."""
-    values, vectors = np.linalg.eigh(hessian)
-    values = np.maximum(values, 1e-12 * np.abs(values).max(1, keepdims=True) + 1e-300)
-    return (vectors / values[:, None, :]) @ vectors.transpose(0, 2, 1)
 
 
 def _noise(
@@ -413,25 +432,18 @@ def _median(values: Array, weights: Array) -> float:
     return float(np.interp(0.5 * weights.sum(), share, values[order]))
 
 
-def _hyper(u: Array, inverse: Array, sigma: float, prior: Prior, known: Mask) -> tuple[Array, Array, Array]:
-    """One EM step: shared mean and spread (series, parameters) each, and the mean's standard error (parameters,).
+def _shape(u: Array, inverse: Array, sigma: float, tau: Array, prior: Prior, known: Mask) -> tuple[Array, Array, Array]:
+    """One turn: shared mean and spread (series, parameters) each, and the mean's standard error (parameters,).
 
     Series whose loss rises with size, usually for want of tuning, neither teach the others nor are drawn to them.
     """
-    series = int(known.sum())
-    shifts, taus = np.zeros(u.shape), np.tile(prior.scale, (len(u), 1))
-    if series < 2:
-        return shifts, taus, np.zeros(u.shape[1])
-    u = u[known]
+    mine, count = u[known], int(known.sum())
     variance = sigma**2 * np.diagonal(inverse[known], axis1=1, axis2=2)
-    total = (u.var(0) + variance.mean(0) + 1e-8) / series
+    total = (mine.var(0) + variance.mean(0) + 1e-8) / count
     keep = prior.scale**2 / (prior.scale**2 + total)
-    shift = keep * u.mean(0)
-    spread = ((u - shift) ** 2 + variance).sum(0)
-    tau2 = (spread + POOL_WEIGHT * (0.3 * prior.scale) ** 2) / (series + POOL_WEIGHT)
-    tau = np.sqrt(np.minimum(tau2, prior.scale**2))
-    shifts[known], taus[known] = shift, tau
-    return shifts, taus, np.sqrt(keep * tau**2 / series)
+    shift = known[:, None] * (keep * mine.mean(0))
+    tau = _spread(u - shift, inverse, sigma, tau, prior, known)
+    return shift, tau, np.sqrt(keep / count) * tau[known][0]
 
 
 def _spread(off: Array, inverse: Array, sigma: float, tau: Array, prior: Prior, known: Mask) -> Array:

@@ -8,8 +8,8 @@ import numpy as np
 
 from astraios.errors import FitError, UsageError
 from astraios.fit.curve import Array
-from astraios.fit.optimise import minimise
-from astraios.fit.pooling import PooledFit, inverse_of, repeat
+from astraios.fit.optimise import inverse_of, minimise
+from astraios.fit.pooling import PooledFit, repeat
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ def profile(fit: PooledFit, parameter: str, group: str | None = None, level: flo
     g, k = (names.index(group) if group else 0), fit.law.names.index(parameter)
     centre = fit.theta[g, k]
     curvature = float(fit.solution.hessian[g, k, k])
-    error = fit.noise * float(np.sqrt(inverse_of(fit.solution.hessian[g : g + 1])[0, k, k]))
+    inverse = inverse_of(fit.solution.hessian[g : g + 1], fit.problems.prior_precision[g : g + 1])
+    error = fit.noise * float(np.sqrt(inverse[0, k, k]))
     reach = min(max(5 * error, 0.1), 8.0)
     low, high = fit.law.bounds()
     grid = np.clip(centre + reach * np.linspace(-1, 1, points) ** 3, low[k], high[k])

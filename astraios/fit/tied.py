@@ -9,8 +9,8 @@ import numpy as np
 from astraios.fit.curve import Array
 from astraios.fit.laws import Law
 from astraios.fit.observations import LITTLE, Ladder
-from astraios.fit.optimise import Problems, Solution, minimise, search
-from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent, inverse_of
+from astraios.fit.optimise import Problems, Solution, inverse_of, minimise, search
+from astraios.fit.pooling import HUBER, Estimator, PooledFit, clusters, independent
 from astraios.fit.priors import NOISE, NOISE_WEIGHT, Prior, weak
 from astraios.fit.typical import sizes_of
 
@@ -183,7 +183,7 @@ def _as_pooled(
 
 def _covariance(joint: Problems, solved: Solution, ladder: Ladder, sigma: float) -> Array:
     """Covariance of the joint parameters: more series lessen the noise of runs, and not the luck that they share."""
-    inverse = inverse_of(solved.hessian)[0]
+    inverse = inverse_of(solved.hessian, joint.prior_precision)[0]
     found: Array = sigma**2 * inverse
     if ladder.luck is None:
         return found

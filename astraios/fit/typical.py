@@ -15,7 +15,7 @@ import numpy as np
 from astraios.fit.curve import Array
 from astraios.fit.laws import Law
 from astraios.fit.observations import Ladder, Luck
-from astraios.fit.optimise import Problems, minimise
+from astraios.fit.optimise import Problems, inverse_of, minimise
 from astraios.fit.priors import weak
 
 OUTLYING = 3.0
@@ -99,8 +99,7 @@ def typical(
         prior.anchor, prior.scale[None] ** -2.0, *law.bounds(),
     )  # fmt: skip
     solved = minimise(problem, (theta.mean(0) if start is None else start)[None], 100, 1e-10)
-    values, vectors = np.linalg.eigh(solved.hessian[0])
-    inverse = (vectors / np.maximum(values, 1e-9)) @ vectors.T
+    inverse = inverse_of(solved.hessian, problem.prior_precision)[0]
     pull = inverse @ (law.evaluate(solved.theta, problem.x)[1][0] * problem.weights)
     covariance = inverse + (1 - luck.pull**2) * (pull * blur) @ pull.T
     found = Typical(problem, solved.theta[0], covariance, blur, own, np.zeros(len(sizes)), luck.pull)

@@ -60,6 +60,8 @@ class Rolling:
     worth: tuple[float, ...]
     fits: tuple[PooledFit, ...] = ()
     """The law fitted to what each split keeps."""
+    alone: bool = False
+    """Whether series keep their shapes to themselves."""
 
     @property
     def pooled(self) -> float:
@@ -132,19 +134,33 @@ def predict_points(fit: PooledFit, ladder: Ladder) -> tuple[Array, Array]:
 
 
 def roll(law: Law, parts: Sequence[Split], estimator: str, seed: int) -> Rolling:
-    """What `law` would have predicted for each split."""
-    errors, groups, expected, fits = [], [], [], []
-    for part in parts:
-        fit = pool(law, part.train, estimator, seed, starts=8)
-        mean, variance = predict_points(fit, part.hidden)
-        errors.append(mean - np.concatenate([s.log_loss for s in part.hidden.series]))
-        expected.append(variance)
-        fits.append(fit)
-        groups.append(tuple(s.name for s in part.hidden.series for _ in range(len(s))))
+    """What `law` would have predicted for each split.
+
+    Series may share their shape or not: with one law's curves they do where the hold-outs are met better so.
+    """
+    either = bool(parts) and not law.tied and all(len(part.train) > 1 and part.train.luck is None for part in parts)
+    fits = [pool(law, part.train, estimator, seed, 8, alone=either) for part in parts]
+    found = _rolled(law, parts, fits, either)
+    if not either:
+        return found
+    fits = [pool(law, one.ladder, estimator, seed, 8, begun=one) for one in fits]
+    return min(found, _rolled(law, parts, fits, False), key=lambda one: one.pooled)
+
+
+def _rolled(law: Law, parts: Sequence[Split], fits: Sequence[PooledFit], alone: bool) -> Rolling:
+    seen = [predict_points(fit, part.hidden) for fit, part in zip(fits, parts, strict=True)]
+    losses = [np.concatenate([s.log_loss for s in part.hidden.series]) for part in parts]
     return Rolling(
-        law, tuple(errors), tuple(groups), tuple(part.reach for part in parts), tuple(expected),
-        tuple(part.levels for part in parts), tuple(part.worth for part in parts), tuple(fits),
-    )  # fmt: skip
+        law,
+        tuple(mean - loss for (mean, _), loss in zip(seen, losses, strict=True)),
+        tuple(tuple(s.name for s in part.hidden.series for _ in range(len(s))) for part in parts),
+        tuple(part.reach for part in parts),
+        tuple(variance for _, variance in seen),
+        tuple(part.levels for part in parts),
+        tuple(part.worth for part in parts),
+        tuple(fits),
+        alone,
+    )
 
 
 def weigh(rollings: Sequence[Rolling], noise: float, floorless: float = DOUBT) -> Array:

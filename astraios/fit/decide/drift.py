@@ -15,7 +15,8 @@ import numpy as np
 from astraios.fit.calibration import CALIBRATION
 from astraios.fit.curve import Array
 from astraios.fit.ensemble import Ensemble
-from astraios.fit.pooling import PooledFit, inverse_of
+from astraios.fit.optimise import inverse_of
+from astraios.fit.pooling import PooledFit
 from astraios.fit.targets import FLOPS_PER_TOKEN
 
 LEAST = 0.3
@@ -67,7 +68,8 @@ def _optima(fits: Sequence[PooledFit], weights: Array, log_budget: float, seed: 
         columns["unique_tokens"] = columns["n_tokens"]
         x = np.stack([columns[name] - c for name, c in zip(fit.law.inputs, fit.centre, strict=True)])
         mean = mean + weight * fit.log_predict(fit.theta[:, None], np.repeat(x[:, None], series, 1))[:, 0]
-        root = np.linalg.cholesky(fit.noise**2 * inverse_of(fit.solution.hessian) + 1e-12 * np.eye(k))
+        inverse = inverse_of(fit.solution.hessian, fit.problems.prior_precision)
+        root = np.linalg.cholesky(fit.noise**2 * inverse + 1e-12 * np.eye(k))
         theta = fit.theta[:, None] + rng.standard_normal((series, DRAWS, k)) @ root.transpose(0, 2, 1)
         drawn = fit.log_predict(theta, np.repeat(x[:, None], series, 1))
         variance = variance + weight * sizes[drawn.argmin(2)].var(1)

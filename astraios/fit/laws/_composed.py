@@ -21,6 +21,13 @@ class ComposedLaw(Law):
     def evaluate(self, theta: Array, x: Array) -> tuple[Array, Array]:
         return self.formula(theta, x).stack((len(theta), theta.shape[1], x.shape[-1]))
 
+    def hessian(self, theta: Array, x: Array, jacobian: Array, outer: Array, curve: Array) -> Array:
+        total = (jacobian * outer[:, None]) @ jacobian.transpose(0, 2, 1)
+        bend = self.formula(theta, x).bend
+        if bend is not None:
+            bend(total, curve)
+        return total
+
     def guess(self, x: Array, log_loss: Array, rng: np.random.Generator, starts: int) -> Array:
         """By role: floors below the smallest loss, scales near the small end of their input."""
         has_floor = any(p.role == "floor" for p in self.parameters)

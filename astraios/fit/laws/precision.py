@@ -17,7 +17,8 @@ class Precision(ComposedLaw):
 
     def formula(self, theta: Array, x: Array) -> Jet:
         ratio = (-raw(theta, 3) + x[1]).exp()
-        worth = ratio.chain(np.log(-np.expm1(-ratio.value)), 1 / np.expm1(np.minimum(ratio.value, 700.0)))
+        slope = 1 / np.expm1(np.minimum(ratio.value, 700.0))
+        worth = ratio.chain(np.log(-np.expm1(-ratio.value)), slope, -slope * (1 + slope))
         return plus(raw(theta, 0), raw(theta, 1) - raw(theta, 2).exp() * (worth + x[0]))
 
     def uncentre(self, theta: Array, centre: Array) -> Array:

@@ -14,7 +14,7 @@ import numpy as np
 from astraios.fit.calibration import CALIBRATION
 from astraios.fit.curve import Array, Mask
 from astraios.fit.links import Link
-from astraios.fit.optimise import Problems, minimise
+from astraios.fit.optimise import Problems, inverse_of, minimise
 from astraios.fit.scores.data import ScoreData
 from astraios.fit.scores.rolling import NEAR, Member, by_link, members, rungs, weigh, weights_at
 from astraios.fit.scores.scale import Scale
@@ -205,8 +205,7 @@ def fit_links(link: Link, data: ScoreData, seen: Sequence[Mask], chances: Sequen
         free = np.maximum(masks.sum(1) - _used(jacobian, weights, width), 1)
         dispersion = np.sqrt(np.maximum((residual**2 - data.stderr**2 * masks).sum(1) / free, 0.0))
     assert solution is not None
-    values, vectors = np.linalg.eigh(solution.hessian[best])
-    covariance = (vectors / np.maximum(values, 1e-9)[:, None, :]) @ vectors.transpose(0, 2, 1)
+    covariance = inverse_of(solution.hessian[best], 1 / width**2)
     return [
         LinkFit(link, start[k], covariance[k], float(batch.centre[k]), float(batch.scale[k]), float(chances[k]), top,
                 float(dispersion[k]), float(solution.objective[best[k]]))
