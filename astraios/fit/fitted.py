@@ -81,6 +81,7 @@ def _certificate(ensemble: Ensemble) -> dict[str, Any]:
     return {
         "weights": {f.law.name: float(w) for f, w in zip(ensemble.fits, ensemble.weights, strict=True)},
         "rolling_error": {r.law.name: r.rmse if r.errors else None for r in ensemble.rollings},
+        "own_shapes": [r.law.name for r in ensemble.rollings if r.alone],
         "agreeing_starts": fit.agreement, "iterations": fit.solution.iterations,
         "sigma": ensemble.sigma, "freedom": fit.freedom,
         "shared": ensemble.shared, "base_spread": bases.spread if bases else None,

@@ -281,9 +281,10 @@ class FitResult:
         """A few lines for people: laws and weights, parameters with intervals, certificate, warnings."""
         best = self.ensemble.best
         lines = [f"{self.law}: {len(self.groups)} series, {sum(map(len, self.ensemble.ladder.series))} runs"]
-        rolled = {r.law.name: r.rmse for r in self.ensemble.rollings}
+        rolled = {r.law.name: r for r in self.ensemble.rollings}
         for name, weight in self.weights.items():
-            lines.append(f"  {name:<16} weight {weight:5.2f}   rolling hold-out error {rolled[name]:.2%}")
+            own = "   each series its own shape" if rolled[name].alone else ""
+            lines.append(f"  {name:<16} weight {weight:5.2f}   rolling hold-out error {rolled[name].rmse:.2%}{own}")
         for group in self.groups:
             lines.append(f"{group} ({best.law.name}, {self.level:.0%} intervals)")
             for name, p in self.parameters(group).items():

@@ -7,11 +7,13 @@ import polars as pl
 import pytest
 
 from astraios.fit.ensemble import build
+from astraios.fit.fitted import fitted
 from astraios.fit.fitting import pool
 from astraios.fit.laws import LAWS
 from astraios.fit.observations import Ladder, read
 from astraios.fit.optimise import inverse_of
 from astraios.fit.priors import weak
+from astraios.fit.request import FitRequest
 
 pytestmark = pytest.mark.promise("series are drawn to what they share as strongly as the data say")
 TOKENS = np.geomspace(1e8, 6.4e9, 13)
@@ -61,6 +63,8 @@ def test_hold_outs_say_whether_series_share(alike: bool) -> None:
     law, ladder = LAWS.get("data_power_offset"), curves(exponents)
     ensemble = build([law], ladder)
     assert ensemble.rollings[0].alone is not alike
+    (one, *_) = fitted("target", ensemble, dict.fromkeys(ladder.names, "x"), None, FitRequest(), None, ())
+    assert one.certificate["own_shapes"] == ([] if alike else [law.name])
     k = law.names.index("beta")
     off = ensemble.fits[0].theta[:, k] - np.log(exponents)
     other = pool(law, ladder, alone=alike).theta[:, k] - np.log(exponents)
