@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 DRAWS = 400
 """Of each form."""
-MOVES = 3
+MOVES = 5
 """Steps of every draw at each temperature."""
 STEPS = (0.3, 0.6, 1.0)
 """Lengths of steps, as shares of the one that suits a normal distribution."""
@@ -51,7 +51,7 @@ class Passes:
     @cached_property
     def logits(self) -> Floats:
         """Where rates are summed over: close enough for the sharpest likelihood of a rate."""
-        return np.arange(-16.0, 12.0, min(0.4, 2.0 / float(self.n.max()) ** 0.5))
+        return np.arange(-14.0, 9.0, min(0.45, 2.0 / float(self.n.max()) ** 0.5))
 
     @cached_property
     def at_logits(self) -> tuple[Floats, Floats]:
@@ -81,7 +81,7 @@ class Group(ABC):
 class Power(Group):
     """A beta distribution: towards zero rates thin out as a power does. The log of its a; the logit of its mean."""
 
-    priors = ((1.0, 1.5), (-2.0, 2.5))
+    priors = ((0.5, 2.0), (-2.0, 2.5))
 
     @staticmethod
     def shapes(theta: Floats) -> tuple[Floats, Floats]:
@@ -108,7 +108,7 @@ class Power(Group):
 class Fast(Group):
     """A normal distribution of the logit of the rate, thinner than any power. Its mean; the log of its deviation."""
 
-    priors = ((-2.0, 2.5), (0.5, 0.8))
+    priors = ((-2.0, 2.5), (0.3, 1.2))
 
     @staticmethod
     def shares(theta: Floats, logits: Floats) -> Floats:
@@ -245,7 +245,7 @@ class Rates:
     """Of each draw, summing to 1."""
 
     def unsolved(self, k: int) -> Floats:
-        """Share of problems that k samples leave unsolved: (draws,)."""
+        """Share of problems that k samples leave unsolved, by draw: (draws,)."""
         return np.concatenate([form.unsolved(theta, k, self.passes) for form, theta in self.draws])
 
 

@@ -83,7 +83,7 @@ def _project(n: Counts, c: Counts, ks: Sequence[int], level: float, seed: int) -
     found, floor = {}, _seen(n, c, least, level).low if c.any() else 0.0
     for k in sorted({*ks, *(k for k in grid(max(ks)) if k > least)}):
         left = rates.unsolved(k)
-        lasting = {one: float(rates.weights @ (left / share)) for one, share in unsolved.items() if one < k}
+        lasting = {one: _median(left / share, rates.weights) for one, share in unsolved.items() if one < k}
         value = 1 - float(np.mean([_unsolved(int(a), int(b), k, lasting) for a, b in zip(n, c, strict=True)]))
         low, high = _ends(1 - left, rates.weights, level)
         # What is certain of fewer samples is of more; nothing passed is no evidence that anything would.
@@ -105,6 +105,11 @@ def _unsolved(n: int, c: int, k: int, lasting: Mapping[int, float]) -> float:
     if k <= n:
         return 1 - pass_at_k(n, c, k)
     return 0.0 if c else lasting[n]
+
+
+def _median(draws: Floats, weights: Floats) -> float:
+    order = np.argsort(draws)
+    return float(draws[order[np.searchsorted(np.cumsum(weights[order]), 0.5)]])
 
 
 def _ends(draws: Floats, weights: Floats, level: float) -> tuple[float, float]:

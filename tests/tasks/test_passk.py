@@ -71,14 +71,14 @@ def test_intervals_over_problems_cover(name: str) -> None:
     assert {k: np.mean(hits) for k, hits in inside.items() if np.mean(hits) < least[k]} == {}
 
 
-@pytest.mark.parametrize(("name", "off"), [("easy and impossible", 0.05), ("easy and hard", 0.05)])
-def test_two_crowds_are_two(name: str, off: float) -> None:
-    """One beta over all problems was 14 points too high and 11 too low here, with a narrow interval."""
+@pytest.mark.parametrize("name", ["easy and impossible", "easy and hard"])
+def test_two_crowds_are_two(name: str) -> None:
+    """One beta over all problems is 13 points too high and 6 too low here, with the truth outside its interval."""
     rates = POPULATIONS[name](np.random.default_rng(3), 164)
     passed = np.random.default_rng(4).binomial(20, rates)
     for point in curve([20] * 164, passed, [40, 200]):
         truth = share_solved(rates, point.k)
-        assert point.value == pytest.approx(truth, abs=off)
+        assert point.value == pytest.approx(truth, abs=0.03)
         assert point.low <= truth <= point.high
         assert not point.is_open
 
@@ -158,11 +158,11 @@ def test_what_is_no_count_is_refused() -> None:
 
 @pytest.mark.parametrize("n_shot", [0, 5])
 def test_the_command_draws_curves_of_samples_with_demonstrations(tmp_path: Path, n_shot: int) -> None:
-    """Four problems, four samples each, of one number of demonstrations; a half is never solved, so far."""
-    passed = {"0": 4, "1": 1, "2": 0, "3": 0}
+    """A hundred problems, four samples each, all with the same number of demonstrations; 48 are not solved so far."""
+    passed = [4] * 50 + [1] * 2 + [0] * 48
     samples = [
-        SampleScore(TASK, item, i, float(i < count), "passed" if i < count else "failed", n_shot=n_shot)
-        for item, count in passed.items()
+        SampleScore(TASK, f"{item:03}", i, float(i < count), "passed" if i < count else "failed", n_shot=n_shot)
+        for item, count in enumerate(passed)
         for i in range(4)
     ]
     database = tmp_path / "a.duckdb"
@@ -176,6 +176,10 @@ def test_the_command_draws_curves_of_samples_with_demonstrations(tmp_path: Path,
     store.import_frames(database, frames, adds=True)
     rows = json.loads(run_cli("pass-at-k", "--k", "400", "--db", database, "--json").stdout)
     found = {row["k"]: row for row in rows}
-    assert (found[1]["value"], found[2]["value"]) == (pytest.approx(5 / 16), pytest.approx(3 / 8)), "Chen's estimate"
-    assert {(row["n_samples"], row["n_problems"]) for row in rows} == {(4, 4)}
+    assert (found[1]["value"], found[2]["value"]) == (pytest.approx(0.505), pytest.approx(0.51)), "Chen's estimate"
+    assert {(row["n_samples"], row["n_problems"]) for row in rows} == {(4, 100)}
     assert [k for k, row in found.items() if row["is_projected"]] == [5, 10, 20, 50, 100, 200, 400]
+    assert (found[2]["warning"], found[400]["warning"]) == (None, "unsolved_unknown")
+    said = run_cli("pass-at-k", "--k", "400", "--db", database).stdout
+    assert f"warning: unsolved_unknown: {TASK}: 4 samples leave open" in said
+    assert "(lora at 1e+09 parameters)" in said
