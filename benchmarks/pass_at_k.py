@@ -1,6 +1,6 @@
 """pass@k beyond the samples: error, coverage and width of 90 % intervals over many populations of pass rates.
 
-    OMP_NUM_THREADS=1 python benchmarks/pass_at_k.py [--draws 10] [--only WORDS]
+    OMP_NUM_THREADS=1 python benchmarks/pass_at_k.py [--draws 4] [--only WORDS]
 
 Problems are drawn from a population whose pass@k is known, samples from the problems. Beside the code as it is stands
 one beta distribution over problems (beta-binomial, problems resampled), which is what astraios had before.
@@ -12,6 +12,7 @@ import argparse
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,22 +143,22 @@ def results(rates: Floats, problems: int, samples: int, draws: int) -> dict[str,
     return found
 
 
-def table(head: str, rows: dict[str, list[dict[str, list[Result]]]]) -> None:
-    """Mean error, coverage and width; a cell of two numbers is that of one beta, then of astraios."""
+def head(of: str) -> None:
     print(
-        f"| {head} | "
-        + " | ".join(f"k = {k} n: {what}" for k in REACH for what in ("error", "coverage", "width"))
-        + " |"
+        f"| {of} | " + " | ".join(f"k = {k} n: {what}" for k in REACH for what in ("error", "coverage", "width")) + " |"
     )
     print("| --- |" + " --- |" * (len(REACH) * 3))
-    for name, found in rows.items():
-        whole = {method: [one for part in found for one in part[method]] for method in METHODS}
-        cells = []
-        for place in range(len(REACH)):
-            for what, shape in (("error", "{:.1f}"), ("covered", "{:.0%}"), ("width", "{:.0f}")):
-                means = [np.mean([getattr(one, what)[place] for one in whole[method]]) for method in METHODS]
-                cells.append(" / ".join(shape.format(mean) for mean in means))
-        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def row(name: str, found: list[dict[str, list[Result]]]) -> None:
+    """Mean error, coverage and width: of one beta, then of astraios."""
+    whole = {method: [one for part in found for one in part[method]] for method in METHODS}
+    cells = []
+    for place in range(len(REACH)):
+        for what, shape in (("error", "{:.1f}"), ("covered", "{:.0%}"), ("width", "{:.0f}")):
+            means = [np.mean([getattr(one, what)[place] for one in whole[method]]) for method in METHODS]
+            cells.append(" / ".join(shape.format(mean) for mean in means))
+    print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 
 def speed() -> None:
@@ -176,24 +177,25 @@ def speed() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--draws", type=int, default=10, help="problem sets of each size")
+    parser.add_argument("--draws", type=int, default=4, help="problem sets of each size")
     parser.add_argument("--only", default="", help="populations whose name has these words")
     options = parser.parse_args()
-    by_population: dict[str, list[dict[str, list[Result]]]] = {}
+    print("One beta / astraios: mean error in points, coverage of 90 % intervals, width in points;")
+    print(f"{options.draws} problem sets of each size. Populations with * were added after the forms were chosen.\n")
     by_size: dict[str, list[dict[str, list[Result]]]] = {}
+    head("population")
     for name, rates in populations().items():
         if options.only not in name:
             continue
-        for problems in PROBLEMS:
-            for samples in SAMPLES:
-                found = results(rates, problems, samples, options.draws)
-                by_population.setdefault(name, []).append(found)
-                by_size.setdefault(f"{problems} x {samples}", []).append(found)
-    print("One beta / astraios: mean error in points, coverage of 90 % intervals, width in points;")
-    print(f"{options.draws} problem sets of each size. Populations with * were added after the forms were chosen.\n")
-    table("population", by_population)
+        mine = []
+        for problems, samples in product(PROBLEMS, SAMPLES):
+            mine.append(results(rates, problems, samples, options.draws))
+            by_size.setdefault(f"{problems} x {samples}", []).append(mine[-1])
+        row(name, mine)
     print()
-    table("problems x samples", by_size)
+    head("problems x samples")
+    for name, found in by_size.items():
+        row(name, found)
     print()
     speed()
 

@@ -65,7 +65,7 @@ class Group(ABC):
     """Problems whose rates lie alike; `theta` is (draws, parameters)."""
 
     priors: ClassVar[tuple[tuple[float, float], ...]]
-    """Mean and deviation of each parameter's normal prior."""
+    """Mean and deviation of each parameter's normal prior, which is wide: the samples are to say what they can."""
 
     @staticmethod
     @abstractmethod

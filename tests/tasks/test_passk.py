@@ -180,6 +180,6 @@ def test_the_command_draws_curves_of_samples_with_demonstrations(tmp_path: Path,
     assert {(row["n_samples"], row["n_problems"]) for row in rows} == {(4, 100)}
     assert [k for k, row in found.items() if row["is_projected"]] == [5, 10, 20, 50, 100, 200, 400]
     assert (found[2]["warning"], found[400]["warning"]) == (None, "unsolved_unknown")
-    said = run_cli("pass-at-k", "--k", "400", "--db", database).stdout
+    said = run_cli("pass-at-k", "--k", "400", "--db", database).stderr
     assert f"warning: unsolved_unknown: {TASK}: 4 samples leave open" in said
     assert "(lora at 1e+09 parameters)" in said
