@@ -181,7 +181,9 @@ def main() -> None:
     parser.add_argument("--only", default="", help="populations whose name has these words")
     options = parser.parse_args()
     print("One beta / astraios: mean error in points, coverage of 90 % intervals, width in points;")
-    print(f"{options.draws} problem sets of each size. Populations with * were added after the forms were chosen.\n")
+    print(
+        f"{options.draws} problem sets of each size. Populations with * were added after all forms but one (a crowd at one rate) were chosen.\n"
+    )
     by_size: dict[str, list[dict[str, list[Result]]]] = {}
     head("population")
     for name, rates in populations().items():

@@ -4,8 +4,8 @@ Of problems that none of n samples solved nobody can say which are never solved 
 that more samples bring lies there. So forms that agree on what was seen and differ in that are averaged, by how likely
 they make the samples (Hoeting et al., 1999, Bayesian model averaging): rates that thin out towards zero as a power does
 (beta distributions, for the many small rates of Brown et al., 2024, Large language monkeys, and Kazdan et al., 2025,
-Efficient prediction of pass@k scaling), rates that thin out faster (normal on the logit), and either beside problems
-that are never solved.
+Efficient prediction of pass@k scaling), rates that thin out faster (normal on the logit), a crowd at one rate, and
+problems that are never solved.
 
 Each form's draws come from tempered sequential Monte Carlo (Del Moral et al., 2006), with differences of other draws as
 steps (ter Braak, 2006); the evidence for a form falls out of it.
@@ -131,6 +131,20 @@ class Fast(Group):
         return Fast.shares(theta, passes.logits) @ np.exp(-k * np.logaddexp(0, passes.logits))
 
 
+class Alike(Group):
+    """Problems of one rate, which may lie just below notice. Its logit."""
+
+    priors = ((-2.0, 2.5),)
+
+    @staticmethod
+    def likelihood(theta: Floats, passes: Passes) -> Floats:
+        return -passes.c * np.logaddexp(0, -theta) - (passes.n - passes.c) * np.logaddexp(0, theta)
+
+    @staticmethod
+    def unsolved(theta: Floats, k: int, passes: Passes) -> Floats:
+        return np.asarray(np.exp(-k * np.logaddexp(0, theta[:, 0])), np.float64)
+
+
 class Never(Group):
     """Problems that are never solved."""
 
@@ -228,6 +242,7 @@ def _next(likelihood: Floats, most: float) -> float:
 FORMS = (
     Form((Power,)),
     Form((Power, Power)),
+    Form((Power, Alike)),
     Form((Power, Never)),
     Form((Fast, Fast)),
     Form((Fast, Fast, Never)),

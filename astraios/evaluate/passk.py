@@ -91,7 +91,7 @@ def _project(n: Counts, c: Counts, ks: Sequence[int], level: float, seed: int) -
         # A share below one problem can't be told from none.
         high = 1.0 if high > 1 - 1 / many else high
         low, high = min(floor, value), max(high, value)
-        luck = share_interval(value, None, many, level)
+        luck = share_interval((low + high) / 2, None, many, level)
         found[k] = PassPoint(k, value, low, high, True, high - low > 2 * (luck[1] - luck[0]))
     return [found[k] for k in ks]
 
