@@ -110,3 +110,5 @@ def pass_at_k(
         for row in rows
     ]
     terminal.print_table(shown, "pass@k, with 90 % intervals over problems")
+    for warning in workflow.open_curves(rows):
+        terminal.say(f"warning: {warning.code}: {warning.message}")

@@ -1,13 +1,12 @@
 """pass@k over k from the samples that exist, with intervals over problems, and its projection to larger k.
 
-Up to the samples there are it is the unbiased estimate (Chen et al., 2021). Beyond them each problem's pass rate is
-taken from a beta distribution over problems that the samples of all set (beta-binomial; Brown et al., 2024, Large
-language monkeys, for the many problems with small rates; Kazdan et al., 2025, Efficient prediction of pass@k scaling).
+Up to the samples there are it is the unbiased estimate (Chen et al., 2021). More samples add those problems that none
+has solved yet and that one of the further ones would: what the rates of all problems say of these (`pass_rates`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +16,7 @@ from astraios.errors import DataError
 from astraios.evaluate.tasks._estimate import cluster_stderr, pass_at_k, share_interval
 
 Counts = NDArray[np.int64]
-DRAWS = 100
-"""Resamples of the problems behind an interval beyond the samples."""
-BOUND = 8.0
-"""Logs of the beta's parameters lie between minus and plus this; the prior on them is weak and normal."""
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -33,6 +29,8 @@ class PassPoint:
     high: float
     is_projected: bool
     """Whether k is more than the samples a problem that there are."""
+    is_open: bool = False
+    """Whether over half of the interval is what the samples leave open, not the luck of having these problems."""
 
     @property
     def stderr(self) -> float:
@@ -64,64 +62,65 @@ def curve(
     n, c = np.asarray(samples, np.int64), np.asarray(passed, np.int64)
     if not len(n) or len(n) != len(c) or (c < 0).any() or (c > n).any() or (n < 1).any():
         raise DataError("pass@k needs problems with samples, and no more passes than samples")
-    least = int(n.min())
-    beyond = [k for k in ks if k > least]
-    projected = dict(zip(beyond, _project(n, c, beyond, level, seed), strict=True)) if beyond else {}
-    found = []
-    for k in ks:
-        if k > least:
-            found.append(PassPoint(k, *projected[k], True))
-            continue
-        values = [pass_at_k(int(a), int(b), k) for a, b in zip(n, c, strict=True)]
-        value = float(np.mean(values))
-        found.append(PassPoint(k, value, *share_interval(value, cluster_stderr(values), len(values), level), False))
-    return found
+    beyond = [k for k in ks if k > n.min()]
+    projected = {point.k: point for point in _project(n, c, beyond, level, seed)} if beyond else {}
+    return [projected[k] if k in projected else _seen(n, c, k, level) for k in ks]
 
 
-def _project(n: Counts, c: Counts, ks: Sequence[int], level: float, seed: int) -> list[tuple[float, float, float]]:
-    """Value and interval at each k beyond the samples."""
-    pairs, counts = np.unique(np.stack([n, c]), axis=1, return_counts=True)
-    rng = np.random.default_rng(seed)
-    start = _fit(pairs, counts.astype(float), None)
-    values = _means(pairs, counts.astype(float), start, ks)
-    draws = []
-    for weights in rng.multinomial(len(n), counts / len(n), DRAWS).astype(float):
-        draws.append(_means(pairs, weights, _fit(pairs, weights, start), ks))
-    ends = np.quantile(np.stack(draws), [(1 - level) / 2, (1 + level) / 2], axis=0)
-    # What the samples did not show of a small problem set, Wilson's interval still allows.
-    wide = [share_interval(float(v), None, len(n), level) if 0 in (v, 1 - v) else (1.0, 0.0) for v in values]
-    return [
-        (float(v), float(min(low, v, a)), float(max(high, v, b)))
-        for v, low, high, (a, b) in zip(values, *ends, wide, strict=True)
-    ]
+def _seen(n: Counts, c: Counts, k: int, level: float) -> PassPoint:
+    """The point at a k of which every problem has the samples."""
+    values = [pass_at_k(int(a), int(b), k) for a, b in zip(n, c, strict=True)]
+    value = float(np.mean(values))
+    return PassPoint(k, value, *share_interval(value, cluster_stderr(values), len(values), level), False)
 
 
-def _fit(pairs: Counts, weights: NDArray[np.float64], start: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Logs of the beta's parameters, by maximum likelihood with a weak prior."""
-    from scipy.optimize import minimize
-    from scipy.special import betaln, digamma
+def _project(n: Counts, c: Counts, ks: Sequence[int], level: float, seed: int) -> list[PassPoint]:
+    """The points at each k of which some problem has too few samples."""
+    from astraios.evaluate.pass_rates import infer
 
-    n, c = pairs
+    rates, many, least = infer(n, c, seed), len(n), int(n.min())
+    unsolved = {int(one): rates.unsolved(int(one)) for one in np.unique(n[c == 0])}
+    found, floor = {}, _seen(n, c, least, level).low if c.any() else 0.0
+    for k in sorted({*ks, *(k for k in grid(max(ks)) if k > least)}):
+        left = rates.unsolved(k)
+        lasting = {one: _median(left / share, rates.weights) for one, share in unsolved.items() if one < k}
+        value = 1 - float(np.mean([_unsolved(int(a), int(b), k, lasting) for a, b in zip(n, c, strict=True)]))
+        low, high = _ends(1 - left, rates.weights, level)
+        # What is certain of fewer samples is of more; nothing passed is no evidence that anything would.
+        floor = max(floor, low) if c.any() else 0.0
+        # A share below one problem can't be told from none.
+        high = 1.0 if high > 1 - 1 / many else high
+        low, high = min(floor, value), max(high, value)
+        luck = share_interval((low + high) / 2, None, many, level)
+        found[k] = PassPoint(k, value, low, high, True, high - low > 2 * (luck[1] - luck[0]))
+    return [found[k] for k in ks]
 
-    def objective(theta: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        a, b = np.exp(theta)
-        value = weights @ (betaln(a + c, b + n - c) - betaln(a, b))
-        both = digamma(a + b) - digamma(a + b + n)
-        slope_a = a * (weights @ (digamma(a + c) - digamma(a) + both))
-        slope_b = b * (weights @ (digamma(b + n - c) - digamma(b) + both))
-        return float(-value + 0.5 * (theta @ theta) / 16), -np.array([slope_a, slope_b]) + theta / 16
 
-    first = np.array([-1.0, 0.5]) if start is None else start
-    found = minimize(objective, first, jac=True, method="L-BFGS-B", bounds=[(-BOUND, BOUND)] * 2)
-    return np.asarray(found.x, np.float64)
+def _unsolved(n: int, c: int, k: int, lasting: Mapping[int, float]) -> float:
+    """The chance that k samples leave a problem unsolved, of which n were seen.
+
+    Args:
+        lasting: that a problem which n samples left unsolved stays so with k, by n.
+    """
+    if k <= n:
+        return 1 - pass_at_k(n, c, k)
+    return 0.0 if c else lasting[n]
 
 
-def _means(
-    pairs: Counts, weights: NDArray[np.float64], theta: NDArray[np.float64], ks: Sequence[int]
-) -> NDArray[np.float64]:
-    """Mean over problems of 1 - E[(1 - p)^k], given each one's samples."""
-    from scipy.special import betaln
+def _median(draws: Floats, weights: Floats) -> float:
+    order = np.argsort(draws)
+    return float(draws[order[np.searchsorted(np.cumsum(weights[order]), 0.5)]])
 
-    (a, b), (n, c) = np.exp(theta), pairs
-    left = [np.exp(betaln(a + c, b + n - c + k) - betaln(a + c, b + n - c)) for k in ks]
-    return np.array([1 - float(weights @ one) / float(weights.sum()) for one in left])
+
+def _ends(draws: Floats, weights: Floats, level: float) -> tuple[float, float]:
+    """An interval with equal tails joined with the shortest one, which reaches a bound that draws crowd at."""
+    order = np.argsort(draws, kind="stable")
+    sorted_draws, up_to = draws[order], np.cumsum(weights[order])
+    before = np.concatenate([[0.0], up_to[:-1]])
+    tail = (1 - level) / 2
+    equal = np.searchsorted(up_to, [tail, 1 - tail])
+    starts = np.flatnonzero(before <= 2 * tail)
+    stops = np.searchsorted(up_to, before[starts] + level).clip(max=len(draws) - 1)
+    shortest = np.argmin(sorted_draws[stops] - sorted_draws[starts])
+    low, high = min(equal[0], starts[shortest]), max(equal[1], stops[shortest])
+    return float(sorted_draws[low]), float(sorted_draws[high])

@@ -87,4 +87,12 @@ class PassPointRow:
     is_projected: Annotated[
         bool, Column("boolean", "Whether k is more than the samples there are, or the size was not run.")
     ]
+    warning: Annotated[
+        str | None,
+        Column(
+            "varchar",
+            "Code of what a reader should know; null where there is nothing "
+            "(unsolved_unknown: over half of the interval is what the samples leave open).",
+        ),
+    ] = None
     created_at: Annotated[Timestamp, Column("timestamp", "When, UTC.")]

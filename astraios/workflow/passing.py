@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ import numpy as np
 
 from astraios import store
 from astraios.errors import StoreError, UsageError
+from astraios.fit.notes import FitWarning
 from astraios.fit.sizes import target_sizes
 from astraios.records import PassPointRow, plain_rows
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from astraios.evaluate.passk import PassPoint
 
 LEVEL = 0.9
+OPEN = "unsolved_unknown"
+"""Code of a point whose interval is mainly what the samples leave open."""
 _COUNTS = """\
 select r.run_id, r.method_id, r.n_params, s.task_id, list(s.n order by s.item_id) as samples,
     list(s.passed order by s.item_id) as passed
@@ -77,11 +80,34 @@ def pass_curves(
     return [{k: v for k, v in row.items() if k != "created_at"} for row in plain_rows(rows)]
 
 
+def open_curves(rows: Sequence[Mapping[str, Any]]) -> list[FitWarning]:
+    """A warning for each task of which some interval is mainly what the samples leave open.
+
+    Args:
+        rows: what `pass_curves` found.
+    """
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["warning"] == OPEN:
+            found.setdefault(row["task_id"], []).append(row)
+    notes = []
+    for task, mine in found.items():
+        first, n = min(row["k"] for row in mine), min(row["n_samples"] for row in mine)
+        whose = dict.fromkeys(f"{row['method_id']} at {row['n_params']:.3g} parameters" for row in mine)
+        words = (
+            f"{task}: {n} samples leave open how many of the problems that none of them solved more would solve; from "
+            f"k = {first} on that is over half of an interval ({', '.join(whose)})"
+        )
+        notes.append(FitWarning(OPEN, words, task))
+    return notes
+
+
 def _row(study_key: str, run: dict[str, Any], point: PassPoint, now: datetime) -> PassPointRow:
     return PassPointRow(
         study_key=study_key, task_id=run["task_id"], method_id=run["method_id"], n_params=float(run["n_params"]),
         run_id=run["run_id"], k=point.k, value=point.value, low=point.low, high=point.high,
-        n_samples=min(run["samples"]), n_problems=len(run["samples"]), is_projected=point.is_projected, created_at=now,
+        n_samples=min(run["samples"]), n_problems=len(run["samples"]), is_projected=point.is_projected,
+        warning=OPEN if point.is_open else None, created_at=now,
     )  # fmt: skip
 
 

@@ -49,7 +49,7 @@ FIGURE = Figure(
     section="score",
     order=70,
     caption="Probability that one of k samples passes, with 90 % intervals over problems; pale points are projected "
-    "beyond the samples there are (beta-binomial), or to a size that was not run.",
+    "beyond the samples there are, with what these leave open in the interval, or to a size that was not run.",
     sql=SQL,
     draw=draw,
     missing="No curve is stored: score programs, then run astraios pass-at-k.",
