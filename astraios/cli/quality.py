@@ -92,7 +92,9 @@ def pass_at_k(
     """Show pass@k over k from the samples that are stored, and what more samples would give (table pass_curve)."""
     from astraios import store, workflow
 
-    rows = workflow.pass_curves(store.database_path(db), study, task, k, target or ())
+    rows, warnings = workflow.pass_curves(store.database_path(db), study, task, k, target or ())
+    for warning in warnings:
+        terminal.say(f"warning: {warning.code}: {warning.message}")
     if as_json:
         terminal.print_json(rows)
         return
@@ -110,5 +112,3 @@ def pass_at_k(
         for row in rows
     ]
     terminal.print_table(shown, "pass@k, with 90 % intervals over problems")
-    for warning in workflow.open_curves(rows):
-        terminal.say(f"warning: {warning.code}: {warning.message}")

@@ -30,6 +30,7 @@ CODES = {
     "unequal_data": "series saw different amounts of data at one size",
     "undertuned": "the best value of a tuned axis is at the edge of what was tried",
     "unsolved_unknown": "samples leave open how many of the problems that none solved would be solved by more",
+    "other_shots": "samples of some runs were asked with more demonstrations than those of the others",
     "mixed_engines": "answers to one task that several engines generated",
     "scores_apart": "scores of runs without a loss beside losses of runs without a score",
     "rates_apart": "learning rates that no loss ranks are series of their own",

@@ -26,7 +26,7 @@ from astraios.workflow.fitting import backtest, design, fit_file, fit_scaling, l
 from astraios.workflow.forecasting import forecast
 from astraios.workflow.gates import FIT_NAMES, check_conditions, check_gates, fit_facts
 from astraios.workflow.importing import ImportRequest, import_results, undo_import
-from astraios.workflow.passing import open_curves, pass_curves
+from astraios.workflow.passing import pass_curves
 from astraios.workflow.planning import compare_file, compare_series, plan_budget, plan_file
 from astraios.workflow.quality import benchmark_quality
 from astraios.workflow.reporting import ReportRequest, serve_report, write_report
@@ -84,7 +84,6 @@ __all__ = [
     "lacking",
     "load_fit",
     "one_of_machines",
-    "open_curves",
     "pass_curves",
     "plan",
     "plan_budget",

@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from astraios.evaluate.passk import PassPoint
 
 LEVEL = 0.9
-OPEN = "unsolved_unknown"
-"""Code of a point whose interval is mainly what the samples leave open."""
+OPEN, OTHER_SHOTS = "unsolved_unknown", "other_shots"
+"""Codes of a point whose interval is mainly what the samples leave open, and of runs that are left out."""
 _COUNTS = """\
-select r.run_id, r.method_id, r.n_params, s.task_id, list(s.n order by s.item_id) as samples,
-    list(s.passed order by s.item_id) as passed
+select r.run_id, r.method_id, r.n_params, s.task_id, s.n_shot, list(s.n order by s.item_id) as samples,
+    list(s.passed order by s.item_id) as passed, min(s.n_shot) over (partition by s.task_id) as fewest
 from (
     select run_id, attempt, task_id, item_id, n_shot, count(*) as n, count(*) filter (where value >= 1) as passed
     from sample_score where verdict is not null group by all
@@ -31,16 +31,18 @@ from (
 join latest_attempt using (run_id, attempt)
 join run r using (run_id)
 join task t on t.task_id = s.task_id and t.metric like '%pass@%'
-where r.{condition} and s.n_shot = (select min(n_shot) from sample_score o where o.task_id = s.task_id)
-group by all
+where r.{condition}
+group by r.run_id, r.method_id, r.n_params, s.task_id, s.n_shot
 order by s.task_id, r.method_id, r.n_params, r.run_id"""
 
 
 def pass_curves(
     db: Path, study: str | None = None, task: str | None = None, most: int | None = None,
     targets: Sequence[str | float] = (),
-) -> list[dict[str, Any]]:  # fmt: skip
-    """pass@k over k of every run whose samples are stored, a row a k; kept in the table `pass_curve`.
+) -> tuple[list[dict[str, Any]], list[FitWarning]]:  # fmt: skip
+    """pass@k over k of every run whose samples are stored, a row a k, and warnings; kept in the table `pass_curve`.
+
+    Curves of a task are of samples with equally many demonstrations: the fewest that any of the study's runs had.
 
     Args:
         db: the database.
@@ -65,6 +67,7 @@ def pass_curves(
     if not runs:
         what = f" of task {task!r}" if task else ""
         raise StoreError(f"{db}: study {chosen.name} holds no samples of programs{what}: `astraios score` records them")
+    runs, warnings = [run for run in runs if run["n_shot"] == run["fewest"]], _other_shots(runs)
     now = datetime.now(UTC).replace(tzinfo=None)
     rows: list[PassPointRow] = []
     curves: dict[tuple[str, int], list[tuple[dict[str, Any], PassPoint]]] = {}
@@ -77,15 +80,31 @@ def pass_curves(
         rows += _projected(chosen.key, curves, target_sizes(targets, sorted({r["n_params"] for r in runs}), {}), now)
     if task is None:
         store.replace_of_study(db, "pass_curve", chosen.key, rows)
-    return [{k: v for k, v in row.items() if k != "created_at"} for row in plain_rows(rows)]
+    plain = [{k: v for k, v in row.items() if k != "created_at"} for row in plain_rows(rows)]
+    return plain, [*warnings, *_open(plain)]
 
 
-def open_curves(rows: Sequence[Mapping[str, Any]]) -> list[FitWarning]:
-    """A warning for each task of which some interval is mainly what the samples leave open.
+def _other_shots(runs: Sequence[Mapping[str, Any]]) -> list[FitWarning]:
+    """A warning for each task that some runs have samples of with more demonstrations alone."""
+    kept = {(run["task_id"], run["run_id"]) for run in runs if run["n_shot"] == run["fewest"]}
+    found: dict[str, dict[str, int]] = {}
+    for run in runs:
+        if (run["task_id"], run["run_id"]) not in kept:
+            found.setdefault(run["task_id"], {})[run["run_id"]] = run["n_shot"]
+    fewest = {run["task_id"]: run["fewest"] for run in runs}
+    notes = []
+    for task, left in found.items():
+        whose = ", ".join(f"{run} with {n}" for run, n in sorted(left.items()))
+        words = (
+            f"{task}: curves are of samples with {fewest[task]} demonstrations; left out are {whose}: score them with "
+            f"as many, or choose another study"
+        )
+        notes.append(FitWarning(OTHER_SHOTS, words, task))
+    return notes
 
-    Args:
-        rows: what `pass_curves` found.
-    """
+
+def _open(rows: Sequence[Mapping[str, Any]]) -> list[FitWarning]:
+    """A warning for each task of which some interval is mainly what the samples leave open."""
     found: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["warning"] == OPEN:

@@ -178,25 +178,33 @@ def compare(db: Path, a: str, b: str, task: str, seed: int) -> tuple[dict[str, A
     from astraios.evaluate.tasks import cluster_of
 
     with store.reading(db) as connection:
-        names, samples, engines = [], [], []
-        for wanted in (a, b):
-            run_id, name = find_run(connection, wanted)
+        names, samples, shots = [], [], []
+        ids = [find_run(connection, wanted) for wanted in (a, b)]
+        for run_id, name in ids:
             found = store.run_query(
                 connection,
                 "select task_id, item_id, sample, value, verdict, n_shot from sample_score "
-                "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ? "
-                "and n_shot = (select min(n_shot) from sample_score s where s.task_id = sample_score.task_id)",
+                "join latest_attempt using (run_id, attempt) where run_id = ? and task_id = ?",
                 [run_id, task],
             )
-            asked = (
-                "select engine from final_score "
-                "where run_id = ? and task_id = ? and is_main_n_shot and engine is not null"
-            )
-            engines += store.run_query(connection, asked, [run_id, task])["engine"].unique().to_list()
             names.append(name)
             samples.append([SampleScore(**row) for row in found.iter_rows(named=True)])
+            shots.append(sorted({sample.n_shot for sample in samples[-1]}))
             if found.is_empty():
                 raise DataError(f"run {name} has no samples of task {task!r} in {db}: score it first")
+        common = set(shots[0]) & set(shots[1])
+        if not common:
+            told = " and ".join(
+                f"run {name} with {', '.join(map(str, n))}" for name, n in zip(names, shots, strict=True)
+            )
+            raise DataError(f"task {task!r} was asked with other demonstrations: {told}: score one as the other was")
+        samples = [[sample for sample in part if sample.n_shot == min(common)] for part in samples]
+        asked = "select engine from final_score where run_id = ? and task_id = ? and n_shot = ? and engine is not null"
+        engines = [
+            engine
+            for run_id, _ in ids
+            for engine in store.run_query(connection, asked, [run_id, task, min(common)])["engine"].unique().to_list()
+        ]
     cluster = cluster_of(task)
     clusters = {one.item_id: cluster(one.item_id) for one in samples[0]}
     shared = clusters if len(set(clusters.values())) < len(clusters) else None

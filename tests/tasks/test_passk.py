@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from astraios import store
+from astraios import store, workflow
 from astraios.errors import DataError
 from astraios.evaluate import pass_rates
 from astraios.evaluate.passk import curve, grid
@@ -183,3 +183,29 @@ def test_the_command_draws_curves_of_samples_with_demonstrations(tmp_path: Path,
     said = run_cli("pass-at-k", "--k", "400", "--db", database).stderr
     assert f"warning: unsolved_unknown: {TASK}: 4 samples leave open" in said
     assert "(lora at 1e+09 parameters)" in said
+
+
+def test_runs_with_other_demonstrations_are_left_out_aloud(tmp_path: Path) -> None:
+    """What another study's runs were asked with is no matter."""
+    database = tmp_path / "a.duckdb"
+    for run_id, n_shot, origin in (("a", 2, "imported"), ("b", 5, "imported"), ("c", 0, "published")):
+        samples = [SampleScore(TASK, f"{i}", 0, float(i < 3), "passed" if i < 3 else "failed", n_shot=n_shot)
+                   for i in range(6)]  # fmt: skip
+        frames = {
+            "run": frame([RunRow(run_id=run_id, origin=origin, model_id="m", method_id="lora", n_params=10**9)]),
+            "attempt": frame([AttemptRow(attempt=1, state="done")], run_id=run_id),
+            "evaluation": frame([EvaluationRow(task_id=TASK, n_shot=n_shot, n_items=6)], run_id=run_id, attempt=1),
+            "sample_score": frame(samples, run_id=run_id, attempt=1),
+            "task": frame([TaskRow(task_id=TASK, title="Fix", kind="code", metric="pass@1", higher_is_better=True)]),
+        }
+        store.import_frames(database, frames, adds=True)
+    with store.reading(database) as connection:
+        (study,) = store.run_query(connection, "select study_key from run_study where run_id = 'a'")["study_key"]
+    rows, warnings = workflow.pass_curves(database, study, most=1)
+    assert {row["run_id"] for row in rows} == {"a"}
+    assert [(w.code, w.message) for w in warnings] == [
+        ("other_shots", f"{TASK}: curves are of samples with 2 demonstrations; left out are b with 5: score them with "
+         "as many, or choose another study")
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="run a with 2 and run b with 5: score one as the other was"):
+        workflow.compare(database, "a", "b", TASK, 0)
