@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
@@ -80,6 +80,30 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"shared data not found at {folder}: set ASTRAIOS_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """New databases of this process begin as a copy of one that was made as a user's is: that takes half a second."""
+    from astraios import store
+    from astraios.store import connect
+    from astraios.store.publish import copy
+
+    empty = tmp_path_factory.mktemp("empty") / "empty.duckdb"
+    with store.writing(empty):
+        pass
+    new_version = connect.new_version
+
+    @contextmanager
+    def begun(path: Path, *, anew: bool = False) -> Iterator[Path]:
+        with new_version(path, anew=anew) as work:
+            if not work.exists():
+                copy(empty, work)
+            yield work
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connect, "new_version", begun)
+        yield
 
 
 @pytest.fixture(scope="session")
