@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
+import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -72,6 +74,33 @@ def test_one_process_does_what_its_file_says(pair: str, collected: Path, tmp_pat
     file.write_text("{}")
     assert_one_line(run_cli("collect", "--cell", file, "--out", out), 2, "not a cell that this astraios can run")
     assert_one_line(run_cli("collect", "--cell", tmp_path / "gone.json"), 2, "gone.json: can't be read")
+
+
+def _what_is_there(connection: Connection) -> None:
+    from transformers import conversion_mapping
+
+    wanted = (
+        "torch",
+        "peft.tuners.lora.bnb",
+        "pyarrow.parquet",
+        "astraios.models.methods.lora",
+        "astraios.evaluate.tasks.aatk",
+    )
+    missing = [name for name in wanted if name not in sys.modules]
+    connection.send(
+        missing + ([] if getattr(conversion_mapping, "_checkpoint_conversion_mapping_cache", True) else ["the mapping"])
+    )
+
+
+def test_the_process_of_a_cell_begins_with_what_it_needs() -> None:
+    """The fork server passes over in silence what fails in it; every cell would then do it again."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["astraios.collect.launch._preload"])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_what_is_there, args=(theirs,))
+    process.start()
+    assert ours.recv() == []
+    process.join()
 
 
 def test_data_that_changed_since_the_plan_are_refused(
