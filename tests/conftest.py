@@ -25,7 +25,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--verify", action="store_true", help="run the long tests too and print which promises held")
 
 
+TOGETHER = ("browser", "collect", "store")
+"""Rooms whose tests share what takes long to make: with `-n 2` one process runs all of a room, and begins with it."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        room, file = item.path.parent.name, str(item.path.relative_to(REPOSITORY))
+        item.add_marker(pytest.mark.xdist_group(room if room in TOGETHER else file))
+    items.sort(key=lambda item: TOGETHER.index(room) if (room := item.path.parent.name) in TOGETHER else len(TOGETHER))
     if config.getoption("--verify"):
         return
     skip = pytest.mark.skip(reason="long: run by `make verify`")
