@@ -25,7 +25,7 @@ demo: $(VENV)/train.stamp
 	$(BIN)/astraios demo
 
 test: $(VENV)/dev.stamp system lint
-	$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	$(BIN)/pytest -n 2
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -25,14 +26,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--verify", action="store_true", help="run the long tests too and print which promises held")
 
 
-TOGETHER = ("browser", "collect", "store")
-"""Rooms whose tests share what takes long to make: with `-n 2` one process runs all of a room, and begins with it."""
+TOGETHER = ("browser", "collect", "store", "execute")
+"""Rooms whose tests share what takes long to make, or wait for each other: with `-n 2` one process runs all of a room.
+The longest first; then file by file."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Rooms(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return room if (room := Path(file).parent.name) in TOGETHER else file
+
+    config.option.loadscopereorder = False
+    return Rooms(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for item in items:
-        room, file = item.path.parent.name, str(item.path.relative_to(REPOSITORY))
-        item.add_marker(pytest.mark.xdist_group(room if room in TOGETHER else file))
     items.sort(key=lambda item: TOGETHER.index(room) if (room := item.path.parent.name) in TOGETHER else len(TOGETHER))
     if config.getoption("--verify"):
         return
