@@ -6,8 +6,8 @@ with own as materialized (
     join run r using (run_id)
 ),
 setting as (
-    select o.study_key, o.run_id, o.method_id, name.name, o.settings->>name.name as value
-    from own o, unnest(json_keys(o.settings)) name(name)
+    select o.study_key, o.run_id, o.method_id, s.key as name, s.value->>'$' as value
+    from own o, json_each(o.settings) s
 ),
 varied as (
     select study_key, method_id, name
