@@ -10,9 +10,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--verify", action="store_true", help="run the long tests too and print which promises held")
 
 
+TOGETHER = ("browser", "collect", "store", "execute")
+"""Rooms whose tests share what takes long to make, or wait for each other: with `-n 2` one process runs all of a room.
+The longest first; then file by file."""
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Rooms(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return room if (room := Path(file).parent.name) in TOGETHER else file
+
+    config.option.loadscopereorder = False
+    return Rooms(config, log)
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: TOGETHER.index(room) if (room := item.path.parent.name) in TOGETHER else len(TOGETHER))
     if config.getoption("--verify"):
         return
     skip = pytest.mark.skip(reason="long: run by `make verify`")
@@ -80,6 +100,30 @@ def shared() -> Path:
     if not (folder / "data").is_dir():
         pytest.skip(f"shared data not found at {folder}: set ASTRAIOS_SHARED")
     return folder
+
+
+@pytest.fixture(scope="session", autouse=True)
+def new_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """New databases of this process begin as a copy of one that was made as a user's is: that takes half a second."""
+    from astraios import store
+    from astraios.store import connect
+    from astraios.store.publish import copy
+
+    empty = tmp_path_factory.mktemp("empty") / "empty.duckdb"
+    with store.writing(empty):
+        pass
+    new_version = connect.new_version
+
+    @contextmanager
+    def begun(path: Path, *, anew: bool = False) -> Iterator[Path]:
+        with new_version(path, anew=anew) as work:
+            if not work.exists():
+                copy(empty, work)
+            yield work
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(connect, "new_version", begun)
+        yield
 
 
 @pytest.fixture(scope="session")

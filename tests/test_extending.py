@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from astraios import registry
-from tests.conftest import REPOSITORY, assert_one_line, run_process
+from tests.conftest import REPOSITORY, assert_one_line, run_process, sweep_toml
 
 DOC = (REPOSITORY / "docs" / "extending.md").read_text(encoding="utf-8")
 
@@ -40,10 +40,12 @@ def run_with(folder: Path, *arguments: object) -> subprocess.CompletedProcess[st
     return run_process(*arguments, PYTHONPATH=os.pathsep.join([str(folder), str(REPOSITORY)]))
 
 
-def test_the_example_is_known_to_every_command(package: Path, small_sweep: Path, tmp_path: Path) -> None:
-    small_sweep.write_text(small_sweep.read_text().replace('methods = ["fft", "lora"]', 'methods = ["lora", "wide"]'))
-    db = tmp_path / "a.duckdb"
-    done = run_with(package, "collect", small_sweep, "--db", db, "--out", tmp_path / "runs")
+def test_the_example_is_known_to_every_command(
+    package: Path, small_models: list[str], pairs_file: Path, tmp_path: Path
+) -> None:
+    sweep, db = tmp_path / "small.toml", tmp_path / "a.duckdb"
+    sweep.write_text(sweep_toml(small_models[:1], pairs_file, methods=["lora", "wide"]))
+    done = run_with(package, "collect", sweep, "--db", db, "--out", tmp_path / "runs")
     assert done.returncode == 0, done.stderr
     sql = "select title, max(n_trainable) as n_trainable from run join tuning_method using (method_id) group by title"
     rows = run_with(package, "sql", "--db", db, "--format", "json", sql)

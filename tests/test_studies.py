@@ -105,7 +105,7 @@ def test_a_target_has_an_amount_of_data(tmp_path: Path) -> None:
         (("--target-tokens", "140e9"), 140e9), (("--tokens-per-param", "20"), 140e9),
         (("--target-flops", "5.88e21"), 140e9),
     ):  # fmt: skip
-        found = fitted("--db", db, "--target", "7B", *options)
+        found = fitted("--db", db, "--target", "7B", "--holdout", "none", *options)
         [projection] = [p for p in found["fits"][0]["projections"] if p["role"] == "target"]
         assert projection["n_tokens"] == pytest.approx(tokens)
         assert projection["mean"] == pytest.approx(loss_at(7e9, 140e9), rel=0.02)
@@ -113,7 +113,7 @@ def test_a_target_has_an_amount_of_data(tmp_path: Path) -> None:
     assert_one_line(
         run_cli("fit-scaling", "--db", db, "--target-tokens", "1B", "--tokens-per-param", "2"), 2, "in two ways"
     )
-    best = fitted("--db", db, "--target-flops", "1e21")["ranking"][0]
+    best = fitted("--db", db, "--target-flops", "1e21", "--holdout", "none")["ranking"][0]
     assert best["n_params"] * best["n_tokens"] * 6 == pytest.approx(1e21, rel=1e-3)
     assert 0.3 < best["n_params"] / 2.9e9 < 3
 

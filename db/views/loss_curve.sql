@@ -1,6 +1,6 @@
 create or replace view loss_curve as
 select
-    r.run_id, s.study_key, r.origin, r.model_id, r.method_id, s.series, r.dataset_id, r.seed, r.n_params, r.n_trainable,
+    a.run_id, s.study_key, r.origin, r.model_id, r.method_id, s.series, r.dataset_id, r.seed, r.n_params, r.n_trainable,
     p.split, p.step, p.n_tokens, p.loss_nats, p.loss_nats / ln(2) / r.bytes_per_token as bits_per_byte, p.regularizer,
     p.learning_rate, a.state
 from loss_point p

@@ -1,6 +1,6 @@
 create or replace view metric_curve as
 select
-    r.run_id, s.study_key, r.origin, r.model_id, r.method_id, s.series, r.dataset_id, r.seed, r.n_params, r.n_trainable,
+    a.run_id, s.study_key, r.origin, r.model_id, r.method_id, s.series, r.dataset_id, r.seed, r.n_params, r.n_trainable,
     p.name, p.step, p.n_tokens, p.value, a.state
 from metric_point p
 join drawn_attempt a using (load_key)

@@ -6,27 +6,46 @@ with own as materialized (
     join run r using (run_id)
 ),
 setting as (
-    select o.study_key, o.run_id, o.method_id, name.name, o.settings->>name.name as value
-    from own o, unnest(json_keys(o.settings)) name(name)
+    select o.study_key, o.run_id, o.method_id, s.key as name, s.value->>'$' as value
+    from own o, json_each(o.settings) s
+),
+varied as (
+    select study_key, method_id, name
+    from setting
+    group by study_key, method_id, name
+    having min(coalesce(value, '-')) <> max(coalesce(value, '-'))
 ),
 named as (
     select run_id, string_agg(name || '=' || coalesce(value, 'none'), ' ' order by name) as text
-    from (select *, count(distinct coalesce(value, '-')) over (partition by study_key, method_id, name) as n from setting)
-    where n > 1
+    from setting
+    semi join varied using (study_key, method_id, name)
     group by run_id
 ),
 -- Learning rates that no loss ranks: where a point of a chart has several, each rate is a series of its own; in a
--- series without any loss wherever it was tried, so that its line goes on.
-point as (
-    select o.study_key, concat_ws(' ', o.method_id, n.text) as name, o.model_id, o.dataset_id, o.n_tokens,
-        list(o.run_id) as runs, bool_or(l.run_id is not null) as has_loss,
-        not bool_or(l.run_id is not null)
-            and count(distinct coalesce(o.learning_rate, -1)) filter (where c.run_id is not null) > 1 as is_torn
+-- series without any loss wherever it was tried, so that its line goes on. Only lines with a run that has scores and no
+-- loss can have such a point, and most databases have none.
+measured as (
+    select o.run_id, o.study_key, concat_ws(' ', o.method_id, n.text) as name, o.model_id, o.dataset_id, o.n_tokens,
+        o.learning_rate, a.attempt
     from own o
     join latest_attempt a using (run_id)
+    left join named n using (run_id)
+),
+unranked as (
+    select m.study_key, m.name
+    from measured m
+    semi join score c on c.run_id = m.run_id and c.value is not null
+    anti join loss_summary l on l.run_id = m.run_id and l.attempt = m.attempt and l.last_loss is not null
+),
+point as (
+    select m.study_key, m.name, m.model_id, m.dataset_id, m.n_tokens,
+        list(m.run_id) as runs, bool_or(l.run_id is not null) as has_loss,
+        not bool_or(l.run_id is not null)
+            and count(distinct coalesce(m.learning_rate, -1)) filter (where c.run_id is not null) > 1 as is_torn
+    from measured m
+    semi join unranked using (study_key, name)
     left join (select distinct run_id, attempt from loss_summary where last_loss is not null) l using (run_id, attempt)
     left join (select distinct run_id from score where value is not null) c using (run_id)
-    left join named n using (run_id)
     group by all
 ),
 torn as (

@@ -1,13 +1,17 @@
 create or replace view run_study as
-with described as (
+with model as (
+    select model_id, m.ladder, case when model_id like 'unnamed/%' then 'runs' else coalesce(nullif(trim(regexp_replace(
+        regexp_extract(lower(model_id), '[^/]*$'),
+        '(^|[-_. ])[0-9]+([.][0-9]+)?[kmbt]($|[-_. ])', '\3', 'g'), '-_. '), ''), 'runs') end as family
+    from (select distinct model_id from run)
+    left join base_model m using (model_id)
+),
+described as (
     select
-        r.run_id, r.origin, r.dataset_id, coalesce(d.eval_hash, r.dataset_id, '-') as eval_split, m.ladder, r.n_params,
-        case when r.model_id like 'unnamed/%' then 'runs' else coalesce(nullif(trim(regexp_replace(
-            regexp_extract(lower(r.model_id), '[^/]*$'),
-            '(^|[-_. ])[0-9]+([.][0-9]+)?[kmbt]($|[-_. ])', '\3', 'g'), '-_. '), ''), 'runs') end as family
+        r.run_id, r.origin, r.dataset_id, coalesce(d.eval_hash, r.dataset_id, '-') as eval_split, m.ladder, r.n_params, m.family
     from run r
     join drawn_attempt a using (run_id)
-    left join base_model m using (model_id)
+    join model m using (model_id)
     left join dataset d using (dataset_id)
 ),
 -- Families of one size each can only be compared with each other: they are one study, which says so by its name.

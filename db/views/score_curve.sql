@@ -1,6 +1,6 @@
 create or replace view score_curve as
 select
-    r.run_id, s.study_key, r.origin, r.model_id, r.method_id, s.series, r.dataset_id, r.seed, r.n_params, r.n_trainable,
+    a.run_id, s.study_key, r.origin, r.model_id, r.method_id, s.series, r.dataset_id, r.seed, r.n_params, r.n_trainable,
     p.task_id, p.metric, p.step, p.n_tokens, p.device_seconds, p.value, p.stderr, p.n, a.state
 from score_point p
 join drawn_attempt a using (load_key)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import multiprocessing
 import os
 import signal
+import sys
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -61,17 +63,46 @@ def test_one_process_does_what_its_file_says(pair: str, collected: Path, tmp_pat
     sweep = Sweep.from_toml(pair, "x")
     plan = describe(sweep.cells(["method_id=lora"])[0])
     out = tmp_path / "runs"
+    file = tmp_path / "cell.json"
     for stage in ("train", "evaluate"):
         job = Job("k", "k", plan.cell.model_id, 1.0, plan, stage=stage)
-        file = tmp_path / f"{stage}.json"
         file.write_text(Request.of(job, sweep.to_json(), sweep.compute).to_json())
-        result = run_process("collect", "--cell", file, "--out", out, cwd=tmp_path)
+        words = ("collect", "--cell", file, "--out", out)
+        # A process of its own for what draws and computes; that another can go on is told by the second one being this.
+        result = run_process(*words, cwd=tmp_path) if stage == "train" else run_cli(*words)
         assert result.returncode == 0, result.stderr
         assert (out / plan.cell.run_id / "manifest.json").exists() == (stage == "evaluate")
     assert losses(out)[plan.cell.run_id] == losses(collected)[plan.cell.run_id], "bit for bit as in a pool"
     file.write_text("{}")
     assert_one_line(run_cli("collect", "--cell", file, "--out", out), 2, "not a cell that this astraios can run")
     assert_one_line(run_cli("collect", "--cell", tmp_path / "gone.json"), 2, "gone.json: can't be read")
+
+
+def _what_is_there(connection: Connection) -> None:
+    from transformers import conversion_mapping
+
+    wanted = (
+        "torch",
+        "peft.tuners.lora.bnb",
+        "pyarrow.parquet",
+        "astraios.models.methods.lora",
+        "astraios.evaluate.tasks.aatk",
+    )
+    missing = [name for name in wanted if name not in sys.modules]
+    connection.send(
+        missing + ([] if getattr(conversion_mapping, "_checkpoint_conversion_mapping_cache", True) else ["the mapping"])
+    )
+
+
+def test_the_process_of_a_cell_begins_with_what_it_needs() -> None:
+    """The fork server passes over in silence what fails in it; every cell would then do it again."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["astraios.collect.launch._preload"])
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_what_is_there, args=(theirs,))
+    process.start()
+    assert ours.recv() == []
+    process.join()
 
 
 def test_data_that_changed_since_the_plan_are_refused(

@@ -20,7 +20,7 @@ from astraios.records import ParameterCount
 from astraios.runs.directory import RunDirectory
 from astraios.runs.place import Place
 from astraios.runs.rows import Ending
-from tests.conftest import run_process
+from tests.conftest import run_cli, run_process
 
 TABLES = {
     "run": "* exclude (created_at, sweep_id, settings)",
@@ -72,7 +72,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @pytest.mark.promise("object storage gives what a folder gives")
 def test_a_bucket_gives_the_database_that_a_folder_gives(
-    bucket: str, pair: str, collected: Path, tmp_path: Path
+    bucket: str, pair: str, collected: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sweep, db = tmp_path / "s.toml", tmp_path / "a.duckdb"
     sweep.write_text(pair.replace("[compute]", '[compute]\nstages = "split"'))
@@ -86,10 +86,10 @@ def test_a_bucket_gives_the_database_that_a_folder_gives(
     assert not names & {"checkpoint.pt", "lock"}
 
     # Another machine, which has seen nothing of this.
-    elsewhere = {"ASTRAIOS_CACHE": str(tmp_path / "elsewhere")}
-    status = run_process("status", sweep, "--out", bucket, "--json", **elsewhere)
+    monkeypatch.setenv("ASTRAIOS_CACHE", str(tmp_path / "elsewhere"))
+    status = run_cli("status", sweep, "--out", bucket, "--json")
     assert [row["state"] for row in json.loads(status.stdout)] == ["done", "done"]
-    again = run_process("collect", sweep, "--db", tmp_path / "b.duckdb", "--out", bucket, **elsewhere)
+    again = run_cli("collect", sweep, "--db", tmp_path / "b.duckdb", "--out", bucket)
     assert "2 cells: 0 run now, 2 done before, 0 failed" in again.stderr
     same_rows(tmp_path / "b.duckdb", db)
 

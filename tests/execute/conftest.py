@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A lock that the workers of a run share: pytest-xdist's groups have no effect under pytest 9.2."""
+    """A lock that the workers of a run share, however tests are dealt out to them."""
     with open(tmp_path_factory.getbasetemp().parent / "execute.lock", "w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

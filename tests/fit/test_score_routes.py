@@ -148,15 +148,16 @@ def test_ways_are_weighed_and_one_can_be_named() -> None:
     bits = rows.with_columns(metric=pl.lit("answer_bits_per_byte"), value=pl.col("loss") / 2, higher_is_better=False,
                              chance=pl.lit(None, pl.Float64), stderr=pl.lit(0.01))  # fmt: skip
     both = pl.concat([rows, bits])
-    fitted = [fit for fit in analyse(losses, both, targets=[3e9]).fitted() if fit.quantity == "score"]
+    auto = analyse(losses, both, targets=[3e9])
+    fitted = [fit for fit in auto.fitted() if fit.quantity == "score"]
     assert {fit.metric for fit in fitted} == {"accuracy"}, "what is gone through is no result of its own"
     ways = {way["through"]: way["weight"] for way in fitted[0].certificate["routes"]}
     assert set(ways) == {"test", "answer_bits_per_byte", "size"}
     assert sum(ways.values()) == pytest.approx(1)
     truth = 0.25 + 0.75 / (1 + np.exp(3.2 * (1.7 + 1.9 * (3e9 / 1e7) ** -0.22 - 2.3)))
-    for through in ("auto", "test", "size", "answer_bits_per_byte"):
-        p = next(p for p in analyse(losses, both, targets=[3e9], through=through).of("target", "score")
-                 if p.method_id == "m0")  # fmt: skip
+    named = [analyse(losses, both, targets=[3e9], through=way) for way in ("test", "size", "answer_bits_per_byte")]
+    for found in (auto, *named):
+        p = next(p for p in found.of("target", "score") if p.method_id == "m0")
         assert p.low <= p.mean <= p.high
         assert p.new_low <= p.low <= p.high <= p.new_high, "a new run is never surer than the mean"
         assert p.new_low <= truth <= p.new_high

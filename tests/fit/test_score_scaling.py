@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -122,13 +123,19 @@ def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.promise("the paper's scores are predicted, its correlations found")
-def test_published_scores_at_16b_from_the_smaller_models(paper: Path) -> None:
-    """Every method, task and metric has an interval and the truth beside it; errors beat carrying 7B forward."""
+@pytest.fixture(scope="module")
+def projected(paper: Path) -> dict[str, Any]:
+    """What `fit-scaling` says of that database, and has stored in it."""
     result = run_cli("fit-scaling", "--db", paper, "--json")
     assert result.returncode == 0, result.stderr
-    content = json.loads(result.stdout)
-    rows = [(fit, p) for fit in content["fits"] for p in fit["projections"] if p["role"] == "backtest"]
+    content: dict[str, Any] = json.loads(result.stdout)
+    return content
+
+
+@pytest.mark.promise("the paper's scores are predicted, its correlations found")
+def test_published_scores_at_16b_from_the_smaller_models(paper: Path, projected: dict[str, Any]) -> None:
+    """Every method, task and metric has an interval and the truth beside it; errors beat carrying 7B forward."""
+    rows = [(fit, p) for fit in projected["fits"] for p in fit["projections"] if p["role"] == "backtest"]
     printed = store.query(
         paper, "select * from final_score where metric not like '%released%' and n_params = 15517456384"
     )
@@ -144,10 +151,10 @@ def test_published_scores_at_16b_from_the_smaller_models(paper: Path) -> None:
         assert 0 <= p["new_low"] < p["new_high"] <= 1
     assert {key[1:] for key in set(found) - set(truth)} == {("mean", "mean_score")}
     inside = np.mean([p["new_low"] <= p["observed"] <= p["new_high"] for _, p in rows])
-    assert content["summary"]["coverage"] == pytest.approx(inside)
-    assert content["summary"]["n_backtest"] == 7 * 19
+    assert projected["summary"]["coverage"] == pytest.approx(inside)
+    assert projected["summary"]["n_backtest"] == 7 * 19
     assert 0.8 <= inside <= 0.97
-    assert content["summary"]["mean_absolute_error"] < content["summary"]["mean_absolute_carry_forward_error"]
+    assert projected["summary"]["mean_absolute_error"] < projected["summary"]["mean_absolute_carry_forward_error"]
     stored = store.query(paper, "from latest_backtest where quantity = 'score'")
     assert len(stored) == 7 * 19
     assert len(store.query(paper, "from projection where role = 'target' and quantity = 'score'")) == 7 * 19
@@ -159,9 +166,9 @@ def test_published_scores_at_16b_from_the_smaller_models(paper: Path) -> None:
 
 
 @pytest.mark.promise("the paper's scores are predicted, its correlations found")
+@pytest.mark.usefixtures("projected")
 def test_correlations_from_printed_numbers_are_the_papers(paper: Path) -> None:
     """Appendix I, with p-values; and what the paper does not print is measured, with p-values, into the table."""
-    run_cli("fit-scaling", "--db", paper)
     cells = store.query(paper, "select s.mean_score, s.n_trainable from mean_task_score s order by all")
     for coefficient, value, p_value in (
         ("kendall", 0.3016, 0.02),

@@ -32,6 +32,22 @@ def test_any_other_hub_id_is_the_hubs() -> None:
     assert (ladder.name, rung.model_id, rung.revision) == ("hub", "someone/model", "abc123")
 
 
+@pytest.mark.parametrize("asked", ["tiny/66k", "66K", "TINY/66k", "tiny/66k-s3"])
+def test_tiny_by_any_of_its_names(asked: str) -> None:
+    seed = "-s3" if asked.endswith("-s3") else ""
+    ladder, rung = resolve(asked)
+    assert (ladder.name, rung.model_id, rung.name) == ("tiny", f"tiny/66k{seed}", f"66k{seed}")
+    assert rung.revision == LADDERS.get("tiny").revision(f"tiny/66k{seed}")
+
+
+def test_other_models_are_found_without_reading_what_tiny_ones_are_pretrained_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A quarter of what the process of a cell did before it trained was to describe models that nobody had named."""
+    monkeypatch.setattr("astraios.models.ladders.tiny.revision", lambda recipe: pytest.fail("read"))
+    assert resolve("someone/model")[0].name == "hub"
+
+
 @pytest.mark.parametrize("asked", ["2B", "gpt2x", "./nowhere/model", "a/b/c"])
 def test_what_is_no_model_is_one_line(asked) -> None:
     with pytest.raises(UsageError, match="unknown base model") as error:

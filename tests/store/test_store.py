@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from astraios import store
@@ -245,3 +246,23 @@ def test_the_wheel_brings_the_sql(tmp_path: Path) -> None:
         check=False,
     )
     assert result.stdout.strip() == "0", result.stderr
+
+
+def test_a_setting_may_have_any_name(tmp_path: Path) -> None:
+    """One that begins as a path does ended every question about runs."""
+    settings = ({"$x": 1, "/y": "a", "z.w": 0}, {"$x": 2, "/y": "a", "z.w": 0}, {"$x": 2, "/y": "b", "z.w": None})
+    runs = [
+        {"run_id": f"r{i}", "origin": "imported", "model_id": "made/a", "method_id": "lora", "seed": 0, "n_params": 10,
+         "settings": json.dumps({"settings": one})}
+        for i, one in enumerate(settings)
+    ]  # fmt: skip
+    frames = {
+        "base_model": [{"model_id": "made/a", "n_params": 10}],
+        "tuning_method": [{"method_id": "lora", "title": "LoRA", "kind": "other"}],
+        "run": runs,
+        "attempt": [{"run_id": run["run_id"], "attempt": 1, "state": "done"} for run in runs],
+    }
+    db = tmp_path / "a.duckdb"
+    store.import_frames(db, {name: pl.DataFrame(rows) for name, rows in frames.items()})
+    found = store.query(db, "select series from run_series order by run_id")["series"].to_list()
+    assert found == ["lora $x=1 /y=a z.w=0", "lora $x=2 /y=a z.w=0", "lora $x=2 /y=b z.w=none"]

@@ -23,7 +23,11 @@ from astraios.collect.plan.cell_plan import Plan
 from astraios.collect.plan.job import STAGES, Job
 from astraios.collect.plan.sweep import ComputeSpec
 from astraios.errors import UsageError
-from astraios.models.ladders import resolve
+from astraios.evaluate.tasks import TASKS
+from astraios.models.ladders import LADDERS, resolve
+from astraios.models.methods import METHODS
+from astraios.records import TABLES
+from astraios.runs.parquet import parquet_bytes
 from astraios.runs.place import Place, is_url
 from astraios.train.large_pages import ask_for_large_pages
 
@@ -90,6 +94,39 @@ class Request:
             raise UsageError(f"{path}: can't be read ({error.strerror})") from None
         except (ValueError, TypeError, KeyError) as error:
             raise UsageError(f"{path}: not a cell of a sweep ({type(error).__name__}: {error})") from None
+
+
+def get_ready() -> None:
+    """Imports and works out what any cell needs, for the processes that are forked off this one.
+
+    Each step is an economy: what fails here, a cell does (and reports) for itself.
+    """
+    for step in (_import_libraries, _compile_mapping, _find_registered, _write_nothing):
+        with contextlib.suppress(Exception):
+            step()
+
+
+def _import_libraries() -> None:
+    import torch  # noqa: F401
+    from peft.tuners.lora import bnb  # noqa: F401
+    from transformers.models.gpt_bigcode import modeling_gpt_bigcode  # noqa: F401
+
+
+def _compile_mapping() -> None:
+    """A thousand regular expressions, which transformers compiles for the first model that it loads."""
+    from transformers.conversion_mapping import get_checkpoint_conversion_mapping
+
+    get_checkpoint_conversion_mapping("gpt_bigcode")
+
+
+def _find_registered() -> None:
+    for registry in (LADDERS, METHODS, TASKS):
+        registry.names()
+
+
+def _write_nothing() -> None:
+    """Arrow imports pandas, where that is installed, for the first column that it makes."""
+    parquet_bytes(TABLES["loss_point"], (), 1)
 
 
 def perform(request: Request, out: str, report: Report, lock_wait: float = 10.0) -> None:

@@ -73,11 +73,13 @@ class TinyLadder(Ladder):
         return ()
 
     def find(self, model_id: str) -> Rung | None:
-        rung = super().find(model_id)
+        # By its name alone: to describe the others takes reading the text that they are pretrained on.
         name, _, seed = model_id.rpartition("-s")
-        if rung is None and name in RECIPES and seed.isdecimal():
+        if name in RECIPES and seed.isdecimal():
             return self._described(model_id)
-        return rung
+        short = {name.removeprefix("tiny/"): name for name in RECIPES}
+        name = short.get(model_id.lower(), model_id.lower())
+        return self._described(name) if name in RECIPES else None
 
     def _described(self, model_id: str) -> Rung:
         recipe = _recipe(model_id)
