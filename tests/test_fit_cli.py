@@ -11,7 +11,9 @@ import pytest
 import astraios
 from astraios import store
 from astraios.errors import UsageError
+from astraios.fit.request import FitRequest
 from astraios.fit.sizes import hidden_size, next_rung, parse_size, target_sizes
+from astraios.workflow import selecting
 from astraios.workflow.sizes import ladder_names, rung_names, runnable_sizes
 from tests.conftest import assert_one_line, run_cli
 
@@ -212,3 +214,21 @@ def test_scores_with_demonstrations_are_predicted(db: Path, tmp_path: Path) -> N
         hidden = [p for p in found if p["role"] == "backtest"]
         assert all(p["observed"] == pytest.approx(0.8 + shots / 100 - SIZES[-1] ** -0.2) for p in hidden)
         assert hidden
+
+
+def test_scores_with_other_demonstrations_are_left_out_aloud(db: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.duckdb"
+    path.write_bytes(db.read_bytes())
+    for shots, condition in ((5, "true"), (0, "method_id = 'fft'")):
+        store.change(path, "insert into score by name select run_id, 1 as attempt, 'mmlu' as task_id, "
+                     f"{shots} as n_shot, 'acc' as metric, 0.9 - n_params ** -0.2 as value, 0.01 as stderr, 1000 as n "
+                     f"from run where {condition}")  # fmt: skip
+    count, first = store.query(path, "select count(*), min(run_id) from run where method_id <> 'fft'").row(0)
+    notes = [note for note in selecting.select(path, FitRequest()).notes if note.code == "other_shots"]
+    assert [note.message for note in notes] == [
+        "mmlu: scores count with 0 demonstrations, the fewest that the database has; left out are "
+        f"{count} runs with 5 or more alone ({first}, ...): score them with as many, or keep the others in a database "
+        "of their own"
+    ]
+    store.change(path, "delete from score where task_id = 'mmlu' and n_shot = 0")
+    assert not selecting.select(path, FitRequest()).notes

@@ -54,6 +54,13 @@ left join noise v on v.model_id = m.model_id and v.series = m.series
     and v.origin is not distinct from m.origin and v.dataset_id is not distinct from m.dataset_id
 where m.is_main and {means}
 order by task_id, metric, method_id, n_params, run_id"""
+_OTHER_SHOTS = """select task_id, any_value(fewest) as fewest, count(*) as count, min(own) as own, min(run_id) as run_id
+from (
+    select task_id, run_id, min(n_shot) as own, bool_or(is_main_n_shot) as used,
+        (select min(n_shot) from score s where s.task_id = f.task_id) as fewest
+    from final_score f where value is not null and {condition} group by all
+)
+where not used group by task_id order by task_id"""
 
 
 @dataclass(frozen=True)
@@ -109,7 +116,7 @@ def _losses(connection: Any, study: store.Study, request: FitRequest) -> Selecti
         settings=facts.settings,
         not_facts=facts.derived,
         repeats=("origin",) if len(study.keys) > 1 else (),
-        notes=notes,
+        notes=(*notes, *_other_shots(connection, study)),
         study=_described(connection, study),
         query_hash=store.rows_hash(connection, sql),
     )
@@ -127,9 +134,25 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
     apart = f"select 1 from run_series where is_rate_apart and {study.condition_of_key} limit 1"
     return Selection(
         losses=None, scores=scores, ladder=_ladder(connection, study), names=size_names(connection, study), sql=sql,
-        study=_described(connection, study), query_hash=store.rows_hash(connection, sql),
+        notes=tuple(_other_shots(connection, study)), study=_described(connection, study),
+        query_hash=store.rows_hash(connection, sql),
         rates_apart=bool(len(store.run_query(connection, apart))),
     )  # fmt: skip
+
+
+def _other_shots(connection: Any, study: store.Study) -> list[FitWarning]:
+    """A warning for each task that some runs were asked with more demonstrations alone than count in the database."""
+    from astraios.fit.notes import FitWarning
+
+    notes = []
+    for row in store.run_query(connection, _OTHER_SHOTS.format(condition=study.condition)).iter_rows(named=True):
+        words = (
+            f"{row['task_id']}: scores count with {row['fewest']} demonstrations, the fewest that the database has; "
+            f"left out are {row['count']} runs with {row['own']} or more alone ({row['run_id']}, ...): score them with "
+            f"as many, or keep the others in a database of their own"
+        )
+        notes.append(FitWarning("other_shots", words, str(row["task_id"])))
+    return notes
 
 
 def _with_limits_of_means(scores: pl.DataFrame, averaged: list[list[dict[str, Any]]]) -> pl.DataFrame:

@@ -207,5 +207,7 @@ def test_runs_with_other_demonstrations_are_left_out_aloud(tmp_path: Path) -> No
         ("other_shots", f"{TASK}: curves are of samples with 2 demonstrations; left out are b with 5: score them with "
          "as many, or choose another study")
     ]  # fmt: skip
-    with pytest.raises(DataError, match="run m lora seed 0 with 2 and run m lora seed 0 with 5: score one as the other was"):
+    with pytest.raises(
+        DataError, match="run m lora seed 0 with 2 and run m lora seed 0 with 5: score one as the other was"
+    ):
         workflow.compare(database, "a", "b", TASK, 0)
