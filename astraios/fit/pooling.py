@@ -34,8 +34,9 @@ MANY_SERIES = 100
 """Series beyond which each takes a quarter of the starts, and all fewer turns and steps: they share their shape, and
 the best start is the same."""
 TURNS, STEPS = 12, 100
-"""Most turns between the series and what they share, and most steps of a turn. With many series fewer do: what is still
-on its way goes on in the next turn, and at the end."""
+"""Most turns between the series and what they share, and most steps of a turn."""
+MANY_TURNS, MANY_STEPS = 5, 15
+"""The same with many series: what is still on its way goes on in the next turn, and at the end."""
 ARRIVED = 1e-10
 """What a further step may promise of the objective at the optimum."""
 HUBER = 1.345
@@ -301,7 +302,7 @@ def pool_partially(
         weights = _focused(x, weights, focus(law))
     prior = weak(law, y, weights, ladder.quantity)
     many = len(ladder) > MANY_SERIES
-    starts, turns, steps = (max(starts // 4, 2), 5, 15) if many else (starts, TURNS, STEPS)
+    starts, turns, steps = (max(starts // 4, 2), MANY_TURNS, MANY_STEPS) if many else (starts, TURNS, STEPS)
     known = np.array([not series.rises for series in ladder.series])
     sigma, shift, tau = _first_noise(y, weights), np.zeros(prior.anchor.shape), np.tile(prior.scale, (len(y), 1))
     luck, level = unseen(ladder), _levels(ladder, y.shape) if _told_apart(ladder) else None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from astraios import store
 from astraios.errors import DataError, StoreError, UsageError, did_you_mean
 from astraios.fit.decays import decayed_ends
+from astraios.fit.notes import FitWarning
 from astraios.fit.observations import ROW, check_named
 from astraios.fit.quantities import infer
 from astraios.fit.request import FitRequest
@@ -20,8 +21,6 @@ from astraios.workflow.tasks import with_guessing
 
 if TYPE_CHECKING:
     import polars as pl
-
-    from astraios.fit.notes import FitWarning
 
 
 LOSS_COLUMNS = {"last": "loss_nats", "min": "min_loss", "mean_last5": "mean_last5_loss"}
@@ -142,8 +141,6 @@ def _scores_only(connection: Any, study: store.Study, request: FitRequest) -> Se
 
 def _other_shots(connection: Any, study: store.Study) -> list[FitWarning]:
     """A warning for each task that some runs were asked with more demonstrations alone than count in the database."""
-    from astraios.fit.notes import FitWarning
-
     notes = []
     for row in store.run_query(connection, _OTHER_SHOTS.format(condition=study.condition)).iter_rows(named=True):
         words = (
